@@ -1,0 +1,1 @@
+"""Engines turn questions into responses: for rollouts, synthesis, judges and benchmarks alike."""

@@ -1,0 +1,137 @@
+"""What a benchmark is: items to ask, a scorer that judges a response, and the metrics.
+
+Everything here is plain data and plain functions: no model, no torch. Generating responses is a
+step of ``harness`` with an engine of ``backends``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+#: Why a verdict says what it says. Only ``ok`` verdicts are judgements of an answer; the others are
+#: counted apart from wrong answers and score 0.
+Status = Literal["ok", "unparsed", "undecided", "judge_failed"]
+
+#: A picture: the path of an image file, or the bytes of one.
+Picture = Path | bytes
+
+
+class DataError(ValueError):
+    """A data file is missing, corrupt or not what it claims to be. The message names file and row."""
+
+
+@dataclass(frozen=True)
+class Item:
+    """One question: of a benchmark, or of a training pool.
+
+    ``question`` is the text the model is asked (options included, if any), before the prompt
+    template of the method is put around it. ``answer`` is the gold as its owners wrote it; an
+    unsupervised method never reads it. ``solution`` is a worked solution, where one exists.
+    ``cluster`` names the items that share context (same figure, same problem): standard errors
+    cluster on it. ``meta`` holds the official row (task, version, key, choices, precision, ...).
+    """
+
+    id: str
+    question: str
+    answer: str = ""
+    images: tuple[Picture, ...] = ()
+    cluster: str = ""
+    solution: str = ""
+    meta: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One raw response of a model to an item. ``sample`` counts the samples of one item from 0."""
+
+    item: str
+    decoding: str  # "greedy" or "sampled"
+    sample: int
+    text: str
+    finish: str = "stop"  # "stop" or "length"
+    tokens: int = 0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a scorer says of one response.
+
+    ``extracted`` is the answer that was read from the response (None: none found) and ``rule`` the
+    name of the rule that decided.
+    """
+
+    item: str
+    correct: bool
+    extracted: str | None = None
+    status: Status = "ok"
+    rule: str = ""
+    decoding: str = "greedy"
+    sample: int = 0
+
+
+@dataclass(frozen=True)
+class Values:
+    """One metric as the values of its units: the metric is their mean.
+
+    ``units`` are items for an accuracy and groups for We-Math's scores; ``clusters`` say which units
+    share context. ``values`` lie in [0, 1]. All three have the same length n. Writing a metric this way
+    is what makes clustered intervals and paired tests one piece of code for every benchmark.
+    """
+
+    metric: str
+    units: tuple[str, ...]
+    clusters: tuple[str, ...]
+    values: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return sum(self.values) / len(self.values) if self.values else float("nan")
+
+
+class Scorer(ABC):
+    """A named, versioned rule that turns (item, response) into a verdict.
+
+    ``id`` is part of every result's identity: results of different scorers are never compared.
+    """
+
+    id: str
+
+    @abstractmethod
+    def score(self, item: Item, response: str) -> Verdict:
+        """Judge one raw response. Never raises on any text: model output is hostile."""
+
+
+class Benchmark(ABC):
+    """A benchmark: where its items come from, who judges them, what its figures are."""
+
+    name: str  # "mathvista"
+    title: str  # "MathVista (testmini)"
+    headline: str  # "mathvista/accuracy"
+    default_scorer: str = "official"
+    scorers: tuple[str, ...] = ()
+
+    @abstractmethod
+    def load(self, source: Path) -> list[Item]:
+        """Read the items from a local folder or file, in their official order.
+
+        Raises :class:`DataError` on a file that is missing, corrupt or inconsistent.
+        """
+
+    @abstractmethod
+    def scorer(self, name: str | None = None) -> Scorer:
+        """The scorer of this name (default: ``default_scorer``). Raises KeyError with known names."""
+
+    @abstractmethod
+    def values(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> list[Values]:
+        """Every figure of the benchmark whose value is a mean over units, for ONE response per item.
+
+        Raises :class:`DataError` where missing rows would distort a figure.
+        """
+
+    def extra(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> dict[str, float]:
+        """Figures that are no mean over units (ratios such as We-Math's rote-memorisation rate)."""
+        return {}
