@@ -1,0 +1,61 @@
+# Verbs of the project. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# uv from the PATH where there is one, else our own copy in .uv/
+UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
+READY := $(VENV)/.ready
+EXPERIMENT ?= experiments/ablation.yaml
+
+# DeepSpeed and the test suite run on the CPU here unless the caller says otherwise.
+export MLFLOW_DISABLE_TELEMETRY ?= true
+
+.PHONY: help run collapse plan test test-slow lint types fmt install ui clean
+
+help:  ## list these verbs
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+run: $(READY)  ## install what is needed, train and score every arm of the tiny ablation, print the table
+	$(BIN)/harness run $(EXPERIMENT)
+
+collapse: $(READY)  ## the failure case: majority vote on questions that the base mostly gets wrong
+	$(BIN)/harness run experiments/collapse.yaml
+
+plan: $(READY)  ## show what `make run` would do, without doing it
+	$(BIN)/harness plan $(EXPERIMENT)
+
+test: $(READY) lint types  ## lint, type-check and test
+	$(BIN)/pytest -m "not slow and not gpu"
+
+test-slow: $(READY)  ## the tests that train for minutes
+	$(BIN)/pytest -m "slow and not gpu"
+
+lint: $(READY)  ## ruff: lint and format check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)  ## mypy
+	$(BIN)/mypy
+
+fmt: $(READY)  ## format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+ui: $(READY)  ## open MLflow on the runs of this folder
+	$(BIN)/harness ui
+
+install: $(READY)  ## make .venv with the pinned versions
+
+$(READY): pyproject.toml constraints.txt
+	@command -v $(UV) >/dev/null || { \
+	  echo "installing uv into .uv/ ..."; \
+	  $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv; }
+	$(UV) venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
+	$(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:  ## remove the environment and the caches (runs/ stays)
+	rm -rf $(VENV) .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis
