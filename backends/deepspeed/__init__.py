@@ -1,0 +1,1 @@
+"""Our trainer: GRPO and SFT on DeepSpeed, on 1..N processes."""

@@ -1,0 +1,102 @@
+"""Methods by name: a preset is a YAML file beside this one, a list of stages with what the paper
+says.
+
+A preset holds the published settings; an experiment overrides what it wants different.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+
+from backends.base import Stage
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Method:
+    """A preset: ``stages`` are the :class:`Stage` fields that it sets, one mapping a stage.
+
+    A method without stages is the base model as it is.
+    """
+
+    name: str
+    title: str
+    paper: str
+    notes: str
+    stages: tuple[Mapping[str, Any], ...]
+
+    def resolve(self, overrides: Mapping[str, Any] | None = None) -> tuple[Stage, ...]:
+        """The stages with ``overrides`` (flat Stage fields) put over each of them.
+
+        ``kl`` is merged key by key; everything else is replaced. Raises ValueError naming the
+        nearest field for an unknown one, and what is wrong with a value.
+        """
+        overrides = overrides or {}
+        for key in overrides:
+            if key not in Stage.model_fields:
+                raise ValueError(
+                    _unknown(f"setting of method {self.name!r}", key, Stage.model_fields)
+                )
+        return tuple(self._stage(i, preset, overrides) for i, preset in enumerate(self.stages, 1))
+
+    def _stage(self, number: int, preset: Mapping[str, Any], overrides: Mapping[str, Any]) -> Stage:
+        fields = {**preset, **overrides}
+        if isinstance(overrides.get("kl"), Mapping):
+            fields["kl"] = {**preset.get("kl", {}), **overrides["kl"]}
+        try:
+            return Stage.model_validate(fields)
+        except ValidationError as error:
+            where = f"method {self.name!r}" + (f", stage {number}" if len(self.stages) > 1 else "")
+            lines = []
+            for e in error.errors():
+                place = ".".join(map(str, e["loc"])) or "stage"
+                lines.append(f"{place}: {e['msg'].removeprefix('Value error, ')}")
+            raise ValueError(f"{where}: " + "; ".join(lines)) from None
+
+
+def names() -> list[str]:
+    """Names of all known methods, ours first."""
+    return [*sorted(path.stem for path in _HERE.glob("*.yaml")), *_offered()]
+
+
+def method(name: str) -> Method:
+    """The method of this name: ours, or one that an installed package offers.
+
+    A package offers one through the entry-point group ``harness.plugins``, under the name
+    ``method.<name>``, as a :class:`Method`. Raises KeyError naming the nearest known one.
+    """
+    if name in (path.stem for path in _HERE.glob("*.yaml")):
+        return _read(name)
+    if name in _offered():
+        made: Method = _offered()[name].load()
+        return made
+    raise KeyError(_unknown("method", name, names()))
+
+
+@cache
+def _read(name: str) -> Method:
+    data = YAML(typ="safe", pure=True).load(_HERE / f"{name}.yaml")
+    made = Method(name, data["title"], data["paper"], data["notes"].strip(), tuple(data["stages"]))
+    made.resolve()
+    return made
+
+
+def _offered() -> dict[str, Any]:
+    points = entry_points(group="harness.plugins")
+    return {p.name.removeprefix("method."): p for p in points if p.name.startswith("method.")}
+
+
+def _unknown(what: str, name: str, known: Any) -> str:
+    near = difflib.get_close_matches(name, known, 1)
+    hint = f", did you mean {near[0]!r}?" if near else ""
+    return f"unknown {what} {name!r}{hint} Known: {', '.join(known)}."

@@ -1,0 +1,40 @@
+"""Format rewards: 1 where a response has the form that the template asks for, else 0."""
+
+from __future__ import annotations
+
+import re
+
+from backends.base import GroupReward, Rollout
+from backends.rewards.majority import MISSING, last_boxed
+
+#: CLS-RL ``grpo.py`` (arXiv 2503.16188): the whole response, white space allowed between the parts.
+THINK = re.compile(r"<think>.*?</think>\s*<answer>.*?</answer>", re.DOTALL)
+
+#: LMM-R1 ``math_verifier.py``: nothing between the parts.
+LMM_R1 = re.compile(
+    r"<think>(?:(?!</think>).)*</think><answer>(?:(?!</answer>).)*</answer>", re.DOTALL
+)
+
+
+def format_boxed(rollout: Rollout) -> GroupReward:
+    """1 for a response with a closed, non-empty ``\\boxed{}``."""
+    return _paid([last_boxed(text).strip() not in ("", MISSING) for text in rollout.responses])
+
+
+def format_think(rollout: Rollout) -> GroupReward:
+    """1 for a response that is a thought and an answer in their tags, and nothing else."""
+    return _paid([THINK.fullmatch(text) is not None for text in rollout.responses])
+
+
+def format_lmm_r1(rollout: Rollout) -> GroupReward:
+    """1 for LMM-R1's form of the same, which also wants each opening tag exactly once."""
+    return _paid([_lmm_r1(text.strip()) for text in rollout.responses])
+
+
+def _lmm_r1(text: str) -> bool:
+    once = text.count("<think>") == 1 and text.count("<answer>") == 1
+    return once and LMM_R1.fullmatch(text) is not None
+
+
+def _paid(right: list[bool]) -> GroupReward:
+    return GroupReward(tuple(float(r) for r in right), {})
