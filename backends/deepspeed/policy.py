@@ -1,0 +1,166 @@
+"""The policy: log-probabilities of every response token of packed groups, in one forward."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from backends.deepspeed.packing import PROMPT, PackedBatch
+from backends.encoding import PictureBatch
+from backends.models import picture_features, suppress
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+class Policy(nn.Module):
+    """A Qwen2.5-VL model as a policy over response tokens.
+
+    Each picture goes through the vision tower once and each prompt through the language model
+    once, however many responses share them; only positions that predict a response token are
+    projected to the vocabulary, ``chunk_tokens`` at a time. ``suppressed`` ids have probability
+    0, as they have in the engine: renormalising on one side only is a gap of up to 0.05 nat a
+    token.
+
+    All weights are used inside the forward of the module that owns them, which is what ZeRO-3
+    gathers by. The Hugging Face model is ``self.model``: its weights are the entries ``model.*``
+    of the state dict.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        suppressed: Sequence[int],
+        *,
+        freeze_vision: bool = False,
+        activation_checkpointing: bool = False,
+        chunk_tokens: int = 1024,
+    ) -> None:
+        super().__init__()
+        config: Any = model.config
+        if set(config.text_config.layer_types) != {"full_attention"}:
+            raise ValueError("a model with sliding-window attention cannot be packed by groups")
+        self.model = model
+        self.head = TokenLogProb(model.get_output_embeddings(), suppressed, chunk_tokens)
+        self.freeze_vision = freeze_vision
+        if freeze_vision:
+            model.model.visual.requires_grad_(False)
+        if activation_checkpointing:
+            model.gradient_checkpointing_enable({"use_reentrant": False})
+
+    def forward(self, batch: PackedBatch, temperature: float = 1.0) -> Tensor:
+        """log p(token) [N] in float32, of all response tokens in (group, response, token) order,
+        under softmax(logits / temperature) over the tokens that are not suppressed."""
+        embeds = self.model.get_input_embeddings()(batch.input_ids)
+        embeds = self._with_pictures(embeds, batch)
+        hidden = self.model.model.language_model(
+            inputs_embeds=embeds,
+            position_ids=batch.position_ids,
+            attention_mask={"full_attention": batch.attention_mask()},
+            use_cache=False,
+        ).last_hidden_state
+        return self.head(hidden.flatten(0, 1)[batch.sources], batch.targets, temperature)
+
+    def _with_pictures(self, embeds: Tensor, batch: PackedBatch) -> Tensor:
+        with torch.no_grad() if self.freeze_vision else nullcontext():
+            if batch.pictures is not None:
+                features = picture_features(self.model, batch.pictures)
+                places = batch.input_ids == self.model.config.image_token_id
+                places &= batch.segments == PROMPT
+                return embeds.masked_scatter(places[..., None], features.to(embeds.dtype))
+            # A rank that skips the vision tower while another runs it would wait for ever in
+            # ZeRO-3's collectives; so a batch without pictures looks at a blank one, with weight
+            # 0.
+            features = picture_features(self.model, _blank(self.model, embeds.device))
+            return embeds + 0.0 * features.to(embeds.dtype).sum()
+
+
+class TokenLogProb(nn.Module):
+    """log softmax(h W' / T)[target] without the [N, V] logits: ``chunk_tokens`` rows at a time,
+    computed again in the backward pass.
+
+    It holds the output projection's own Parameter (tied or not), so ZeRO-3 gathers it once a
+    forward and once a backward, however many chunks there are: ranks with different token counts
+    stay in step.
+    """
+
+    def __init__(self, projection: nn.Linear, suppressed: Sequence[int], chunk_tokens: int) -> None:
+        super().__init__()
+        if projection.bias is not None:
+            raise ValueError("an output projection with a bias is not supported")
+        self.weight: nn.Parameter = projection.weight
+        self.suppressed: tuple[int, ...] = tuple(suppressed)
+        self.chunk_tokens: int = chunk_tokens
+
+    def forward(self, hidden: Tensor, targets: Tensor, temperature: float) -> Tensor:
+        """``hidden`` [N, H], ``targets`` [N] → [N] in float32."""
+        return _ChunkedLogProb.apply(
+            hidden, self.weight, targets, temperature, self.suppressed, self.chunk_tokens
+        )
+
+
+class _ChunkedLogProb(torch.autograd.Function):
+    """d logp[target] / d logits = (onehot(target) - softmax) / T, accumulated in float32."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        hidden: Tensor,
+        weight: Tensor,
+        targets: Tensor,
+        temperature: float,
+        suppressed: tuple[int, ...],
+        chunk: int,
+    ) -> Tensor:
+        logp, normalisers = [], []
+        for h, target in zip(hidden.split(chunk), targets.split(chunk), strict=True):
+            logits = _logits(h, weight, temperature, suppressed)
+            normaliser = logits.logsumexp(-1)
+            logp.append(logits.gather(-1, target[:, None])[:, 0] - normaliser)
+            normalisers.append(normaliser)
+        ctx.save_for_backward(hidden, weight, targets, torch.cat(normalisers))
+        ctx.settings = temperature, suppressed, chunk
+        return torch.cat(logp)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        hidden, weight, targets, normalisers = ctx.saved_tensors
+        temperature, suppressed, chunk = ctx.settings
+        grad_hidden = torch.empty_like(hidden)
+        grad_weight = (
+            torch.zeros_like(weight, dtype=grad.dtype) if ctx.needs_input_grad[1] else None
+        )
+        for start in range(0, len(hidden), chunk):
+            rows = slice(start, start + chunk)
+            p = _logits(hidden[rows], weight, temperature, suppressed)
+            p = p.sub_(normalisers[rows, None]).exp_()
+            g = grad[rows, None] / temperature
+            grad_logits = p.mul_(-g).scatter_add_(1, targets[rows, None], g).to(hidden.dtype)
+            grad_hidden[rows] = grad_logits @ weight
+            if grad_weight is not None:
+                grad_weight += grad_logits.T @ hidden[rows]
+        if grad_weight is not None:
+            grad_weight = grad_weight.to(weight.dtype)
+        return grad_hidden, grad_weight, None, None, None, None
+
+
+def _logits(h: Tensor, weight: Tensor, temperature: float, suppressed: Sequence[int]) -> Tensor:
+    logits = h @ weight.T
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return suppress(logits.div_(temperature), suppressed)
+
+
+def _blank(model: PreTrainedModel, device: torch.device) -> PictureBatch:
+    """The smallest picture: one merged patch of zeros."""
+    vision = model.config.vision_config
+    side = vision.spatial_merge_size
+    patch = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
+    return PictureBatch(
+        torch.zeros(side * side, patch, device=device),
+        torch.tensor([[1, side, side]], device=device),
+        (0,),
+    )

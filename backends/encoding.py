@@ -1,0 +1,229 @@
+"""From a request (text and pictures) to what a Qwen2.5-VL model reads: ids, patches, positions."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from backends.engines.base import Request
+from backends.models import ModelError, pad_token_id
+
+if TYPE_CHECKING:
+    from transformers import ProcessorMixin
+
+# Private-use characters that hold the places of the two texts while the chat template is rendered.
+_SYSTEM, _USER = "\ue000", "\ue001"
+
+
+class EncodingError(ValueError):
+    """A request that cannot be encoded. The message names the request."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """One encoded prompt of P tokens with I pictures, on the CPU.
+
+    ``input_ids`` [P]; ``position_ids`` [3, P] (time, height, width of multimodal RoPE);
+    ``next_position`` is the position of the first response token on all three axes.
+    ``pixel_values`` [patches, patch_dim] and ``image_grid_thw`` [I, 3] are None without pictures.
+    ``pictures`` [I] are content hashes: equal hash, equal patches.
+    """
+
+    input_ids: Tensor
+    position_ids: Tensor
+    next_position: int
+    pixel_values: Tensor | None = None
+    image_grid_thw: Tensor | None = None
+    pictures: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+
+@dataclass(frozen=True, eq=False)
+class PictureBatch:
+    """The distinct pictures of several prompts, each once.
+
+    ``pixel_values`` [patches, patch_dim], ``image_grid_thw`` [D, 3]; ``order`` lists, for every
+    occurrence in prompt order, which of the D pictures it shows.
+    """
+
+    pixel_values: Tensor
+    image_grid_thw: Tensor
+    order: tuple[int, ...]
+
+    def to(self, device: str | torch.device) -> PictureBatch:
+        """The same pictures on another device."""
+        return PictureBatch(
+            self.pixel_values.to(device), self.image_grid_thw.to(device), self.order
+        )
+
+
+class Encoder:
+    """Encodes requests with a model's own processor and chat template.
+
+    A prompt of more than ``max_prompt_tokens`` tokens (pictures included) is never cut, which
+    would tear picture tokens from their features: ``encode`` returns None and its caller drops
+    and counts it.
+    """
+
+    def __init__(self, processor: ProcessorMixin, max_prompt_tokens: int) -> None:
+        self.processor = processor
+        self.tokenizer: Any = processor.tokenizer
+        self.max_prompt_tokens = max_prompt_tokens
+        self.image_token_id: int = processor.image_token_id
+        self.merge_size: int = processor.image_processor.merge_size
+        self.pad_id = pad_token_id(processor)
+        self._frames: dict[tuple[int, bool], list[str]] = {}
+
+    def encode(self, request: Request) -> Prompt | None:
+        """Encode one request; None where it is too long.
+
+        Raises :class:`EncodingError` for a picture that cannot be read.
+        """
+        pixels, grid, pictures = self._pictures(request)
+        counts = [] if grid is None else [int(g.prod()) // self.merge_size**2 for g in grid]
+        ids = self._ids(request, counts)
+        if len(ids) > self.max_prompt_tokens:
+            return None
+        input_ids = torch.tensor(ids)
+        found = int((input_ids == self.image_token_id).sum())
+        if found != sum(counts):
+            raise EncodingError(
+                f"request {request.id!r} has {found} picture tokens for {sum(counts)} features of "
+                f"its {len(request.images)} pictures: does the chat template place every picture once?"
+            )
+        positions, next_position = mrope_positions(
+            input_ids, grid, self.image_token_id, self.merge_size
+        )
+        return Prompt(input_ids, positions, next_position, pixels, grid, pictures)
+
+    def response(self, text: str) -> list[int]:
+        """Ids of a response's text and the end of turn, as a target of supervised training."""
+        return [*self._text_ids(text), self.tokenizer.eos_token_id]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The text of response ids, without special tokens."""
+        return self.tokenizer.decode(
+            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+
+    def _ids(self, request: Request, counts: Sequence[int]) -> list[int]:
+        """Ids of the rendered chat, each picture's placeholder repeated ``counts`` times."""
+        remaining = iter(counts)
+        ids: list[int] = []
+        for piece in self._frame(len(counts), bool(request.system)):
+            if piece in (_SYSTEM, _USER):
+                ids += self._text_ids(request.system if piece == _SYSTEM else request.text)
+                continue
+            for token in self.tokenizer(piece, add_special_tokens=False)["input_ids"]:
+                ids += [token] * (next(remaining, 1) if token == self.image_token_id else 1)
+        return ids
+
+    def _text_ids(self, text: str) -> list[int]:
+        """Ids of text from outside: a literal ``<|image_pad|>`` in it stays ordinary characters."""
+        return self.tokenizer(text, add_special_tokens=False, split_special_tokens=True)[
+            "input_ids"
+        ]
+
+    def _frame(self, pictures: int, system: bool) -> list[str]:
+        """The chat template with the texts left out, cut at their places."""
+        key = (pictures, system)
+        if key not in self._frames:
+            content: list[dict[str, str]] = [{"type": "image"}] * pictures
+            messages: list[dict[str, Any]] = (
+                [{"role": "system", "content": _SYSTEM}] if system else []
+            )
+            messages.append(
+                {"role": "user", "content": [*content, {"type": "text", "text": _USER}]}
+            )
+            chat = self.processor.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=True
+            )
+            if chat.count(_USER) != 1 or chat.count(_SYSTEM) != system:
+                raise ModelError("the chat template drops or repeats the text of a message.")
+            self._frames[key] = [p for p in re.split(f"({_SYSTEM}|{_USER})", chat) if p]
+        return self._frames[key]
+
+    def _pictures(self, request: Request) -> tuple[Tensor | None, Tensor | None, tuple[str, ...]]:
+        if not request.images:
+            return None, None, ()
+        images, hashes = [], []
+        for picture in request.images:
+            try:
+                data = picture.read_bytes() if isinstance(picture, Path) else picture
+                images.append(read_picture(data))
+            except (OSError, ValueError, Image.DecompressionBombError) as error:
+                name = str(picture) if isinstance(picture, Path) else f"{len(picture)} bytes"
+                raise EncodingError(
+                    f"request {request.id!r}: the picture ({name}) cannot be read: {error}"
+                ) from error
+            hashes.append(hashlib.sha256(data).hexdigest())
+        features = self.processor.image_processor(images=images, return_tensors="pt")
+        return features["pixel_values"], features["image_grid_thw"], tuple(hashes)
+
+
+def read_picture(data: bytes) -> Image.Image:
+    """Decode an image file to RGB; transparent parts become white, as in Qwen's own reader
+    (``to_rgb`` of qwen_vl_utils). Dropping alpha instead would turn many diagrams into black
+    squares."""
+    image: Image.Image = Image.open(io.BytesIO(data))
+    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image)
+    return image.convert("RGB")
+
+
+def mrope_positions(
+    input_ids: Tensor, grid: Tensor | None, image_token_id: int, merge_size: int
+) -> tuple[Tensor, int]:
+    """Multimodal RoPE positions [3, P] of a prompt [P], and the position that follows it.
+
+    Text counts up on all three axes. A picture of t x h x w merged patches keeps its start on
+    every axis and counts within it; the text after it goes on at start + max(h, w) (Qwen2-VL,
+    arXiv 2409.12191 section 2.1; ``get_rope_index`` of the Hugging Face model, which the tests
+    compare with).
+    """
+    spans: list[Tensor] = []
+    is_image = input_ids == image_token_id
+    start, at = 0, 0
+    for t, h, w in [] if grid is None else grid.tolist():
+        h, w = h // merge_size, w // merge_size
+        text = int(is_image[at:].int().argmax())
+        spans.append(torch.arange(start, start + text).expand(3, -1))
+        start += text
+        axes = torch.meshgrid(torch.arange(t), torch.arange(h), torch.arange(w), indexing="ij")
+        spans.append(torch.stack(axes).reshape(3, -1) + start)
+        start += max(h, w)
+        at += text + t * h * w
+    spans.append(torch.arange(start, start + len(input_ids) - at).expand(3, -1))
+    return torch.cat(spans, dim=1), start + len(input_ids) - at
+
+
+def distinct_pictures(prompts: Sequence[Prompt]) -> PictureBatch | None:
+    """Gather the pictures of several prompts, each distinct one once; None where there are none."""
+    place: dict[str, int] = {}
+    patches, grids, order = [], [], []
+    for prompt in prompts:
+        if prompt.pixel_values is None or prompt.image_grid_thw is None:
+            continue
+        pieces = prompt.pixel_values.split(prompt.image_grid_thw.prod(-1).tolist())
+        for name, piece, grid in zip(prompt.pictures, pieces, prompt.image_grid_thw, strict=True):
+            if name not in place:
+                place[name] = len(place)
+                patches.append(piece)
+                grids.append(grid)
+            order.append(place[name])
+    if not order:
+        return None
+    return PictureBatch(torch.cat(patches), torch.stack(grids), tuple(order))

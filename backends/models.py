@@ -1,0 +1,163 @@
+"""Models on disk and in memory: Hugging Face folders in, Hugging Face folders out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import AutoModelForImageTextToText, AutoProcessor
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, ProcessorMixin
+
+    from backends.encoding import PictureBatch
+
+#: Tokens that stand for a picture in a prompt. A policy that emitted one would make the next
+#: forward fail ("image features and image tokens do not match"), so nothing ever samples them.
+_VISION_TOKENS = (
+    "<|image_pad|>",
+    "<|video_pad|>",
+    "<|vision_pad|>",
+    "<|vision_start|>",
+    "<|vision_end|>",
+)
+
+
+class ModelError(ValueError):
+    """A model folder that cannot be used. The message names the folder and what it lacks."""
+
+
+def load_model(
+    path: str | Path, dtype: str | torch.dtype = "float32", device: str | torch.device = "cpu"
+) -> PreTrainedModel:
+    """Load a vision-language model from a folder in Hugging Face layout, in eval mode.
+
+    ``dtype`` is "float32" or "bfloat16" (or the torch dtype). Raises :class:`ModelError` where
+    the folder has no configuration or weights, and where any weight of the architecture was not
+    in the files: such a weight would silently be random.
+    """
+    path = _folder(path)
+    _require(path, "config.json", "the model's configuration")
+    if not any(path.glob("*.safetensors")):
+        raise ModelError(f"{path} holds no *.safetensors file: these are the model's weights.")
+    model, info = AutoModelForImageTextToText.from_pretrained(
+        path,
+        dtype=_dtype(dtype),
+        attn_implementation="sdpa",
+        local_files_only=True,
+        output_loading_info=True,
+    )
+    for problem in ("missing_keys", "mismatched_keys"):
+        if keys := sorted(map(str, info[problem])):
+            raise ModelError(
+                f"{path}: {len(keys)} weights are {problem.removesuffix('_keys')} and would be "
+                f"random, among them {', '.join(keys[:3])}: they must be those of config.json."
+            )
+    return model.to(device).eval()
+
+
+def load_processor(path: str | Path) -> ProcessorMixin:
+    """Load the processor (tokenizer, image processor, chat template) of a model folder.
+
+    Raises :class:`ModelError` where a part is missing.
+    """
+    path = _folder(path)
+    if not (path / "processor_config.json").exists():
+        _require(path, "preprocessor_config.json", "the image processor")
+    _require(path, "tokenizer_config.json", "the tokenizer")
+    processor = AutoProcessor.from_pretrained(path, local_files_only=True)
+    if not hasattr(processor, "image_processor"):
+        raise ModelError(f"{path} has a tokenizer but no image processor: not a vision model?")
+    if not processor.chat_template:
+        raise ModelError(f"{path} has no chat template (chat_template.jinja).")
+    return processor
+
+
+def save_checkpoint(
+    model: PreTrainedModel,
+    processor: ProcessorMixin,
+    path: str | Path,
+    state: Mapping[str, torch.Tensor] | None = None,
+) -> Path:
+    """Write a checkpoint in Hugging Face layout (safetensors, config, processor) and return its
+    folder.
+
+    ``state`` replaces the model's own weights, for a model whose parameters are partitioned
+    (ZeRO-3). The folder appears whole or not at all: it is written beside its place and renamed.
+    An older checkpoint at ``path`` is replaced.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
+    stale = path.with_name(f".{path.name}.{os.getpid()}.old")
+    for leftover in (fresh, stale):
+        shutil.rmtree(leftover, ignore_errors=True)
+    model.save_pretrained(fresh, state_dict=None if state is None else dict(state))
+    processor.save_pretrained(fresh)
+    if path.exists():
+        path.rename(stale)
+    fresh.rename(path)
+    shutil.rmtree(stale, ignore_errors=True)
+    return path
+
+
+def stop_token_ids(model: PreTrainedModel, processor: ProcessorMixin) -> tuple[int, ...]:
+    """Ids that end a response; the first is the tokenizer's end of turn."""
+    ids = [processor.tokenizer.eos_token_id]
+    eos = model.generation_config.eos_token_id
+    ids += eos if isinstance(eos, list) else [eos]
+    return tuple(dict.fromkeys(i for i in ids if i is not None))
+
+
+def suppressed_token_ids(processor: ProcessorMixin) -> tuple[int, ...]:
+    """Ids that are never sampled and have probability 0 in engine and trainer alike, in rising
+    order."""
+    vocabulary = processor.tokenizer.get_vocab()
+    return tuple(sorted(vocabulary[token] for token in _VISION_TOKENS if token in vocabulary))
+
+
+def pad_token_id(processor: ProcessorMixin) -> int:
+    """The id that fills rows up: the tokenizer's own, else its end of turn."""
+    tokenizer: Any = processor.tokenizer
+    return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
+
+
+def suppress(logits: torch.Tensor, ids: Iterable[int]) -> torch.Tensor:
+    """Set the logits [..., V] of the suppressed ids to minus infinity, in place, and return
+    them."""
+    if ids := list(ids):
+        logits[..., ids] = -torch.inf
+    return logits
+
+
+def picture_features(model: PreTrainedModel, pictures: PictureBatch) -> torch.Tensor:
+    """Features [tokens, H] of every occurrence of a picture, each distinct one computed once."""
+    distinct = model.get_image_features(
+        pictures.pixel_values, pictures.image_grid_thw
+    ).pooler_output
+    return torch.cat([distinct[i] for i in pictures.order])
+
+
+def _folder(path: str | Path) -> Path:
+    path = Path(path)
+    if not path.is_dir():
+        raise ModelError(f"{path} is not a folder: a model is a folder in Hugging Face layout.")
+    return path
+
+
+def _require(path: Path, name: str, what: str) -> None:
+    if not (path / name).exists():
+        raise ModelError(f"{path} has no {name}: {what} is missing.")
+
+
+def _dtype(dtype: str | torch.dtype) -> torch.dtype:
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+    if isinstance(dtype, torch.dtype):
+        return dtype
+    if dtype not in known:
+        raise ModelError(f"unknown dtype {dtype!r}. Known: {', '.join(known)}.")
+    return known[dtype]
