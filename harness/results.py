@@ -1,0 +1,233 @@
+"""What a run left on disk, read back: the plan, the trials and the value of every unit.
+
+Local files are the truth. Reading is tolerant of a run that is going on, was killed or lost trials:
+a trial without a usable ``result.json`` is a hole with a reason, never an error.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+#: ``missing`` covers what is not there yet and what will never be: the reason says which.
+State = Literal["ok", "failed", "missing"]
+
+
+class ResultsError(ValueError):
+    """The folder holds no run. The message says which file was looked for."""
+
+
+@dataclass(frozen=True)
+class Units:
+    """One metric, unit by unit: ``values [n]`` in [0, 1], names ``units [n]``, ``clusters [n]``."""
+
+    units: np.ndarray
+    clusters: np.ndarray
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Score:
+    """One benchmark's scores of one trial; ``info`` is what the trial recorded about them."""
+
+    benchmark: str
+    path: Path
+    info: dict[str, Any]
+
+    @cached_property
+    def metrics(self) -> dict[str, Units]:
+        """Every metric by its name, units in one fixed order so that two arms line up."""
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(self.path / "values.parquet").to_pydict()
+        name = np.asarray(table["metric"], dtype=object)
+        unit = np.asarray(table["unit"], dtype=object).astype(str)
+        cluster = np.asarray(table["cluster"], dtype=object).astype(str)
+        value = np.asarray(table["value"], dtype=float)
+        found = {}
+        for metric in dict.fromkeys(table["metric"]):
+            rows = np.flatnonzero(name == metric)
+            rows = rows[np.argsort(unit[rows], kind="stable")]
+            found[str(metric)] = Units(unit[rows], cluster[rows], value[rows])
+        return found
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One arm (or one point of its sweep) with one seed, and what came of it."""
+
+    id: str
+    arm: str
+    point: dict[str, Any]
+    seed: int
+    method: str
+    label: str
+    state: State
+    reason: str = ""
+    differences: tuple[str, ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, Score] = field(default_factory=dict)
+    training: tuple[Path, ...] = ()
+    steps: tuple[dict[str, Any], ...] = ()
+    seconds: float | None = None
+    status: dict[str, Any] = field(default_factory=dict)
+
+    def curves(self) -> list[list[dict[str, Any]]]:
+        """The training metrics: one list of rows for each train step, in order."""
+        return [read_jsonl(path) for path in self.training]
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One row of the table: an arm, or a point of its sweep, over all its seeds."""
+
+    arm: str
+    point: dict[str, Any]
+    label: str
+    method: str
+    trials: tuple[Trial, ...]
+
+    @property
+    def ok(self) -> tuple[Trial, ...]:
+        return tuple(t for t in self.trials if t.state == "ok")
+
+    @property
+    def holes(self) -> tuple[Trial, ...]:
+        return tuple(t for t in self.trials if t.state != "ok")
+
+
+@dataclass(frozen=True)
+class Results:
+    """A whole run. ``trials`` are in the order of the plan."""
+
+    folder: Path
+    root: Path
+    name: str
+    baseline: str | None
+    paper: str | None
+    benchmarks: tuple[dict[str, Any], ...]
+    sweep: dict[str, Any] | None
+    trials: tuple[Trial, ...]
+    environment: dict[str, Any]
+    spec: dict[str, Any]
+
+    @cached_property
+    def conditions(self) -> tuple[Condition, ...]:
+        """The rows of the comparison, arms first, in the order of the plan."""
+        groups: dict[tuple[str, str], list[Trial]] = {}
+        for trial in self.trials:
+            groups.setdefault((trial.arm, json.dumps(trial.point, sort_keys=True)), []).append(
+                trial
+            )
+        rows = [
+            Condition(g[0].arm, g[0].point, label(g[0].arm, g[0].point), g[0].method, tuple(g))
+            for g in groups.values()
+        ]
+        return tuple(sorted(rows, key=lambda c: bool(c.point)))
+
+    @property
+    def arms(self) -> tuple[Condition, ...]:
+        return tuple(c for c in self.conditions if not c.point)
+
+
+def label(arm: str, point: dict[str, Any]) -> str:
+    """The readable name of a condition: ``mm_upt`` or ``mm_upt group_size=4``."""
+    return " ".join([arm, *(f"{k}={v}" for k, v in point.items())])
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; {} where it is absent or half written."""
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError):
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """The objects of a JSON-lines file; a torn last line is left out, an absent file is empty."""
+    return list(_rows(path))
+
+
+def _rows(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return
+    for line in lines:
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict):
+            yield row
+
+
+def load(run_folder: Path) -> Results:
+    """Read a run folder. Raises :class:`ResultsError` where there is no plan in it."""
+    folder = Path(run_folder).resolve()
+    plan = read_json(folder / "plan.json")
+    if not plan.get("trials"):
+        raise ResultsError(f"{folder}: no run here; expected a plan.json that lists trials")
+    root = folder.parent
+    return Results(
+        folder=folder,
+        root=root,
+        name=str(plan.get("name", folder.name)),
+        baseline=plan.get("baseline"),
+        paper=plan.get("paper"),
+        benchmarks=tuple(plan.get("benchmarks", ())),
+        sweep=plan.get("sweep"),
+        trials=tuple(load_trial(folder, root, planned) for planned in plan["trials"]),
+        environment=read_json(folder / "environment.json"),
+        spec=read_json(folder / "spec.json"),
+    )
+
+
+def load_trial(folder: Path, root: Path, planned: dict[str, Any]) -> Trial:
+    """One trial of the plan with what its folder says of it."""
+    place = folder / "trials" / planned["id"]
+    status, result = read_json(place / "status.json"), read_json(place / "result.json")
+    state, reason = _state(status, result)
+    scores = {}
+    for benchmark, info in result.get("scores", {}).items():
+        score = Score(benchmark, root / info.get("path", ""), info)
+        scores[benchmark] = score
+        if state == "ok" and not (score.path / "values.parquet").is_file():
+            state, reason = "missing", f"the scores of {benchmark} are not in {info.get('path')}"
+    return Trial(
+        id=planned["id"],
+        arm=planned["arm"],
+        point=planned.get("point") or {},
+        seed=planned["seed"],
+        method=planned.get("method", ""),
+        label=planned.get("label") or planned["id"],
+        state=state,
+        reason=reason,
+        differences=tuple(planned.get("differences", ())),
+        metrics=result.get("metrics", {}),
+        scores=scores,
+        training=tuple(root / path for path in result.get("training", ())),
+        steps=tuple(result.get("steps") or planned.get("steps", ())),
+        seconds=result.get("seconds"),
+        status=status,
+    )
+
+
+def _state(status: dict[str, Any], result: dict[str, Any]) -> tuple[State, str]:
+    if status.get("state") == "failed":
+        return "failed", str(status.get("reason") or "no reason was recorded")
+    if result.get("status") == "ok":
+        return "ok", ""
+    if status.get("state") == "running":
+        at = " ".join(str(status[k]) for k in ("step", "progress") if status.get(k))
+        return "missing", f"not finished: {at}" if at else "not finished"
+    if status.get("state") == "ok":
+        return "missing", "its result.json is absent or unreadable"
+    return "missing", str(status.get("reason") or "not started")
