@@ -167,7 +167,7 @@ def sweep(report: Report, axis: str) -> Figure | None:
     for metric, ax in zip(metrics, axes.flat, strict=True):
         for i, (name, line) in enumerate(lines.items()):
             found = [(ticks.index(r.point_value), r.row.cells[metric.name]) for r in line]
-            shown = [(x, c) for x, c in found if c.mean is not None]
+            shown = [(x, c) for x, c in sorted(found, key=lambda f: f[0]) if c.mean is not None]
             colour = _COLOURS[i % len(_COLOURS)]
             x = np.array([x for x, _ in shown]) + 0.12 * (i - (len(lines) - 1) / 2)
             mean = 100 * np.array([c.mean for _, c in shown], dtype=float)
