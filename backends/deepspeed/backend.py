@@ -1,0 +1,78 @@
+"""The ``deepspeed`` backend: what the harness calls. Importing it loads no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from backends.base import Inputs, Resources, Stage, TrainingError
+from backends.rewards import reward
+from benchmarks.prompts import template
+
+
+class DeepSpeedBackend:
+    """Our trainer: GRPO and SFT of Qwen2.5-VL models, on 1..N processes of one machine."""
+
+    name = "deepspeed"
+
+    def problems(self, stage: Stage, resources: Resources) -> list[str]:
+        """Why a stage cannot be trained as asked; empty where it can."""
+        found = []
+        for part in stage.rewards:
+            try:
+                reward(part.name)
+            except KeyError as error:
+                found.append(str(error.args[0]))
+        try:
+            template(stage.template)
+        except KeyError as error:
+            found.append(str(error.args[0]))
+        if stage.objective == "sft":
+            if stage.kl.beta > 0:
+                found.append("kl.beta has no meaning for objective sft: set it to 0")
+            if stage.rewards:
+                found.append("rewards have no meaning for objective sft: leave them out")
+        if resources.dtype == "bfloat16" and resources.zero_stage == 0:
+            found.append(
+                "zero_stage 0 keeps no float32 master weights beside bfloat16 ones, and small "
+                "updates would be lost: use zero_stage 1, which costs no more"
+            )
+        return found
+
+    def train(self, stage: Stage, inputs: Inputs, resources: Resources, workdir: Path) -> Path:
+        """Train the stage and return ``workdir/checkpoint``; go on where a killed call stopped.
+
+        A workdir that holds a finished checkpoint is not trained again. Raises TrainingError.
+        """
+        if found := self.problems(stage, resources):
+            raise TrainingError("; ".join(found))
+        checkpoint = workdir / "checkpoint"
+        if not checkpoint.is_dir():
+            workdir.mkdir(parents=True, exist_ok=True)
+            if resources.processes == 1:
+                from backends.deepspeed.loop import train
+                from backends.deepspeed.process import joined
+
+                with user_errors(), joined(0, 1, resources.device, None) as ranks:
+                    train(stage, inputs, resources, workdir, ranks)
+            else:
+                from backends.deepspeed.launch import launch
+
+                launch(stage, inputs, resources, workdir)
+        return checkpoint
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """Mistakes in models, pictures and question files are reasons for the reader, not
+    tracebacks.
+    """
+    from backends.encoding import EncodingError
+    from backends.models import ModelError
+    from benchmarks.base import DataError
+
+    try:
+        yield
+    except (ModelError, EncodingError, DataError) as error:
+        raise TrainingError(str(error)) from error

@@ -1,0 +1,83 @@
+"""What a killed training resumes from: the newest whole state in ``workdir/resume``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from backends.base import Inputs, Resources, Stage
+from backends.deepspeed.learner import Learner
+from backends.deepspeed.process import Ranks
+
+
+@dataclass(frozen=True)
+class State:
+    """A saved point: ``step`` steps are done, ``offset`` bytes of the metrics file describe them.
+
+    ``skipped_in_a_row`` counts refused steps up to here. ``training`` identifies the training, so
+    that the state of another is not continued. Random numbers derive from seed and step and need no
+    state.
+    """
+
+    step: int
+    offset: int
+    skipped_in_a_row: int
+    training: str
+
+
+class Resume:
+    """Saves and finds states. Every rank calls ``save`` and ``load``; the first one writes the
+    record.
+    """
+
+    def __init__(self, workdir: Path, training: str, ranks: Ranks) -> None:
+        self.folder, self.training, self.ranks = workdir / "resume", training, ranks
+        self.record = self.folder / "state.json"
+
+    def find(self) -> State | None:
+        """The saved state of this very training, or None."""
+        try:
+            state = State(**json.loads(self.record.read_text()))
+        except (FileNotFoundError, json.JSONDecodeError, TypeError):
+            return None
+        return state if state.training == self.training else None
+
+    def load(self, learner: Learner, state: State) -> None:
+        learner.load(self.folder, _tag(state.step))
+
+    def save(self, learner: Learner, state: State) -> None:
+        """Write a state beside the old one, then switch to it, then remove the old one."""
+        if self.ranks.first:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        self.ranks.wait()
+        learner.save(self.folder, _tag(state.step))
+        self.ranks.wait()
+        if self.ranks.first:
+            fresh = self.record.with_suffix(".new")
+            fresh.write_text(json.dumps(asdict(state)))
+            os.replace(fresh, self.record)
+            for other in self.folder.iterdir():
+                if other.is_dir() and other.name != _tag(state.step):
+                    shutil.rmtree(other)
+
+    def clear(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def training_id(stage: Stage, inputs: Inputs, resources: Resources) -> str:
+    """Identifies what a saved state belongs to. The layout of the ranks is part of it: ZeRO's
+    partitions fit no other."""
+    parts = [
+        stage.model_dump(mode="json"),
+        [str(inputs.model), str(inputs.questions), inputs.seed],
+        [resources.processes, resources.zero_stage, resources.dtype],
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _tag(step: int) -> str:
+    return f"step{step}"

@@ -1,0 +1,193 @@
+"""The weights and their optimizer: DeepSpeed, behind three verbs (accumulate, step, gathered)."""
+
+from __future__ import annotations
+
+import math
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from backends.base import Resources, Stage
+from backends.deepspeed.packing import PackedBatch
+from backends.deepspeed.policy import Policy
+from backends.deepspeed.process import Ranks
+
+
+class Learner:
+    """A policy under ZeRO 0 to 3.
+
+    ``accumulate`` adds the gradient of a loss that is a *sum over this rank's part*; the gradient
+    of a step is the sum over ranks and micro-batches. DeepSpeed itself averages over ranks, so
+    every loss is multiplied by their number.
+    """
+
+    def __init__(self, policy: Policy, stage: Stage, resources: Resources, ranks: Ranks) -> None:
+        deepspeed = _import_deepspeed()
+        parameters = [p for p in policy.parameters() if p.requires_grad]
+        settings: dict[str, Any] = {
+            "lr": stage.lr,
+            "betas": stage.betas,
+            "weight_decay": stage.weight_decay,
+        }
+        self._clips_itself = resources.zero_stage == 0
+        self.optimizer: torch.optim.Optimizer = (
+            ClippedAdamW(parameters, max_norm=stage.max_grad_norm, **settings)
+            if self._clips_itself
+            else torch.optim.AdamW(parameters, **settings)
+        )
+        self.policy = policy
+        self.ranks = ranks
+        self.engine: Any = deepspeed.initialize(
+            model=policy,
+            optimizer=self.optimizer,
+            config=_config(policy, stage, resources),
+            dist_init_required=False if _joined(deepspeed) else None,
+        )[0]
+        self._sharded = resources.zero_stage == 3
+
+    def logp(self, batch: PackedBatch, temperature: float) -> Tensor:
+        """log-probabilities [N] of the batch's response tokens, with their graph."""
+        values: Tensor = self.engine(batch, temperature)
+        return values
+
+    def accumulate(self, loss: Tensor) -> None:
+        """Add the gradient of this loss (a scalar) to the step."""
+        self.engine.backward(loss * self.ranks.world)
+
+    def step(self, lr: float) -> tuple[bool, float]:
+        """Clip and apply the gradient: whether it was applied, and its norm before clipping.
+
+        A gradient that is not finite is dropped on every rank and leaves weights and moments alone.
+        """
+        for group in self.optimizer.param_groups:
+            group["lr"] = lr
+        self.engine.step()
+        norm = self.engine.get_global_grad_norm()
+        return bool(self.engine.was_step_applied()), math.nan if norm is None else float(norm)
+
+    @property
+    def updates(self) -> int:
+        """Optimizer steps applied so far, those before a resume included."""
+        return int(self.engine.global_steps - self.engine.skipped_steps)
+
+    @contextmanager
+    def gathered(self) -> Iterator[None]:
+        """The whole weights on every rank, for sampling and saving.
+
+        ZeRO-3's module hooks are lifted meanwhile: they would give each weight back after its first
+        use and make ranks wait for each other in every decoding step.
+        """
+        if not self._sharded:
+            yield
+            return
+        from deepspeed.zero import GatheredParameters
+
+        with GatheredParameters(list(self.policy.parameters())), _without_hooks(self.policy):
+            yield
+
+    def save(self, folder: Path, tag: str) -> None:
+        """Write weights and optimizer state; every rank calls it."""
+        self.engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
+
+    def load(self, folder: Path, tag: str) -> None:
+        """Go back to what :meth:`save` wrote; every rank calls it."""
+        path, _ = self.engine.load_checkpoint(str(folder), tag=tag)
+        if path is None:
+            raise FileNotFoundError(f"{folder / tag} is not a checkpoint of this training")
+
+    def close(self) -> None:
+        """Release hooks and buffers."""
+        self.engine.destroy()
+
+
+class ClippedAdamW(torch.optim.AdamW):
+    """AdamW that clips and refuses a gradient that is not finite, as DeepSpeed's own wrappers do.
+
+    DeepSpeed wraps nothing around the optimizer at ZeRO 0, where it neither records the norm nor
+    guards the step; it reads the two attributes set here. All ranks hold the same gradient by then.
+    """
+
+    def __init__(self, params: list[nn.Parameter], max_norm: float, **settings: Any) -> None:
+        super().__init__(params, **settings)
+        self.max_norm = max_norm
+        self.overflow = False
+        self._global_grad_norm = math.nan
+
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        params = [p for group in self.param_groups for p in group["params"]]
+        self._global_grad_norm = float(nn.utils.clip_grad_norm_(params, self.max_norm))
+        self.overflow = not math.isfinite(self._global_grad_norm)
+        if not self.overflow:
+            super().step(closure)
+
+
+def _config(policy: Policy, stage: Stage, resources: Resources) -> dict[str, Any]:
+    hidden = policy.model.config.text_config.hidden_size
+    bucket = min(sum(p.numel() for p in policy.parameters()), 500_000_000)
+    bf16 = resources.dtype == "bfloat16"
+    return {
+        # Counts of examples mean nothing here: micro-batches are filled by tokens, and each calls
+        # backward() until step() says that the update is complete.
+        "train_micro_batch_size_per_gpu": 1,
+        "managed_gradient_accumulation": False,
+        "gradient_clipping": 0.0 if resources.zero_stage == 0 else stage.max_grad_norm,
+        "bf16": {"enabled": bf16},
+        **({"data_types": {"grad_accum_dtype": "fp32"}} if bf16 else {}),
+        "zero_optimization": {
+            "stage": resources.zero_stage,
+            "overlap_comm": False,
+            "contiguous_gradients": True,
+            "reduce_bucket_size": bucket,
+            "allgather_bucket_size": bucket,
+            "stage3_prefetch_bucket_size": int(0.9 * hidden * hidden),
+            "stage3_param_persistence_threshold": 10 * hidden,
+        },
+        "zero_allow_untested_optimizer": True,  # torch's own AdamW: nothing to compile
+        "steps_per_print": 2**31,
+    }
+
+
+def _import_deepspeed() -> ModuleType:
+    """Import DeepSpeed without what this trainer does not use of it.
+
+    Its autotuner imports mlflow (seconds, and a tracking client in the trainer), so mlflow is
+    hidden while it is imported; and its shared-memory collectives for CPU would be compiled with
+    g++ at the first use.
+    """
+    hidden = "mlflow" not in sys.modules
+    if hidden:
+        sys.modules["mlflow"] = None  # type: ignore[assignment]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import deepspeed
+            from deepspeed.utils import logger
+    finally:
+        if hidden:
+            del sys.modules["mlflow"]
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
+    logger.setLevel("ERROR")
+    return deepspeed
+
+
+def _joined(deepspeed: ModuleType) -> bool:
+    return deepspeed.comm.comm.cdb is not None
+
+
+@contextmanager
+def _without_hooks(module: nn.Module) -> Iterator[None]:
+    kept = [(m, m._forward_hooks, m._forward_pre_hooks) for m in module.modules()]
+    for m, after, before in kept:
+        m._forward_hooks, m._forward_pre_hooks = type(after)(), type(before)()
+    try:
+        yield
+    finally:
+        for m, after, before in kept:
+            m._forward_hooks, m._forward_pre_hooks = after, before

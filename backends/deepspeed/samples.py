@@ -1,0 +1,163 @@
+"""What an update learns from: groups of responses with their rewards, and where they come from."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from torch import Tensor
+
+from backends.base import Rollout, Stage
+from backends.deepspeed.packing import Group
+from backends.encoding import Encoder
+from backends.engines.base import Request, Response, Sampling
+from backends.engines.hf import HFEngine
+from backends.rewards import score
+from backends.rewards.correctness import correct
+from backends.rewards.majority import vote
+from benchmarks.answers import equivalent
+from benchmarks.base import Item
+from benchmarks.prompts import template
+
+
+@dataclass
+class Sample:
+    """One group in an update. ``place`` is its position in the step, the same for any number of
+    ranks.
+
+    ``rewards`` [G] are None where a response could not be scored; ``engine_logp`` [G] holds the
+    engine's log-probabilities of the tokens; ``old`` and ``reference`` [tokens of the group] are
+    the policy's before the update and the reference's, where they are needed. ``row`` is what the
+    step logs of it.
+    """
+
+    place: int
+    group: Group
+    rewards: Sequence[float | None] = ()
+    engine_logp: Sequence[Sequence[float]] = ()
+    advantages: list[float] = field(default_factory=list)
+    old: Tensor | None = None
+    reference: Tensor | None = None
+    row: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def tokens(self) -> int:
+        return sum(map(len, self.group.responses))
+
+    @property
+    def usable(self) -> bool:
+        """Whether any response has a reward; a group without one takes no part in the update."""
+        return any(r is not None for r in self.rewards)
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A question drawn for a step: its place there, and the id that seeds its samples."""
+
+    place: int
+    id: str
+    item: Item
+
+
+class QuestionOrder:
+    """Which questions a step asks: passes over the pool, each in an order of its own.
+
+    A function of (seed, step) alone, so that a resumed training needs no state of a generator.
+    """
+
+    def __init__(self, items: Sequence[Item], per_step: int, seed: int) -> None:
+        self.items, self.per_step, self.seed = items, per_step, seed
+        self._orders: dict[int, list[int]] = {}
+
+    def at(self, step: int) -> list[Drawn]:
+        """The questions of a step, counted from 0."""
+        drawn = []
+        for place in range(self.per_step):
+            epoch, position = divmod(step * self.per_step + place, len(self.items))
+            item = self.items[self._order(epoch)[position]]
+            drawn.append(Drawn(place, f"{item.id}#{epoch}", item))
+        return drawn
+
+    def _order(self, epoch: int) -> list[int]:
+        if epoch not in self._orders:
+            order = list(range(len(self.items)))
+            random.Random(f"{self.seed}/{epoch}").shuffle(order)
+            self._orders = {e: o for e, o in self._orders.items() if e == epoch - 1} | {
+                epoch: order
+            }
+        return self._orders[epoch]
+
+
+def request(drawn: Drawn, template_name: str) -> Request:
+    """The prompt of a question in the method's template."""
+    form = template(template_name)
+    return Request(drawn.id, form.render(drawn.item.question), drawn.item.images, form.system)
+
+
+def roll_out(
+    drawn: Sequence[Drawn], engine: HFEngine, encoder: Encoder, stage: Stage, seed: int, step: int
+) -> tuple[list[tuple[Drawn, Sample, list[Response]]], int]:
+    """Sample a group for each question, and count the over-long prompts that were dropped."""
+    encoded = [(d, encoder.encode(request(d, stage.template))) for d in drawn]
+    kept = [(d, prompt) for d, prompt in encoded if prompt is not None]
+    sampling = Sampling(
+        n=stage.group_size,
+        temperature=stage.temperature,
+        top_p=stage.top_p,
+        max_tokens=stage.max_response_tokens,
+        seed=_mixed(seed, step),
+    )
+    groups = []
+    ids = [d.id for d, _ in kept]
+    for index, responses in engine.generate_encoded(
+        [prompt for _, prompt in kept], ids, sampling, logp=True
+    ):
+        question, prompt = kept[index]
+        group = Group(prompt, [list(r.tokens) for r in responses])
+        sample = Sample(question.place, group, engine_logp=[r.logp for r in responses])
+        groups.append((question, sample, responses))
+    groups.sort(key=lambda g: g[0].place)
+    return groups, len(drawn) - len(kept)
+
+
+def reward(question: Drawn, sample: Sample, responses: Sequence[Response], stage: Stage) -> None:
+    """Put rewards and the group's figures on the sample.
+
+    Agreement with the label is measured here for every method and logged apart: ``label_accuracy``
+    is that of the vote (TTRL, arXiv 2504.16084), ``accuracy`` that of the responses. Neither
+    reaches the reward, which :func:`backends.rewards.score` shows the label only where it declares
+    the need.
+    """
+    texts = tuple(r.text for r in responses)
+    cut = tuple(r.finish == "length" for r in responses)
+    item = question.item
+    rollout = Rollout(item.id, item.question, texts, cut, item.answer, item.meta)
+    result = score(rollout, stage.rewards)
+    sample.rewards = result.rewards
+    scored = [r for r in result.rewards if r is not None]
+    poll = vote(texts)
+    sample.row = {
+        **result.stats,
+        "majority_ratio": poll.ratio,
+        "semantic_entropy": poll.entropy,
+        "unparsed": poll.unparsed,
+        "truncated": sum(cut) / len(cut),
+        "response_length": sample.tokens / len(texts),
+        "zero_variance_groups": float(len(set(scored)) < 2),
+        "unusable_groups": float(not scored),
+    }
+    if scored:
+        sample.row["reward"] = sum(scored) / len(scored)
+    if gold := item.answer.strip():
+        right = correct(texts, gold)
+        sample.row["accuracy"] = sum(right) / len(right)
+        sample.row["label_accuracy"] = float(
+            poll.winner is not None and equivalent(poll.winner, gold)
+        )
+
+
+def _mixed(seed: int, step: int) -> int:
+    digest = hashlib.sha256(f"{seed}/{step}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1

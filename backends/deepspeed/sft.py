@@ -1,0 +1,53 @@
+"""Supervised fine-tuning: the same update on worked solutions in place of sampled responses."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from backends.base import Stage
+from backends.deepspeed.packing import Group
+from backends.deepspeed.samples import Drawn, Sample, request
+from backends.encoding import Encoder
+from benchmarks.base import Item
+
+#: A bare answer in the form that a template asks for.
+ANSWER_FORMS = {
+    "plain": "{answer}",
+    "boxed": "\\boxed{{{answer}}}",
+    "direct": "{answer}",
+    "think": "<answer>{answer}</answer>",
+    "answer_first": "<answer>{answer}</answer>",
+    "lmm_r1": "<answer> ${answer}$ </answer>",
+}
+
+
+def target(item: Item, template: str) -> str:
+    """What the model is to say: the worked solution, else the answer as the template wants it
+    written.
+
+    Empty where a question has neither.
+    """
+    if item.solution.strip():
+        return item.solution
+    return ANSWER_FORMS[template].format(answer=item.answer) if item.answer.strip() else ""
+
+
+def demonstrations(
+    drawn: Sequence[Drawn], encoder: Encoder, stage: Stage
+) -> tuple[list[Sample], int]:
+    """A group of one, the target, for each question, and how many were dropped.
+
+    Dropped are prompts and targets that are too long (a cut solution would teach to stop anywhere
+    or never) and questions without a target.
+    """
+    samples = []
+    for question in drawn:
+        text = target(question.item, stage.template)
+        ids = encoder.response(text) if text else []
+        prompt = encoder.encode(request(question, stage.template))
+        if prompt is None or not ids or len(ids) > stage.max_response_tokens:
+            continue
+        sample = Sample(question.place, Group(prompt, [ids]), rewards=(1.0,))
+        sample.row = {"response_length": float(len(ids))}
+        samples.append(sample)
+    return samples, len(drawn) - len(samples)
