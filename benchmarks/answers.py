@@ -1,0 +1,339 @@
+"""Answers: read one from a response, normalise it, tell whether two are the same.
+
+The one notion of "the same answer" that rewards, votes and scorers share. Model output is untrusted:
+nothing here evaluates it, every pattern is linear in the text, and what only a computer algebra system
+can decide is asked in a child process with a time limit (:mod:`benchmarks._equivalence`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fractions import Fraction
+from functools import lru_cache
+
+from . import _equivalence
+
+#: An answer stands near the end: of a longer response only so many last characters are read.
+MAX_RESPONSE = 100_000
+#: A longer answer is compared as text only.
+MAX_ANSWER = 400
+#: A response of one line and so many characters is an answer as it stands.
+MAX_BARE = 40
+#: A statement longer than this states no answer.
+MAX_STATEMENT = 200
+
+# ------------------------------------------------------------------------------------- extraction
+
+_BOX = re.compile(r"\\\\|\\[{}]|\\f?box(?:ed)?\s{0,5}\{|[{}]")
+_TAG = re.compile(r"<(/?)answer>", re.I)
+_STATEMENT = re.compile(
+    r"\b(?:answer|(?:correct|right)\s(?:option|choice))\b"
+    r"(?:[\s*_]{0,6}(?:\bis\b|[:=])[\s*_:]{0,12}|\**\s{0,3}\n\s{0,6})(?=\S)",
+    re.I,
+)
+_STATEMENT_END = re.compile(r"\.(?=\s|\*|$)|\n|</|<\|")
+_LEAD = re.compile(r"(?:option|choice|approximately|about|equal to)\s+", re.I)
+
+
+def extract(text: str) -> str | None:
+    """The answer that a response gives, or None. See :func:`extract_with_rule`."""
+    return extract_with_rule(text)[0]
+
+
+def extract_with_rule(text: str) -> tuple[str | None, str]:
+    r"""The answer that a response gives and the rule that found it.
+
+    The first that applies: ``boxed``, the last brace-balanced ``\boxed{...}``; ``tag``, the last
+    ``<answer>...</answer>``; ``statement``, what follows the last "answer is" or "answer:", up to the
+    end of its sentence; ``bare``, a response of one short line, as it is; ``none``. An empty box or
+    tag is an answer that was not given: None.
+    """
+    text = text[-MAX_RESPONSE:]
+    for rule, find in (("boxed", _boxed), ("tag", _tagged), ("statement", _stated)):
+        found = find(text)
+        if found is not None:
+            return found.strip() or None, rule
+    bare = text.strip()
+    if bare and len(bare) <= MAX_BARE and "\n" not in bare and not _BOX.search(bare):
+        return bare, "bare"
+    return None, "none"
+
+
+def _boxed(text: str) -> str | None:
+    r"""Content of the closed ``\boxed{`` that opens last, in one pass over the braces."""
+    opened: list[tuple[int, bool]] = []
+    found: tuple[int, int] | None = None
+    for match in _BOX.finditer(text):
+        token = match.group()
+        if token == "}":
+            if opened:
+                start, box = opened.pop()
+                if box and (found is None or start > found[0]):
+                    found = start, match.start()
+        elif token == "{" or len(token) > 2:
+            opened.append((match.end(), len(token) > 2))
+    return None if found is None else text[found[0] : found[1]]
+
+
+def _tagged(text: str) -> str | None:
+    start: int | None = None
+    found: str | None = None
+    for match in _TAG.finditer(text):
+        if not match.group(1):
+            start = match.end()
+        elif start is not None:
+            found, start = text[start : match.start()], None
+    return found
+
+
+def _stated(text: str) -> str | None:
+    last: re.Match[str] | None = None
+    for last in _STATEMENT.finditer(text):
+        pass
+    if last is None:
+        return None
+    rest = text[last.end() : last.end() + MAX_STATEMENT + 1]
+    end = _STATEMENT_END.search(rest)
+    if end is None and len(rest) > MAX_STATEMENT:
+        return None
+    stated = rest[: end.start()] if end else rest
+    stated = stated.strip().strip("*_").strip()
+    return _LEAD.sub("", stated, count=1) if _LEAD.match(stated) else stated or None
+
+
+# ---------------------------------------------------------------------------------- normalisation
+
+_CHARACTERS = str.maketrans(
+    {
+        "−": "-", "–": "-", "—": "-", "，": ",", "：": ":", "（": "(", "）": ")", "％": "%",
+        "°": "", "˚": "", "º": "", "℃": "", "²": "^2", "³": "^3", "×": r"\times ", "·": r"\cdot ",
+        "÷": "/", "⁄": "/", "π": r"\pi ", "√": r"\sqrt ", "∞": r"\infty ", "½": r"\frac{1}{2}",
+        "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "≈": "", "\u00a0": " ", "\u202f": "",
+        "\u200b": "", "`": "", "$": "",
+    }
+)  # fmt: skip
+_WRAPPER = re.compile(
+    r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|bm|boldsymbol|mbox|operatorname|"
+    r"boxed|fbox|rm|bf)\s*\{([^{}]*)\}"
+)
+_DROP = re.compile(
+    r"\\(?:left|right|displaystyle|textstyle|quad|qquad|approx|big|Big|bigg|Bigg|limits|degree)"
+    r"(?![a-zA-Z])\s?|\\[,;:!()\[\] ]|~|\^\s*\{?\s*\\circ\s*\}?"
+)
+_SHORT_FRACTION = re.compile(r"\\frac\s*(\d)\s*(\d)(?!\d)")
+_SHORT_ROOT = re.compile(r"\\sqrt\s*(\d+|[a-zA-Z])(?![a-zA-Z])")
+_LEFT_SIDE = re.compile(r"(?:[^\W\d_]|[ ∠△{}\\']|_\{?\d\}?|\([a-z]\)){1,40}=(?=\s*[^=\s])")
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)"
+_GROUPED = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+_UNIT = re.compile(
+    r"(?P<value>.*?[\d}).a-z])\s*(?:(?:\bsq(?:uare)?|\bcu(?:bic)?)\.?\s*)?(?<![a-z\\])"
+    r"(?:[mcdk]?m|in|inch|inches|ft|foot|feet|yd|yards?|mi|miles?|(?:centi|milli|deci|kilo)?met(?:er|re)s?|"
+    r"[mk]?g|(?:kilo|milli)?grams?|tons?|lbs?|pounds?|oz|ounces?|m?l|(?:milli)?lit(?:er|re)s?|"
+    r"s|secs?|seconds?|min|mins|minutes?|h|hrs?|hours?|days?|weeks?|months?|years?|years?\sold|"
+    r"degrees?|deg|percent|dollars?|cents?|yuan|usd|units?|[ck]?m/s|km/h|mph|people|students?)"
+    r"(?:\s*\^\s*\{?[23]\}?|[23])?\.?",
+    re.S,
+)  # fmt: skip
+_SIGNED = rf"({_NUMBER})"
+_PLAIN = re.compile(_NUMBER)
+_RATIO = re.compile(rf"\(?{_SIGNED}\)?\s*/\s*\(?{_SIGNED}\)?")
+_FRACTION = re.compile(rf"([-+]?)\\frac\s*\{{\s*{_SIGNED}\s*\}}\s*\{{\s*{_SIGNED}\s*\}}")
+_MIXED = re.compile(
+    r"([-+]?)(\d+)(?:\s*\\frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}|\s+(\d+)\s*/\s*(\d+))"
+)
+_SCIENTIFIC = re.compile(
+    rf"{_SIGNED}\s*(?:e|(?:\\times|\\cdot|\*|x)\s*10\s*\^)\s*\{{?\s*([-+]?\d{{1,3}})\s*\}}?"
+)
+_CHOICE = re.compile(r"[(\[]?\s*([A-Za-z])\s*[)\].:]?")
+_SPACE = re.compile(r"\s+")
+
+
+def normalise(answer: str) -> str:
+    r"""A canonical form: answers of equal form are the same answer.
+
+    Without case, white space, ``$``, LaTeX wrappers and sizes, degree and percent signs, currency,
+    units, thousands separators, closing punctuation and a left side (``x=5`` is ``5``); a choice
+    ``(A)`` is ``a``; a rational number, written as a fraction, decimal, mixed number or in scientific
+    notation, is its reduced fraction. ``50%`` is ``50`` and a unit's size does not count, as in the
+    graders of the field. An answer that holds nothing is the empty string.
+    """
+    if len(answer) > MAX_ANSWER:
+        return _SPACE.sub("", answer[:MAX_RESPONSE]).lower()
+    return _normalise(answer)
+
+
+@lru_cache(maxsize=50_000)
+def _normalise(answer: str) -> str:
+    s = answer.strip()
+    if s.isascii() and s.isdigit():
+        return s.lstrip("0") or "0"
+    if choice := _CHOICE.fullmatch(s):
+        return choice.group(1).lower()
+    s = s.strip("*_ ").replace("**", "^").translate(_CHARACTERS)
+    s = _DROP.sub("", s)
+    while (unwrapped := _WRAPPER.sub(r"\1", s)) != s:
+        s = unwrapped
+    s = s.replace(r"\$", "").replace("\\%", "").replace("%", "").replace("{,}", ",")
+    s = s.replace(r"\dfrac", r"\frac").replace(r"\tfrac", r"\frac").replace("\\{", "{")
+    s = s.replace("\\}", "}")
+    s = _SHORT_FRACTION.sub(r"\\frac{\1}{\2}", s)
+    s = _SHORT_ROOT.sub(r"\\sqrt{\1}", s)
+    s = s.lower().strip(" \t\r\n.,;:")
+    s = s.lstrip("=").strip().lstrip("£€¥").strip()
+    if left := _LEFT_SIDE.match(s):
+        s = s[left.end() :].strip()
+    s = _unbracket(s)
+    for _ in range(2):
+        unit = _UNIT.fullmatch(s)
+        if unit is None or not _number_like(unit["value"]):
+            break
+        s = unit["value"].rstrip()
+    if _GROUPED.fullmatch(s):
+        s = s.replace(",", "")
+    number = _rational(s)
+    if number is not None:
+        return str(number)
+    if choice := _CHOICE.fullmatch(s):
+        return choice.group(1)
+    return re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", s)
+
+
+def _unbracket(s: str) -> str:
+    """Without parentheses, or plain braces, around the whole, where they hold no tuple."""
+    while len(s) > 1 and s[0] + s[-1] in ("()", "{}") and "," not in s:
+        depth = 0
+        for i, c in enumerate(s):
+            depth += (c == s[0]) - (c == s[-1])
+            if depth == 0 and i < len(s) - 1:
+                return s
+        s = s[1:-1].strip()
+    return s
+
+
+def _number_like(s: str) -> bool:
+    """Whether a unit may follow: a number, or an expression without words of its own."""
+    return bool(re.search(r"\d|\\pi", s)) and not re.search(r"(?<![\\a-z])[a-z]{2,}", s)
+
+
+def _rational(s: str) -> Fraction | None:
+    """The rational number that is written here, exactly."""
+    if not s or len(s) > 80:
+        return None
+    try:
+        if _PLAIN.fullmatch(s):
+            return Fraction(s.rstrip("."))
+        if match := _RATIO.fullmatch(s):
+            return Fraction(match[1].rstrip(".")) / Fraction(match[2].rstrip("."))
+        if match := _FRACTION.fullmatch(s):
+            value = Fraction(match[2].rstrip(".")) / Fraction(match[3].rstrip("."))
+            return -value if match[1] == "-" else value
+        if match := _MIXED.fullmatch(s):
+            value = int(match[2]) + Fraction(int(match[3] or match[5]), int(match[4] or match[6]))
+            return -value if match[1] == "-" else value
+        if (match := _SCIENTIFIC.fullmatch(s)) and abs(int(match[2])) <= 100:
+            return Fraction(match[1].rstrip(".")) * Fraction(10) ** int(match[2])
+    except (ValueError, ZeroDivisionError):
+        pass
+    return None
+
+
+# ------------------------------------------------------------------------------------ equivalence
+
+_FUNCTIONS = (
+    "sqrt|frac|pi|sin|cos|tan|cot|sec|csc|log|ln|exp|infty|cup|cap|times|cdot|pm|leq|geq|le|ge|in"
+)
+_KNOWN = re.compile(
+    rf"\\(?:{_FUNCTIONS}|theta|alpha|beta|gamma|phi|lt|gt|neq|ne|emptyset|lg)(?![a-z])"
+)
+_LETTERS = re.compile(r"[a-z]{3,}|[^\x00-\x7f]|[\"@#&?;\\!]")
+_TOWER = re.compile(r"\^\s*(?:\{[^{}]*\^|\d+\s*\^|\{?-?\d{4,}|\([^()]*\^)|\d{40,}")
+
+
+def equivalent(a: str, b: str) -> bool:
+    r"""Whether two answers say the same.
+
+    Equal after :func:`normalise`; or tuples of equivalent parts; or, where both are mathematics and
+    at least one is more than a number or a word, equal for math-verify. What it cannot decide within its limits
+    counts as different. An empty answer is equivalent to nothing.
+    """
+    x, y = normalise(a), normalise(b)
+    return bool(x and y) and (x == y or _equal_forms(min(x, y), max(x, y)))
+
+
+@lru_cache(maxsize=50_000)
+def _equal_forms(x: str, y: str) -> bool:
+    if len(x) > MAX_ANSWER or len(y) > MAX_ANSWER:
+        return False
+    left, right = _parts(x), _parts(y)
+    if left and right:
+        return (
+            left[0] == right[0]
+            and len(left) == len(right)
+            and all(map(equivalent, left[1:], right[1:]))
+        )
+    if not (_symbolic(x) or _symbolic(y)):
+        return False
+    return _mathematical(x) and _mathematical(y) and _equivalence.same(x, y) is True
+
+
+def _parts(s: str) -> list[str] | None:
+    """The brackets and the parts of a tuple, list or bare enumeration; None for anything else."""
+    brackets = s[0] + s[-1] if s[:1] in ("(", "[", "{") and s[-1:] in (")", "]", "}") else ""
+    inner = s[1:-1] if brackets else s
+    parts, depth, start = [], 0, 0
+    for i, c in enumerate(inner):
+        if c in "([{":
+            depth += 1
+        elif c in ")]}":
+            depth -= 1
+            if depth < 0:
+                return None
+        elif c == "," and depth == 0:
+            parts.append(inner[start:i])
+            start = i + 1
+    return [brackets, *parts, inner[start:]] if parts and depth == 0 else None
+
+
+def _symbolic(s: str) -> bool:
+    """More than a number or a word: there is something to compute."""
+    return "\\" in s or bool(re.search(r"[-+*/^(=<>]", s[1:]))
+
+
+def _mathematical(s: str) -> bool:
+    """Mathematics of a size that is worth asking about, and no prose."""
+    depth = deepest = 0
+    for c in s:
+        depth += (c in "([{") - (c in ")]}")
+        deepest = max(deepest, depth)
+    return (
+        len(s) <= 200
+        and depth == 0
+        and deepest <= 8
+        and not _TOWER.search(s)
+        and not _LETTERS.search(_KNOWN.sub(" ", s))
+        and bool(re.search(r"[\da-z]", s))
+    )
+
+
+def classes(answers: Sequence[str | None]) -> list[int | None]:
+    """The equivalence class of each answer, numbered from 0 by first appearance; None stays None.
+
+    An answer joins the first class whose first member it is equivalent to.
+    """
+    members: list[str] = []
+    known: dict[str, int] = {}
+    out: list[int | None] = []
+    for answer in answers:
+        form = normalise(answer) if answer else ""
+        if not form:
+            out.append(None)
+            continue
+        if form not in known:
+            known[form] = next(
+                (i for i, member in enumerate(members) if equivalent(form, member)), len(members)
+            )
+            if known[form] == len(members):
+                members.append(form)
+        out.append(known[form])
+    return out
