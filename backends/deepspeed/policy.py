@@ -66,17 +66,17 @@ class Policy(nn.Module):
         return self.head(hidden.flatten(0, 1)[batch.sources], batch.targets, temperature)
 
     def _with_pictures(self, embeds: Tensor, batch: PackedBatch) -> Tensor:
+        """Put the picture features [tokens, H] in the places of their tokens."""
+        # A rank that skips the vision tower while another runs it would wait for ever in ZeRO-3's
+        # collectives; so a batch without pictures looks at a blank one, with weight 0.
+        pictures = batch.pictures or _blank(self.model, embeds.device)
         with torch.no_grad() if self.freeze_vision else nullcontext():
-            if batch.pictures is not None:
-                features = picture_features(self.model, batch.pictures)
-                places = batch.input_ids == self.model.config.image_token_id
-                places &= batch.segments == PROMPT
-                return embeds.masked_scatter(places[..., None], features.to(embeds.dtype))
-            # A rank that skips the vision tower while another runs it would wait for ever in
-            # ZeRO-3's collectives; so a batch without pictures looks at a blank one, with weight
-            # 0.
-            features = picture_features(self.model, _blank(self.model, embeds.device))
-            return embeds + 0.0 * features.to(embeds.dtype).sum()
+            features = picture_features(self.model, pictures).to(embeds.dtype)
+        if batch.pictures is None:
+            return embeds + 0.0 * features.sum()
+        places = batch.input_ids == self.model.config.image_token_id
+        places &= batch.segments == PROMPT
+        return embeds.masked_scatter(places[..., None], features)
 
 
 class TokenLogProb(nn.Module):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,7 @@ from transformers import (
 )
 
 from backends.encoding import Encoder
+from backends.models import save_checkpoint
 
 SPECIAL = (
     "<|endoftext|>",
@@ -42,7 +45,7 @@ TEMPLATE = (
 )
 
 
-def build_processor() -> Qwen2_5_VLProcessor:
+def _processor() -> Qwen2_5_VLProcessor:
     """Byte-level tokenizer (256 bytes, no merges) and Qwen's own image processor."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(vocab={c: i for i, c in enumerate(alphabet)}, merges=[]))
@@ -62,9 +65,7 @@ def build_processor() -> Qwen2_5_VLProcessor:
     )
 
 
-def build_model(
-    processor: Qwen2_5_VLProcessor, seed: int = 0, tied: bool = True
-) -> PreTrainedModel:
+def _model(processor: Qwen2_5_VLProcessor, seed: int = 0, tied: bool = True) -> PreTrainedModel:
     """The real architecture, windowed and full vision attention, 0.1 M random weights."""
     ids = processor.tokenizer.get_vocab()
     eos = ids["<|im_end|>"]
@@ -112,7 +113,7 @@ def build_model(
     return model.eval()
 
 
-def picture(seed: int, width: int = 84, height: int = 84) -> bytes:
+def _picture(seed: int, width: int = 84, height: int = 84) -> bytes:
     """A PNG of random coarse blocks."""
     blocks = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), dtype=np.uint8)
     out = io.BytesIO()
@@ -122,7 +123,19 @@ def picture(seed: int, width: int = 84, height: int = 84) -> bytes:
 
 @pytest.fixture(scope="session")
 def processor() -> Qwen2_5_VLProcessor:
-    return build_processor()
+    return _processor()
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., bytes]:
+    """``picture(seed, width=84, height=84)``: a PNG of random coarse blocks."""
+    return _picture
+
+
+@pytest.fixture(scope="session")
+def build_model(processor: Qwen2_5_VLProcessor) -> Callable[..., PreTrainedModel]:
+    """``build_model(seed=0, tied=True)``: the same weights for the same arguments."""
+    return partial(_model, processor)
 
 
 @pytest.fixture(scope="session")
@@ -131,15 +144,16 @@ def encoder(processor: Qwen2_5_VLProcessor) -> Encoder:
 
 
 @pytest.fixture
-def model(processor: Qwen2_5_VLProcessor) -> PreTrainedModel:
+def model(build_model: Callable[..., PreTrainedModel]) -> PreTrainedModel:
     """A fresh model each time: tests may train it."""
-    return build_model(processor)
+    return build_model()
 
 
 @pytest.fixture(scope="session")
-def model_folder(tmp_path_factory: pytest.TempPathFactory, processor: Qwen2_5_VLProcessor) -> Path:
+def model_folder(
+    tmp_path_factory: pytest.TempPathFactory,
+    processor: Qwen2_5_VLProcessor,
+    build_model: Callable[..., PreTrainedModel],
+) -> Path:
     """The tiny model as a checkpoint folder in Hugging Face layout."""
-    from backends.models import save_checkpoint
-
-    path = tmp_path_factory.mktemp("model") / "tiny"
-    return save_checkpoint(build_model(processor), processor, path)
+    return save_checkpoint(build_model(), processor, tmp_path_factory.mktemp("model") / "tiny")
