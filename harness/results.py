@@ -70,6 +70,7 @@ class Trial:
     label: str
     state: State
     reason: str = ""
+    settings: dict[str, Any] = field(default_factory=dict)
     differences: tuple[str, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
     scores: dict[str, Score] = field(default_factory=dict)
@@ -78,9 +79,28 @@ class Trial:
     seconds: float | None = None
     status: dict[str, Any] = field(default_factory=dict)
 
-    def curves(self) -> list[list[dict[str, Any]]]:
-        """The training metrics: one list of rows for each train step, in order."""
-        return [read_jsonl(path) for path in self.training]
+    @property
+    def name(self) -> str:
+        return f"{self.label} · seed {self.seed}"
+
+    @property
+    def checkpoint(self) -> Path | None:
+        """What the last train step left, where the trial trained."""
+        return self.training[-1].parent / "checkpoint" if self.training else None
+
+    def curve(self) -> list[dict[str, Any]]:
+        """The training metrics of all its stages as one curve, whose ``step`` goes on counting.
+
+        A training that was killed and resumed wrote some steps twice: the last row counts.
+        """
+        rows: dict[int, dict[str, Any]] = {}
+        start = 0
+        for path in self.training:
+            for number, row in enumerate(read_jsonl(path)):
+                step = start + int(row.get("step", number))
+                rows[step] = {**row, "step": step}
+            start = max(rows, default=0)
+        return [rows[step] for step in sorted(rows)]
 
 
 @dataclass(frozen=True)
@@ -126,7 +146,7 @@ class Results:
                 trial
             )
         rows = [
-            Condition(g[0].arm, g[0].point, label(g[0].arm, g[0].point), g[0].method, tuple(g))
+            Condition(g[0].arm, g[0].point, g[0].label, g[0].method, tuple(g))
             for g in groups.values()
         ]
         return tuple(sorted(rows, key=lambda c: bool(c.point)))
@@ -134,11 +154,6 @@ class Results:
     @property
     def arms(self) -> tuple[Condition, ...]:
         return tuple(c for c in self.conditions if not c.point)
-
-
-def label(arm: str, point: dict[str, Any]) -> str:
-    """The readable name of a condition: ``mm_upt`` or ``mm_upt group_size=4``."""
-    return " ".join([arm, *(f"{k}={v}" for k, v in point.items())])
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -207,17 +222,32 @@ def load_trial(folder: Path, root: Path, planned: dict[str, Any]) -> Trial:
         point=planned.get("point") or {},
         seed=planned["seed"],
         method=planned.get("method", ""),
-        label=planned.get("label") or planned["id"],
+        label=planned.get("label") or planned["arm"],
         state=state,
         reason=reason,
+        settings=planned.get("settings") or {},
         differences=tuple(planned.get("differences", ())),
         metrics=result.get("metrics", {}),
         scores=scores,
-        training=tuple(root / path for path in result.get("training", ())),
+        training=_training(root, planned, result),
         steps=tuple(result.get("steps") or planned.get("steps", ())),
         seconds=result.get("seconds"),
         status=status,
     )
+
+
+def _training(root: Path, planned: dict[str, Any], result: dict[str, Any]) -> tuple[Path, ...]:
+    """The training curves: of a finished trial, or of one under way or failed as far as it came."""
+    if "training" in result:
+        return tuple(root / path for path in result["training"])
+    found: list[Path] = []
+    for step in planned.get("steps", ()):
+        if step["kind"] != "train":
+            continue
+        key = step["key"][:16]
+        done = (root / "store" / "train").glob(f"*-{key}/metrics.jsonl")
+        found += [*done, *(root / "work" / key).glob("**/metrics.jsonl")][:1]
+    return tuple(found)
 
 
 def _state(status: dict[str, Any], result: dict[str, Any]) -> tuple[State, str]:

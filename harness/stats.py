@@ -10,8 +10,8 @@ the two-way clustered variance of Cameron, Gelbach and Miller (2011, Journal of 
 Statistics 29(2), section 2). With one seed it is the clustered standard error of Miller (2024,
 arXiv 2411.00640) with the usual small-sample factor C/(C-1). Degrees of freedom follow
 Satterthwaite (1946), so three seeds that disagree widen an interval as a t distribution with two
-degrees of freedom does. That matters: the percentiles of a bootstrap over three seeds cover far less
-than they say.
+degrees of freedom does. That matters: the percentiles of a bootstrap over three seeds cover far
+less than they say.
 
 A comparison is the interval of the paired difference, so there is one formula for both.
 """

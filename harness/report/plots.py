@@ -78,7 +78,7 @@ def _save(figure: Figure, stem: Path) -> None:
 
 def training(arms: Sequence[Condition]) -> Figure | None:
     """Training curves, one panel a quantity; stages of one trial follow each other."""
-    data = {(arm.label, t.seed): _joined(t.curves()) for arm in arms for t in arm.trials}
+    data = {(arm.label, t.seed): t.curve() for arm in arms for t in arm.trials}
     names = [n for n in _CURVES if any(n in row for rows in data.values() for row in rows)]
     if not names:
         return None
@@ -125,20 +125,9 @@ def training(arms: Sequence[Condition]) -> Figure | None:
     return figure
 
 
-def _joined(curves: Sequence[Sequence[dict[str, Any]]]) -> list[dict[str, Any]]:
-    """The rows of all train steps as one curve, with steps that go on counting."""
-    rows: list[dict[str, Any]] = []
-    start = 0
-    for curve in curves:
-        rows += [{**row, "step": start + row.get("step", i)} for i, row in enumerate(curve)]
-        start = max((row["step"] for row in rows), default=0)
-    return rows
-
-
 def _series(rows: Sequence[dict[str, Any]], name: str) -> tuple[np.ndarray, np.ndarray]:
-    # A training that was resumed wrote some steps twice: the last one counts.
-    seen = {r["step"]: r[name] for r in rows if isinstance(r.get(name), int | float)}
-    pairs = sorted((s, v) for s, v in seen.items() if math.isfinite(v))
+    pairs = [(r["step"], r[name]) for r in rows if isinstance(r.get(name), int | float)]
+    pairs = [(s, v) for s, v in pairs if math.isfinite(v)]
     return np.array([p[0] for p in pairs]), np.array([p[1] for p in pairs], dtype=float)
 
 

@@ -52,7 +52,7 @@ def build(results: Results) -> Report:
         )
         if sweep
         else None,
-        holes=[f"{t.label}: {t.state}, {t.reason}" for t in results.trials if t.state != "ok"],
+        holes=[f"{t.name}: {t.state}, {t.reason}" for t in results.trials if t.state != "ok"],
         footnotes=_footnotes(results),
         published=_published(results),
     )

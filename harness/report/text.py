@@ -48,7 +48,7 @@ def seeds(row: Row) -> str:
 
 def settings(point: dict[str, Any], default: dict[str, Any]) -> str:
     """A point of a sweep: its settings, or the default ones of the arm itself."""
-    chosen = point or default
+    chosen = {k: v for k, v in (point or default).items() if v is not None}
     text = ", ".join(f"{k} {v}" for k, v in chosen.items())
     return text if point else f"{text} (the arm itself)"
 

@@ -75,8 +75,8 @@ def make(
                     "point": point,
                     "seed": seed,
                     "method": method,
-                    "label": " ".join([arm, *(f"{k}={v}" for k, v in point.items())])
-                    + f" · seed {seed}",
+                    "label": " · ".join([arm, *(f"{k} {v}" for k, v in point.items())]),
+                    "settings": {"method": method, "lr": 5e-5, "kl": {"beta": 0.01}, **point},
                     "steps": [],
                     "differences": [] if method == "none" else [f"method: none -> {method}"],
                 }
@@ -135,7 +135,6 @@ def _trial(
     if state == "running":
         status |= {"step": "train", "progress": "12/30", "ended": None}
     write_json(place / "status.json", status)
-    write_json(place / "spec.json", {"trial": trial, "stage": {"lr": 5e-5, "kl": {"beta": 0.01}}})
     (place / "log.txt").write_text("log\n")
     untrained = trial["method"] == "none"
     training = []
