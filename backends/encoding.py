@@ -100,7 +100,7 @@ class Encoder:
         if found != sum(counts):
             raise EncodingError(
                 f"request {request.id!r} has {found} picture tokens for {sum(counts)} features of "
-                f"its {len(request.images)} pictures: does the chat template place every picture once?"
+                f"its {len(request.images)} pictures: does the chat template place each one once?"
             )
         positions, next_position = mrope_positions(
             input_ids, grid, self.image_token_id, self.merge_size

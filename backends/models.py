@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
 
     from backends.encoding import PictureBatch
+
+_ARCHITECTURE = "qwen2_5_vl"
 
 #: Tokens that stand for a picture in a prompt. A policy that emitted one would make the next
 #: forward fail ("image features and image tokens do not match"), so nothing ever samples them.
@@ -42,6 +44,14 @@ def load_model(
     """
     path = _folder(path)
     _require(path, "config.json", "the model's configuration")
+    config = AutoConfig.from_pretrained(path, local_files_only=True)
+    if config.model_type != _ARCHITECTURE:
+        raise ModelError(
+            f"{path} is a {config.model_type!r} model: this trainer and the hf engine know "
+            f"{_ARCHITECTURE}, whose picture positions they compute themselves."
+        )
+    if set(config.text_config.layer_types) != {"full_attention"}:
+        raise ModelError(f"{path} uses sliding-window attention, which is not supported.")
     if not any(path.glob("*.safetensors")):
         raise ModelError(f"{path} holds no *.safetensors file: these are the model's weights.")
     model, info = AutoModelForImageTextToText.from_pretrained(

@@ -41,9 +41,6 @@ class Policy(nn.Module):
         chunk_tokens: int = 1024,
     ) -> None:
         super().__init__()
-        config: Any = model.config
-        if set(config.text_config.layer_types) != {"full_attention"}:
-            raise ValueError("a model with sliding-window attention cannot be packed by groups")
         self.model = model
         self.head = TokenLogProb(model.get_output_embeddings(), suppressed, chunk_tokens)
         self.freeze_vision = freeze_vision

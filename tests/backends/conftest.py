@@ -25,6 +25,9 @@ from transformers import (
 from backends.encoding import Encoder
 from backends.models import save_checkpoint
 
+# Matrices this small are slower on several threads, and far slower where the cores are shared.
+torch.set_num_threads(1)
+
 SPECIAL = (
     "<|endoftext|>",
     "<|im_start|>",
