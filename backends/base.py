@@ -30,7 +30,7 @@ class Reward(Model):
 class KL(Model):
     """Divergence from the reference: its estimator, where it enters, and its weight."""
 
-    beta: float = Field(0.0, ge=0)
+    beta: float = Field(default=0.0, ge=0)
     form: Literal["k1", "k2", "k3"] = "k3"
     place: Literal["loss", "reward"] = "loss"
 
@@ -42,27 +42,27 @@ class Stage(Model):
     template: str = "boxed"
     rewards: tuple[Reward, ...] = ()
 
-    steps: int = Field(30, ge=1)
-    questions_per_step: int = Field(32, ge=1)
-    group_size: int = Field(8, ge=1)
-    temperature: float = Field(1.0, gt=0)
-    top_p: float = Field(1.0, gt=0, le=1)
-    max_prompt_tokens: int = Field(2048, ge=1)
-    max_response_tokens: int = Field(32, ge=1)
+    steps: int = Field(default=30, ge=1)
+    questions_per_step: int = Field(default=32, ge=1)
+    group_size: int = Field(default=8, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_prompt_tokens: int = Field(default=2048, ge=1)
+    max_response_tokens: int = Field(default=32, ge=1)
 
-    updates_per_rollout: int = Field(1, ge=1)
+    updates_per_rollout: int = Field(default=1, ge=1)
     advantage: Literal["group_norm", "group_mean"] = "group_norm"
-    advantage_eps: float = Field(1e-6, ge=0)
-    clip_low: float = Field(0.2, gt=0)
-    clip_high: float = Field(0.2, gt=0)
+    advantage_eps: float = Field(default=1e-6, ge=0)
+    clip_low: float = Field(default=0.2, gt=0)
+    clip_high: float = Field(default=0.2, gt=0)
     aggregation: Literal["token_mean", "sequence_mean"] = "token_mean"
     kl: KL = KL()
 
-    lr: float = Field(1e-6, gt=0)
-    warmup_steps: int = Field(0, ge=0)
-    weight_decay: float = Field(0.0, ge=0)
+    lr: float = Field(default=1e-6, gt=0)
+    warmup_steps: int = Field(default=0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
-    max_grad_norm: float = Field(1.0, gt=0)
+    max_grad_norm: float = Field(default=1.0, gt=0)
     freeze_vision: bool = False
 
     @model_validator(mode="after")
@@ -80,14 +80,14 @@ class Stage(Model):
 class Resources(Model):
     """How a stage is executed. Changes speed and rounding, not what is computed: not hashed."""
 
-    processes: int = Field(1, ge=1)
+    processes: int = Field(default=1, ge=1)
     zero_stage: Literal[0, 1, 2, 3] = 1
     dtype: Literal["float32", "bfloat16"] = "float32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    tokens_per_micro_batch: int = Field(8192, ge=1)
+    tokens_per_micro_batch: int = Field(default=8192, ge=1)
     activation_checkpointing: bool = False
-    save_every: int = Field(10, ge=1)
-    threads: int = Field(1, ge=1)
+    save_every: int = Field(default=10, ge=1)
+    threads: int = Field(default=1, ge=1)
 
 
 @dataclass(frozen=True)

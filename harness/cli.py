@@ -1,1 +1,247 @@
-def main() -> None: ...
+"""The command line. Every verb imports what it needs, so that ``harness --help`` is instant."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from harness.plan import Plan
+    from harness.runner import Outcome
+    from harness.spec import Experiment
+
+app = typer.Typer(
+    name="harness",
+    help="Train, evaluate and compare RL post-training methods of multimodal models: one "
+    "experiment file, paired seeds, official scorers, a table with intervals.",
+    epilog="Start with: harness run experiments/ablation.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Root = Annotated[
+    Path,
+    typer.Option("--root", help="Where runs and the store of results are.", envvar="HARNESS_ROOT"),
+]
+ExperimentFile = Annotated[Path, typer.Argument(help="The experiment file (YAML).")]
+RunFolder = Annotated[Path, typer.Argument(help="A run's folder, such as runs/tiny-ablation.")]
+_ROOT = Path("runs")
+
+
+@app.command()
+def run(
+    experiment: ExperimentFile,
+    root: Root = _ROOT,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Trials at a time (default: GPUs, or cores).")
+    ] = None,
+    tracking: Annotated[bool, typer.Option(help="Mirror the run to MLflow.")] = True,
+) -> None:
+    """Train and score every arm of an experiment, then print its table.
+
+    What the store holds already is not run again: stop it at any moment and run the same command to
+    go on. Exit code 1 if a trial failed, 2 if the experiment file has a mistake, 130 if
+    interrupted.
+    """
+    from harness import checks
+
+    spec, text = checks.read(experiment, root)
+    outcome = _execute(spec, text, root, workers, tracking)
+    from harness import report
+
+    folder = root / spec.name
+    if outcome.worked or not _is_newest(folder / "report" / "report.json", folder):
+        report.write(folder)
+    report.print_table(folder)
+    _summary(outcome, folder)
+
+
+@app.command()
+def plan(experiment: ExperimentFile, root: Root = _ROOT) -> None:
+    """Show what `run` would do: trials, what the store holds, what each costs. Creates nothing."""
+    from harness import checks, planned
+    from harness.plan import make
+    from harness.sources import Hashes
+
+    spec, _ = checks.read(experiment, root)
+    planned.show(make(spec, Hashes(root)), root, _console())
+
+
+@app.command("eval")
+def evaluate(
+    model: Annotated[str, typer.Option(help="`tiny`, a model folder, or owner/name@<commit>.")],
+    benchmarks: Annotated[
+        str, typer.Option(help="Names, separated by commas, such as wemath,mathvista.")
+    ],
+    data: Annotated[
+        str | None,
+        typer.Option(help="The folder of the benchmark's files (one benchmark), or tiny/<name>."),
+    ] = None,
+    scorer: Annotated[str | None, typer.Option(help="Default: the benchmark's own.")] = None,
+    template: Annotated[str, typer.Option(help="The prompt template.")] = "boxed",
+    samples: Annotated[
+        int, typer.Option(min=0, help="Samples an item, beside the greedy answer.")
+    ] = 0,
+    temperature: Annotated[float, typer.Option(help="Of the samples.")] = 0.7,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Of a response.")] = 1024,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="About this many items only; labelled as a subset.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    root: Root = _ROOT,
+) -> None:
+    """Evaluate a model on benchmarks and print all their official figures, each with its n."""
+    from harness import evaluation
+
+    names = [name.strip() for name in benchmarks.split(",") if name.strip()]
+    asked = {
+        "samples": samples,
+        "temperature": temperature,
+        "max_tokens": max_tokens,
+    }
+    spec = evaluation.experiment(
+        model=model,
+        benchmarks=[
+            {"name": name, "data": data, "scorer": scorer, "limit": limit} for name in names
+        ],
+        template=template,
+        asked=asked,
+        resources={"device": device, "dtype": dtype},
+        root=root,
+    )
+    outcome = _execute(spec, evaluation.text(spec), root, 1, tracking=False)
+    evaluation.show(root / spec.name, _console())
+    _summary(outcome, root / spec.name)
+
+
+@app.command()
+def status(run_folder: RunFolder) -> None:
+    """Show where each trial of a run is, also while it runs."""
+    from harness import planned
+
+    planned.show_status(run_folder, _console())
+
+
+@app.command("report")
+def report_(run_folder: RunFolder) -> None:
+    """Write a run's report again from its files, and print its table."""
+    from harness import report
+
+    folder = report.write(run_folder)
+    report.print_table(run_folder)
+    _console().print(f"Report: {folder / 'report.md'}")
+
+
+@app.command("list")
+def list_() -> None:
+    """List methods, rewards, templates, benchmarks, scorers and backends."""
+    from harness import listing
+
+    listing.show(_console())
+
+
+@app.command()
+def doctor(root: Root = _ROOT) -> None:
+    """Check this machine: packages, accelerators, disk, the store, and the tiny model."""
+    from harness import doctor
+
+    if not doctor.show(_console(), root):
+        raise typer.Exit(1)
+
+
+@app.command()
+def ui(
+    root: Root = _ROOT, port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000
+) -> None:
+    """Open the MLflow page of the runs below a root, on this machine only."""
+    import os
+
+    from harness import tracking
+
+    command = tracking.ui_command(root, port)
+    os.execvp(command[0], command)
+
+
+@app.command()
+def sync(run_folder: RunFolder) -> None:
+    """Rebuild a run's MLflow mirror from its files."""
+    from harness import tracking
+
+    tracking.sync(run_folder, run_folder.resolve().parent)
+    _console().print(f"Mirrored {run_folder}; `harness ui` shows it")
+
+
+def _execute(
+    spec: Experiment, text: str, root: Path, workers: int | None, tracking: bool
+) -> Outcome:
+    from harness import display
+    from harness.plan import make
+    from harness.runner import Runner
+    from harness.sources import Hashes
+
+    hashes = Hashes(root)
+    made = make(spec, hashes)
+    root.mkdir(parents=True, exist_ok=True)
+    hashes.save()
+    mirror = _mirror(made, root) if tracking else None
+    runner = Runner(made, root, display.observer(_console()), mirror, workers or spec.workers)
+    try:
+        return runner.run(spec, text)
+    except KeyboardInterrupt:
+        _console(stderr=True).print(
+            f"\nInterrupted. What is done is in {root}; the same command goes on from there."
+        )
+        raise typer.Exit(130) from None
+
+
+def _mirror(made: Plan, root: Path) -> Any:
+    from harness.tracking import Mirror
+
+    return Mirror(root / made.name, root)
+
+
+def _summary(outcome: Outcome, folder: Path) -> None:
+    console = _console()
+    if not outcome.worked:
+        console.print("[dim]Everything was in the store; nothing was run.[/]")
+    for name, reason in outcome.failed.items():
+        log = folder / "trials" / name / "log.txt"
+        console.print(f"[red]failed[/] {name}: {reason} [dim]({log})[/]", soft_wrap=True)
+    console.print(f"[dim]Results: {folder}[/]", soft_wrap=True)
+    if outcome.failed:
+        console.print("The same command tries the failed trials again.")
+        raise typer.Exit(1)
+
+
+def _is_newest(file: Path, folder: Path) -> bool:
+    """Whether a file is there and newer than every result that it was made from."""
+    if not file.exists():
+        return False
+    made_from = [folder / "plan.json", *folder.glob("trials/*/result.json")]
+    return all(file.stat().st_mtime >= each.stat().st_mtime for each in made_from if each.exists())
+
+
+def _console(stderr: bool = False) -> Console:
+    from rich.console import Console
+
+    return Console(stderr=stderr)
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one message on stderr and exit code 2, never a traceback."""
+    from harness.errors import HarnessError
+
+    try:
+        app()
+    except HarnessError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)

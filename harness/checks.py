@@ -1,0 +1,306 @@
+"""Reading an experiment file: every mistake with file, line, what was expected and the nearest
+name.
+
+Nothing is created here. Shape (types, unknown keys) is pydantic's; meaning (names, contradictions,
+files that must exist) is checked below, on whatever part of the file has the right shape, so that
+one reading shows all mistakes.
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from backends.base import Stage
+from harness import conditions, sources
+from harness.errors import HarnessError, Problem, unknown
+from harness.spec import METHOD_FIELDS, ROLLOUT_FIELDS, Experiment
+from harness.yaml_file import YamlFile, dotted
+
+Place = tuple[str | int, ...]
+Mistake = tuple[Place, str]
+
+
+def read(path: Path, root: Path) -> tuple[Experiment, str]:
+    """The experiment in a file, and its text. Raises :class:`SpecError` with every mistake."""
+    file = YamlFile(path)
+    experiment, mistakes = _shape(file.data)
+    if experiment is not None:
+        mistakes += meaning(experiment, sources.Hashes(root))
+    if mistakes:
+        seen = dict.fromkeys(mistakes)
+        raise file.error([Problem(dotted(p), said, file.line(p)) for p, said in seen])
+    assert experiment is not None
+    return experiment, file.text
+
+
+def _shape(data: dict[str, Any]) -> tuple[Experiment | None, list[Mistake]]:
+    """The experiment, or what is left of it without the parts that have the wrong shape."""
+    try:
+        return Experiment.model_validate(data), []
+    except ValidationError as error:
+        mistakes = [_mistake(e) for e in error.errors()]
+    rest = data
+    for place, _ in mistakes:
+        rest = _without(rest, place)
+    try:
+        return Experiment.model_validate(rest), mistakes
+    except ValidationError:
+        return None, mistakes
+
+
+def _mistake(error: Any) -> Mistake:
+    place: Place = tuple(error["loc"])
+    kind, message = error["type"], error["msg"].removeprefix("Value error, ")
+    if kind == "extra_forbidden":
+        what = "setting" if len(place) > 1 else "key"
+        if len(place) == 2 and place[0] == "training" and place[1] in METHOD_FIELDS:
+            said = f"{place[1]!r} is what makes a method; set it on an arm, not for all of them"
+        else:
+            said = unknown(what, str(place[-1]), _fields(Experiment, place[:-1]))
+        return place, said
+    if kind == "missing":
+        return place[:-1], f"{place[-1]!r} is required" + _description(place)
+    if kind == "string_pattern_mismatch":
+        message = "expected letters, digits, `_`, `-` and `.`, starting with a letter or digit"
+    if kind in ("too_short",):
+        message = "expected at least one"
+    if place and place[-1] == "[key]":
+        place = place[:-1]
+    given = error.get("input")
+    shown = f", not {given!r}" if isinstance(given, (str, int, float, bool)) else ""
+    text = message.replace("Input should be", "expected").replace("a valid ", "a ")
+    return place, text[:1].lower() + text[1:] + shown
+
+
+def _description(place: Place) -> str:
+    model = _model_at(Experiment, place[:-1])
+    info = model.model_fields.get(str(place[-1])) if model else None
+    return f": {info.description}" if info is not None and info.description else ""
+
+
+def _fields(model: type[BaseModel], place: Place) -> list[str]:
+    found = _model_at(model, place)
+    return list(found.model_fields) if found else []
+
+
+def _model_at(model: type[BaseModel], place: Place) -> type[BaseModel] | None:
+    """The model of the mapping at a place: names step into fields, others into members."""
+    here: type[BaseModel] | None = model
+    for part in place:
+        if here is not None and isinstance(part, str) and part in here.model_fields:
+            model_, inside = _inside(here.model_fields[part].annotation)
+            here, pending = (None, model_) if inside else (model_, None)
+        elif here is None and pending is not None:
+            here, pending = pending, None
+        else:
+            return None
+    return here
+
+
+def _inside(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    """The model in a type, and whether it is a member of a container there."""
+    container = typing.get_origin(annotation) in (dict, tuple, list)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation, False
+    for argument in typing.get_args(annotation):
+        found, inside = _inside(argument)
+        if found:
+            return found, inside or container
+    return None, False
+
+
+def _without(data: Any, place: Place) -> Any:
+    """A copy of the data without what is at the place (a list loses nothing: its place holds)."""
+    if not place:
+        return data
+    head, *rest = place
+    if isinstance(data, Mapping) and head in data:
+        if rest and isinstance(data[head], (Mapping, list)):
+            return {**data, head: _without(data[head], tuple(rest))}
+        return {k: v for k, v in data.items() if k != head}
+    if isinstance(data, list) and isinstance(head, int) and head < len(data):
+        inner = [_without(data[head], tuple(rest))] if rest else []
+        return [*data[:head], *inner, *data[head + 1 :]]
+    return data
+
+
+def meaning(experiment: Experiment, hashes: sources.Hashes) -> list[Mistake]:
+    """What is wrong with an experiment of the right shape."""
+    parts: Sequence[Callable[[], Iterator[Mistake]]] = (
+        lambda: _references(experiment),
+        lambda: _sweep(experiment),
+        lambda: _arms(experiment, hashes),
+        lambda: _evaluation(experiment, hashes),
+    )
+    return [mistake for part in parts for mistake in part()]
+
+
+def _references(experiment: Experiment) -> Iterator[Mistake]:
+    arms = list(experiment.arms)
+    if experiment.baseline is not None and experiment.baseline not in arms:
+        yield ("baseline",), unknown("arm", experiment.baseline, arms)
+    if experiment.sweep is not None and experiment.sweep.of not in arms:
+        yield ("sweep", "of"), unknown("arm", experiment.sweep.of, arms)
+    for i, seed in enumerate(experiment.seeds):
+        if seed in experiment.seeds[:i]:
+            yield ("seeds", i), f"the seed {seed} is there twice; a repeated seed is the same trial"
+    if experiment.paper is not None:
+        from harness.report import papers
+
+        if experiment.paper not in (known := papers.names()):
+            yield ("paper",), unknown("paper", experiment.paper, known)
+
+
+def _sweep(experiment: Experiment) -> Iterator[Mistake]:
+    sweep = experiment.sweep
+    if sweep is None or sweep.of not in experiment.arms:
+        return
+    axes = sweep.axes()
+    if not axes:
+        yield ("sweep",), "no axis: name a setting and its values, such as `group_size: [4, 8]`"
+    if not experiment.benchmarks:
+        yield ("sweep",), "a sweep needs a benchmark: its headline figure is what it compares"
+    for axis, values in axes.items():
+        for i, value in enumerate(values):
+            if value in values[:i]:
+                yield ("sweep", axis, i), f"{value!r} is there twice"
+    try:
+        own = conditions.condition(experiment, sweep.of)
+    except (KeyError, ValueError):
+        return  # reported with the arm
+    if not own.stages:
+        yield ("sweep", "of"), f"arm {sweep.of!r} trains nothing, so there is nothing to sweep"
+        return
+    for axis, values in axes.items():
+        yield from _unused(("sweep", axis), axis, own.stages)
+        for i, value in enumerate(values):
+            try:
+                point = conditions.condition(experiment, sweep.of, {axis: value})
+            except ValueError as error:
+                yield ("sweep", axis, i), str(error)
+                continue
+            yield from _training(experiment, point, ("sweep", axis, i))
+
+
+def _arms(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
+    from backends.methods import method, names
+
+    try:
+        sources.locate_model(experiment.model, hashes)
+    except HarnessError as error:
+        yield ("model",), str(error)
+    checked: dict[str, str | None] = {}
+    for name, arm in experiment.arms.items():
+        place = ("arms", name)
+        if arm.method not in names():
+            yield (*place, "method"), unknown("method", arm.method, names())
+            continue
+        own = arm.settings()
+        stages = method(arm.method).resolve()
+        if not stages:
+            extra = [k for k in own if k != "template"]
+            extra += [k for k in ("questions", "synthetic_ratio") if k in arm.model_fields_set]
+            for key in extra:
+                yield (*place, key), f"method {arm.method!r} trains nothing, so {key} has no use"
+        try:
+            condition = conditions.condition(experiment, name)
+        except ValueError as error:
+            yield _blame(str(error), place, own, experiment), str(error)
+            continue
+        yield from _template(condition.template, (*place, "template"))
+        if not stages:
+            continue
+        for key in own:
+            yield from _unused((*place, key), key, condition.stages)
+        yield from _training(experiment, condition, place)
+        if condition.questions is None:
+            yield (), f"'questions' is required: arm {name!r} trains on them"
+        elif condition.questions not in checked:
+            at: Place = (*place, "questions") if arm.questions else ("questions",)
+            checked[condition.questions] = None
+            try:
+                sources.locate_questions(condition.questions, hashes)
+            except HarnessError as error:
+                yield at, str(error)
+
+
+def _blame(message: str, place: Place, own: Mapping[str, Any], experiment: Experiment) -> Place:
+    """The place of the setting that a message speaks of: on the arm, else among the shared ones."""
+    for word in re.findall(r"\w+", message):
+        if word in own:
+            return (*place, word)
+        if word in experiment.training.model_fields_set:
+            return ("training", word)
+    return place
+
+
+def _template(name: str, place: Place) -> Iterator[Mistake]:
+    from benchmarks.prompts import TEMPLATES
+
+    if name not in TEMPLATES:
+        yield place, unknown("template", name, TEMPLATES)
+
+
+def _unused(place: Place, key: str, stages: Sequence[Stage]) -> Iterator[Mistake]:
+    """A setting that no stage reads would be a comparison of equal things."""
+    if key in ROLLOUT_FIELDS and all(stage.objective == "sft" for stage in stages):
+        yield place, f"supervised fine-tuning has no rollouts, so {key} has no use"
+
+
+def _training(
+    experiment: Experiment, condition: conditions.Condition, place: Place
+) -> Iterator[Mistake]:
+    """Whether the backend, the rewards and the questions fit this condition."""
+    from backends import backend
+    from backends.rewards import reward
+
+    try:
+        trainer = backend(experiment.backend)
+    except KeyError as error:
+        yield ("backend",), str(error.args[0])
+        return
+    labelled = []
+    for stage in condition.stages:
+        for problem in trainer.problems(stage, experiment.resources):
+            yield place, f"backend {experiment.backend!r} cannot train this: {problem}"
+        if stage.objective == "sft":
+            labelled.append("supervised fine-tuning")
+        for part in stage.rewards:
+            try:
+                if reward(part.name).needs_answer:
+                    labelled.append(f"reward {part.name!r}")
+            except KeyError as error:
+                yield (*place, "rewards"), str(error.args[0])
+    if labelled and condition.synthetic_ratio > 0:
+        said = f"{labelled[0]} needs labels, and synthetic questions have none"
+        at = place if place[0] == "sweep" else (*place, "synthetic_ratio")
+        yield at, said
+
+
+def _evaluation(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
+    from benchmarks import benchmark
+
+    if not experiment.evaluation.greedy and not experiment.evaluation.samples:
+        yield ("evaluation",), "neither greedy nor samples: nothing would be asked"
+    names = [choice.name for choice in experiment.benchmarks]
+    for i, choice in enumerate(experiment.benchmarks):
+        place = ("benchmarks", i)
+        try:
+            known = benchmark(choice.name).scorers
+        except KeyError as error:
+            yield place, str(error.args[0])
+            continue
+        if choice.name in names[:i]:
+            yield place, f"{choice.name} is there twice; its figures would have the same names"
+        if choice.scorer is not None and choice.scorer not in known:
+            yield (*place, "scorer"), unknown("scorer", choice.scorer, known)
+        try:
+            sources.locate_benchmark(choice.name, choice.data, experiment.model, hashes)
+        except HarnessError as error:
+            yield (*place, "data") if choice.data else place, str(error)

@@ -1,0 +1,124 @@
+"""What an arm, or one point of a sweep, comes to: the method's stages with every setting resolved.
+
+Layers, later over earlier: the method's preset, ``training``, the arm, the point of the sweep.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from backends.base import Stage
+from backends.methods import method
+from harness.hashing import digest, show
+from harness.spec import ROLLOUT_FIELDS, Experiment
+
+
+@dataclass(frozen=True)
+class Condition:
+    """An arm at a point of its sweep (``point`` is empty for the arm itself), without a seed."""
+
+    arm: str
+    method: str
+    template: str
+    stages: tuple[Stage, ...]
+    questions: str | None = None
+    synthetic_ratio: float = 0.0
+    point: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str:
+        """``mm_upt``, or ``mm_upt--group_size=16`` for a point."""
+        return "--".join([self.arm, *(_slug(k, v) for k, v in self.point.items())])
+
+    def settings(self) -> dict[str, Any]:
+        """Everything that distinguishes one condition from another, as plain data."""
+        stages = [stage.model_dump(mode="json") for stage in self.stages]
+        flat = stages[0] if len(stages) == 1 else {f"stage{i}": s for i, s in enumerate(stages, 1)}
+        settings: dict[str, Any] = {"method": self.method, "template": self.template}
+        if self.stages:
+            settings |= {"questions": self.questions, "synthetic_ratio": self.synthetic_ratio}
+        return settings | flat
+
+    @property
+    def trains(self) -> str:
+        """Equal for conditions that train the same thing, whatever they are called."""
+        settings = {k: v for k, v in self.settings().items() if k != "method"}
+        return digest(settings)
+
+
+def _slug(axis: str, value: Any) -> str:
+    """``group_size=16``: letters that every file system and MLflow take."""
+    if isinstance(value, Mapping):
+        return "-".join(_slug(f"{axis}.{k}", v) for k, v in value.items())
+    text = show(value).replace("/", "_")
+    return f"{axis}=" + "".join(c if c.isalnum() or c in "._+-" else "_" for c in text)
+
+
+def condition(
+    experiment: Experiment, name: str, point: Mapping[str, Any] | None = None
+) -> Condition:
+    """The arm of this name with the point's settings over it.
+
+    Raises ValueError (from the method) on settings that no stage can have, KeyError on an unknown
+    method.
+    """
+    arm = experiment.arms[name]
+    point = dict(point or {})
+    preset = method(arm.method)
+    plain = preset.resolve()
+    shared = experiment.training.model_dump(mode="json", exclude_unset=True)
+    if all(stage.objective == "sft" for stage in plain):
+        shared = {k: v for k, v in shared.items() if k not in ROLLOUT_FIELDS}
+    own = arm.settings()
+    changed = {k: v for k, v in point.items() if k != "synthetic_ratio"}
+    stages: tuple[Stage, ...] = ()
+    template = own.get("template", "boxed")
+    if plain:
+        stages = preset.resolve(_over(_over(shared, own), changed))
+        template = stages[-1].template
+    return Condition(
+        arm=name,
+        method=arm.method,
+        template=template,
+        stages=stages,
+        questions=arm.questions or experiment.questions,
+        synthetic_ratio=point.get("synthetic_ratio", arm.synthetic_ratio),
+        point=point,
+    )
+
+
+def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``above`` put over ``below``, nested settings key by key."""
+    merged = {**below, **above}
+    for name, value in above.items():
+        if isinstance(value, Mapping) and isinstance(below.get(name), Mapping):
+            merged[name] = {**below[name], **value}
+    return merged
+
+
+def points(experiment: Experiment) -> list[dict[str, Any]]:
+    """The points of the sweep in order, the swept arm itself left out: it is there already.
+
+    ``grid`` crosses the axes. ``one_factor`` changes one axis at a time from the arm's own
+    settings.
+    """
+    sweep = experiment.sweep
+    if sweep is None:
+        return []
+    axes = sweep.axes()
+    if sweep.design == "grid":
+        rows = [dict(zip(axes, row, strict=True)) for row in itertools.product(*axes.values())]
+    else:
+        rows = [{axis: value} for axis, values in axes.items() for value in values]
+    base = condition(experiment, sweep.of).trains
+    return [row for row in rows if condition(experiment, sweep.of, row).trains != base]
+
+
+def defaults(experiment: Experiment) -> dict[str, Any]:
+    """The swept arm's own value on each axis: where its result stands in the sweep."""
+    assert experiment.sweep is not None
+    settings = condition(experiment, experiment.sweep.of).settings()
+    return {axis: settings.get(axis) for axis in experiment.sweep.axes()}

@@ -1,0 +1,97 @@
+"""``harness eval``: one model on benchmarks, through the same plan, steps and store as an
+experiment.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from harness import checks, sources
+from harness.errors import HarnessError
+from harness.spec import Experiment
+from harness.store import read_json
+from harness.yaml_file import dotted
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_ARM = "model"
+
+
+def experiment(
+    model: str,
+    benchmarks: Sequence[Mapping[str, Any]],
+    template: str,
+    asked: Mapping[str, Any],
+    resources: Mapping[str, Any],
+    root: Path,
+) -> Experiment:
+    """An experiment with one arm that trains nothing. Raises :class:`HarnessError`."""
+    if not benchmarks:
+        raise HarnessError("--benchmarks names no benchmark")
+    if len(benchmarks) > 1 and benchmarks[0]["data"] is not None:
+        raise HarnessError("--data is the folder of one benchmark; evaluate the others separately")
+    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(model).name.partition("@")[0]).strip("-.")
+    try:
+        made = Experiment.model_validate(
+            {
+                "name": f"eval-{name}"[:64],
+                "model": model,
+                "arms": {_ARM: {"method": "none", "template": template}},
+                "benchmarks": benchmarks,
+                "evaluation": asked,
+                "resources": resources,
+            }
+        )
+    except ValidationError as error:
+        said = [f"{dotted(e['loc'])}: {e['msg']}" for e in error.errors()]
+        raise HarnessError("\n".join(said)) from None
+    mistakes = checks.meaning(made, sources.Hashes(root))
+    if mistakes:
+        raise HarnessError("\n".join(dict.fromkeys(said for _, said in mistakes)))
+    return made
+
+
+def text(spec: Experiment) -> str:
+    """The experiment file that would do the same."""
+    from ruamel.yaml import YAML
+
+    stream = io.StringIO()
+    YAML().dump(spec.model_dump(mode="json", exclude_defaults=True), stream)
+    return stream.getvalue()
+
+
+def show(folder: Path, console: Console) -> None:
+    """Print every figure of the evaluation with its n, and how the responses could be read."""
+    from rich.table import Table
+
+    for trial in sorted((folder / "trials").glob(f"{_ARM}-s*")):
+        result = read_json(trial / "result.json")
+        if not isinstance(result, dict):
+            continue
+        for name, score in result["scores"].items():
+            summary = read_json(folder.parent / score["path"] / "summary.json")
+            subset = f"SUBSET of {score['n']} items" if score["limit"] else f"{score['n']} items"
+            table = Table(
+                title=f"{name}: {subset}", title_justify="left", title_style="bold", box=None
+            )
+            table.add_column("figure")
+            table.add_column("value", justify="right")
+            table.add_column("n", justify="right")
+            for metric, value in summary["metrics"].items():
+                n = summary["ns"].get(metric)
+                table.add_row(metric, f"{100 * value:.1f}", "" if n is None else str(n))
+            console.print(table)
+            counts = summary["counts"]
+            unread = ", ".join(f"{v} {k}" for k, v in counts.items() if k != "n" and v)
+            console.print(
+                f"[dim]{counts['n']} responses{': ' + unread if unread else ''}. "
+                f"Scorer {score['scorer']}, prompt {score['prompt']}, data {score['data']}[/]\n",
+                soft_wrap=True,
+            )

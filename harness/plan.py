@@ -1,0 +1,278 @@
+"""Arms, sweep points and seeds become trials; a trial is a chain of steps, each with its key.
+
+Equal keys are one step, whoever needs it: the base model is evaluated once for all seeds, one
+synthetic set serves every ratio and arm, a point of a sweep that equals an arm is that arm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from backends.base import Model, Resources
+from benchmarks import benchmark
+from benchmarks.prompts import SYNTHESIS, template
+from harness import conditions, sources
+from harness.conditions import Condition
+from harness.hashing import differences, show, step_key
+from harness.sources import Hashes, Located
+from harness.spec import BenchmarkChoice, Experiment
+from harness.steps.specs import Generate, Sampled, Score, StepSpec, Synthesize, Train
+
+
+class Step(Model):
+    """One unit of work and of storage. ``parents`` maps a role to the key of an earlier step."""
+
+    kind: str
+    name: str
+    label: str
+    version: int
+    spec: dict[str, Any]
+    parents: dict[str, str]
+    key: str
+
+
+class Trial(Model):
+    """One arm, or one point of its sweep, with one seed. ``steps`` are in an order that can run."""
+
+    id: str
+    arm: str
+    point: dict[str, Any]
+    seed: int
+    method: str
+    label: str
+    settings: dict[str, Any]
+    differences: tuple[str, ...]
+    steps: tuple[Step, ...]
+
+
+class BenchmarkPlan(Model):
+    """A benchmark as it is going to be asked and judged."""
+
+    name: str
+    title: str
+    headline: str
+    data: Located
+    scorer: str
+    scorer_id: str
+    limit: int | None
+
+
+class Plan(Model):
+    """Everything that a run does. ``sources`` says where each content id is found."""
+
+    name: str
+    baseline: str | None
+    paper: str | None
+    backend: str
+    resources: Resources
+    benchmarks: tuple[BenchmarkPlan, ...]
+    sweep: dict[str, Any] | None
+    sources: dict[str, Located]
+    trials: tuple[Trial, ...]
+
+    def steps(self) -> dict[str, Step]:
+        """Every distinct step by key, in an order that can run."""
+        return {step.key: step for trial in self.trials for step in trial.steps}
+
+    def summary(self) -> dict[str, Any]:
+        """``plan.json``: the plan without the steps' specs, which are in each trial's
+        ``spec.json``.
+        """
+        shown = {"kind", "name", "key", "label"}
+        dump = self.model_dump(mode="json", exclude={"trials", "sources", "resources"})
+        dump["benchmarks"] = [
+            {**b.model_dump(mode="json"), "data": b.data.id} for b in self.benchmarks
+        ]
+        dump["trials"] = [
+            trial.model_dump(mode="json", exclude={"steps"})
+            | {"steps": [step.model_dump(include=shown) for step in trial.steps]}
+            for trial in self.trials
+        ]
+        return dump
+
+
+def make(experiment: Experiment, hashes: Hashes) -> Plan:
+    """The plan of a checked experiment. Reads the models' and data's contents; runs nothing."""
+    return _Planner(experiment, hashes).plan()
+
+
+class _Planner:
+    def __init__(self, experiment: Experiment, hashes: Hashes) -> None:
+        self.experiment = experiment
+        self.hashes = hashes
+        self.model = sources.locate_model(experiment.model, hashes)
+        self.questions: dict[str, Located] = {}
+        self.benchmarks = [self._benchmark(choice) for choice in experiment.benchmarks]
+
+    def plan(self) -> Plan:
+        experiment = self.experiment
+        arms = {name: conditions.condition(experiment, name) for name in experiment.arms}
+        all_conditions = list(arms.values())
+        sweep = None
+        if experiment.sweep is not None:
+            of = experiment.sweep.of
+            swept = [conditions.condition(experiment, of, p) for p in conditions.points(experiment)]
+            all_conditions += swept
+            sweep = {
+                "of": of,
+                "design": experiment.sweep.design,
+                "axes": experiment.sweep.axes(),
+                "default": conditions.defaults(experiment),
+            }
+        trials = [self._trial(c, seed, arms) for c in all_conditions for seed in experiment.seeds]
+        found = [self.model, *self.questions.values(), *(b.data for b in self.benchmarks)]
+        return Plan(
+            name=experiment.name,
+            baseline=experiment.baseline,
+            paper=experiment.paper,
+            backend=experiment.backend,
+            resources=experiment.resources,
+            benchmarks=tuple(self.benchmarks),
+            sweep=sweep,
+            sources={one.id: one for one in found},
+            trials=tuple(trials),
+        )
+
+    def _benchmark(self, choice: BenchmarkChoice) -> BenchmarkPlan:
+        one = benchmark(choice.name)
+        scorer = choice.scorer or one.default_scorer
+        return BenchmarkPlan(
+            name=choice.name,
+            title=one.title,
+            headline=one.headline,
+            data=sources.locate_benchmark(
+                choice.name, choice.data, self.experiment.model, self.hashes
+            ),
+            scorer=scorer,
+            scorer_id=one.scorer(scorer).id,
+            limit=choice.limit,
+        )
+
+    def _pool(self, source: str) -> Located:
+        if source not in self.questions:
+            self.questions[source] = sources.locate_questions(source, self.hashes)
+        return self.questions[source]
+
+    def _trial(self, condition: Condition, seed: int, arms: Mapping[str, Condition]) -> Trial:
+        steps: list[Step] = []
+        checkpoint = None
+        if condition.stages:
+            steps = self._training(condition, seed)
+            checkpoint = steps[-1]
+        for one in self.benchmarks:
+            steps += self._evaluation(condition, seed, one, checkpoint)
+        return Trial(
+            id=f"{condition.name}-s{seed}",
+            arm=condition.arm,
+            point=dict(condition.point),
+            seed=seed,
+            method=condition.method,
+            label=_label(condition),
+            settings=condition.settings(),
+            differences=tuple(self._differences(condition, arms)),
+            steps=tuple(steps),
+        )
+
+    def _training(self, condition: Condition, seed: int) -> list[Step]:
+        assert condition.questions is not None
+        pool = self._pool(condition.questions)
+        who = f"{condition.name}-s{seed}"
+        steps: list[Step] = []
+        synthetic: dict[str, str] = {}
+        if condition.synthetic_ratio > 0:
+            made = self._synthesis(pool)
+            steps.append(made)
+            synthetic = {"synthetic": made.key}
+        before: Step | None = None
+        many = len(condition.stages) > 1
+        for number, stage in enumerate(condition.stages, 1):
+            spec = Train(
+                model=None if before else self.model.id,
+                questions=pool.id,
+                synthetic_ratio=condition.synthetic_ratio,
+                stage=stage,
+                prompt=template(stage.template).hash,
+                backend=self.experiment.backend,
+                seed=seed,
+            )
+            name = f"train {number}" if many else "train"
+            label = f"{who}-{number}" if many else who
+            before = _step(spec, name, label, synthetic | ({"model": before.key} if before else {}))
+            steps.append(before)
+        return steps
+
+    def _synthesis(self, pool: Located) -> Step:
+        settings = self.experiment.synthesis
+        spec = Synthesize(
+            model=self.model.id,
+            questions=pool.id,
+            prompt=SYNTHESIS[settings.mode].hash,
+            **settings.model_dump(),
+        )
+        return _step(spec, "synthesize", settings.mode, {})
+
+    def _evaluation(
+        self, condition: Condition, seed: int, one: BenchmarkPlan, checkpoint: Step | None
+    ) -> list[Step]:
+        asked = self.experiment.evaluation
+        sampled = Sampled(
+            n=asked.samples, temperature=asked.temperature, top_p=asked.top_p, seed=asked.seed
+        )
+        spec = Generate(
+            model=None if checkpoint else self.model.id,
+            benchmark=one.name,
+            data=one.data.id,
+            limit=one.limit,
+            template=condition.template,
+            prompt=template(condition.template).hash,
+            greedy=asked.greedy,
+            sampled=sampled if asked.samples else None,
+            max_tokens=asked.max_tokens,
+            max_prompt_tokens=asked.max_prompt_tokens,
+        )
+        who = f"{condition.name}-s{seed}" if checkpoint else condition.name
+        label = f"{one.name}-{who}"
+        parents = {"model": checkpoint.key} if checkpoint else {}
+        generate = _step(spec, f"generate {one.name}", label, parents)
+        judge = Score(
+            benchmark=one.name,
+            data=one.data.id,
+            limit=one.limit,
+            scorer=one.scorer,
+            scorer_id=one.scorer_id,
+        )
+        score = _step(judge, f"score {one.name}", label, {"generations": generate.key})
+        return [generate, score]
+
+    def _differences(self, condition: Condition, arms: Mapping[str, Condition]) -> list[str]:
+        """From the baseline; against one that trains nothing only the method is worth a line."""
+        baseline = self.experiment.baseline
+        own = arms[condition.arm]
+        lines: list[str] = []
+        if baseline is not None and baseline != condition.arm:
+            a, b = arms[baseline].settings(), own.settings()
+            if not arms[baseline].stages:
+                b = {k: v for k, v in b.items() if k in ("method", "template")}
+            lines += differences(a, b)
+        if condition.point:
+            lines += differences(own.settings(), condition.settings())
+        return lines
+
+
+def _step(spec: StepSpec, name: str, label: str, parents: dict[str, str]) -> Step:
+    plain = spec.model_dump(mode="json")
+    return Step(
+        kind=spec.KIND,
+        name=name,
+        label=label,
+        version=spec.VERSION,
+        spec=plain,
+        parents=parents,
+        key=step_key(spec.KIND, spec.VERSION, plain, parents),
+    )
+
+
+def _label(condition: Condition) -> str:
+    """The condition as a table shows it: ``mm_upt``, ``mm_upt · group_size 16``."""
+    return " · ".join([condition.arm, *(f"{k} {show(v)}" for k, v in condition.point.items())])

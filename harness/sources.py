@@ -1,0 +1,261 @@
+"""Models and data by what they contain: a source as written in the file, and its content id.
+
+The id goes into a step's key; the source says where the content is found on this machine. A content
+id is ``sha256:<64 hex>`` for local files, ``<repository>@<commit>`` for the hub, and
+``tiny/<name>@<version>`` for the embedded world's generated data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from backends.base import Model
+from harness.errors import HarnessError, StepError, unknown
+from harness.hashing import digest
+from harness.store import Store, read_json, sha256, write_json
+
+if TYPE_CHECKING:
+    from benchmarks.base import Item
+
+TINY = "tiny"
+TINY_QUESTIONS = ("tiny/train", "tiny/hard", "tiny/hard_test")
+TINY_BENCHMARKS = ("tiny/mathvista", "tiny/wemath", "tiny/mathverse", "tiny/hard")
+_HUB_MODEL = re.compile(r"^[\w.-]+/[\w.-]+@(?P<revision>\S+)$")
+_HUB_DATA = re.compile(
+    r"^hub:(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[^\s\[\]]+)(?P<split>\[\w+\])?$"
+)
+_COMMIT = re.compile(r"^[0-9a-f]{40}$")
+
+
+class Located(Model):
+    """What something contains (``id``) and where it is (``source``: a path, or as written)."""
+
+    id: str
+    source: str
+
+
+class Hashes:
+    """sha256 of files, remembered by (path, size, time of change) so that 15 GB are read once.
+
+    ``save`` writes the memory below an existing root; without one nothing is created.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._file = root / "work" / "content-ids.json"
+        known = read_json(self._file)
+        self._known: dict[str, list[object]] = known if isinstance(known, dict) else {}
+        self._new = False
+
+    def file(self, path: Path) -> str:
+        path = path.resolve()
+        state = path.stat()
+        seen = [state.st_size, state.st_mtime_ns]
+        entry = self._known.get(str(path))
+        if entry and entry[:2] == seen:
+            return str(entry[2])
+        value = sha256(path)
+        self._known[str(path)] = [*seen, value]
+        self._new = True
+        return value
+
+    def folder(self, folder: Path, skip: Iterable[str] = ()) -> str:
+        """One id for all regular files of a folder by relative name; hidden ones do not count."""
+        skipped = set(skip)
+        names = sorted(
+            path.relative_to(folder).as_posix()
+            for path in folder.rglob("*")
+            if path.is_file() and not any(p[0] == "." for p in path.relative_to(folder).parts)
+        )
+        return "sha256:" + digest(
+            {name: self.file(folder / name) for name in names if name not in skipped}
+        )
+
+    def save(self) -> None:
+        if self._new:
+            write_json(self._file, self._known)
+            self._new = False
+
+
+def locate_model(source: str, hashes: Hashes) -> Located:
+    """``tiny``, a folder in Hugging Face layout, or ``owner/name@<commit>``.
+
+    Raises :class:`HarnessError` naming what a model folder lacks, or how to pin a revision.
+    """
+    if source == TINY:
+        from benchmarks.tiny import checkpoint
+
+        return Located(id=hashes.folder(checkpoint()), source=source)
+    folder = Path(source).expanduser()
+    if folder.is_dir():
+        lacking = _model_lacks(folder)
+        if lacking:
+            raise HarnessError(f"the model folder {folder} has no {' and no '.join(lacking)}")
+        return Located(id=hashes.folder(folder), source=str(folder.resolve()))
+    match = _HUB_MODEL.match(source)
+    if match and not folder.exists():
+        _pinned(source, match["revision"])
+        return Located(id=f"hub:{source}", source=source)
+    expected = f"expected `{TINY}`, a folder in Hugging Face layout, or owner/name@<commit>"
+    raise HarnessError(f"{source!r} is no model: {expected}")
+
+
+def _model_lacks(folder: Path) -> list[str]:
+    needs = {
+        "config.json": ["config.json"],
+        "weights (*.safetensors)": ["*.safetensors"],
+        "processor (preprocessor_config.json or processor_config.json)": [
+            "preprocessor_config.json",
+            "processor_config.json",
+        ],
+        "tokenizer (tokenizer.json or tokenizer_config.json)": [
+            "tokenizer.json",
+            "tokenizer_config.json",
+        ],
+    }
+    return [
+        what for what, names in needs.items() if not any(any(folder.glob(name)) for name in names)
+    ]
+
+
+def _pinned(source: str, revision: str) -> None:
+    if not _COMMIT.match(revision):
+        raise HarnessError(
+            f"{source!r}: pin the revision by its commit, 40 hex digits as the hub's history shows "
+            f"it, because {revision!r} can move and results would no longer say what they are of"
+        )
+
+
+def model_path(model: Located) -> Path:
+    """The folder of a located model on this machine; downloads a hub model into the hub's own
+    cache.
+    """
+    if model.source == TINY:
+        from benchmarks.tiny import checkpoint
+
+        return checkpoint()
+    if model.id.startswith("hub:"):
+        from huggingface_hub import snapshot_download
+
+        repository, _, revision = model.source.partition("@")
+        return Path(snapshot_download(repository, revision=revision))
+    return Path(model.source)
+
+
+def locate_questions(source: str, hashes: Hashes) -> Located:
+    """``tiny/<split>``, a ``.jsonl`` or ``.parquet`` file, or ``hub:owner/name@<commit>[split]``.
+
+    A local file is read and checked here. Raises :class:`HarnessError`.
+    """
+    from benchmarks.base import DataError
+
+    if source.startswith(f"{TINY}/"):
+        from benchmarks import tiny
+
+        if source not in TINY_QUESTIONS:
+            raise HarnessError(unknown("question pool", source, TINY_QUESTIONS))
+        return Located(id=f"{source}@{tiny.VERSION}", source=source)
+    if match := _HUB_DATA.match(source):
+        _pinned(source, match["revision"])
+        return Located(id=source, source=source)
+    path = Path(source).expanduser()
+    if not path.is_file() or path.suffix not in (".jsonl", ".parquet"):
+        what = "no such file" if not path.exists() else "not a .jsonl or .parquet file"
+        expected = f"expected {TINY}/train, such a file, or hub:owner/name@<commit>[split]"
+        raise HarnessError(f"{source!r}: {what}; {expected}")
+    try:
+        items = load_questions(Located(id="", source=str(path)))
+    except DataError as error:
+        raise HarnessError(str(error)) from None
+    if not items:
+        raise HarnessError(f"{source!r} holds no questions")
+    return Located(id=_items_id(items, hashes), source=str(path.resolve()))
+
+
+def _items_id(items: Iterable[Item], hashes: Hashes) -> str:
+    """Over what the items say and show, whatever file format holds them."""
+    total = hashlib.sha256()
+    for item in items:
+        pictures = [
+            hashlib.sha256(p).hexdigest() if isinstance(p, bytes) else hashes.file(p)
+            for p in item.images
+        ]
+        said = [item.id, item.question, item.answer, item.solution, item.cluster, pictures]
+        total.update(digest(said).encode())
+    return f"sha256:{total.hexdigest()}"
+
+
+def load_questions(questions: Located) -> list[Item]:
+    """The items of a located question pool."""
+    from benchmarks import questions as files
+
+    if questions.source.startswith(f"{TINY}/"):
+        from benchmarks import tiny
+
+        return tiny.questions(questions.source.partition("/")[2])
+    return files.load_questions(questions.source)
+
+
+def locate_benchmark(name: str, data: str | None, model: str, hashes: Hashes) -> Located:
+    """The data of a benchmark: a folder, ``tiny/<name>``, or ``hub:owner/name@<commit>``.
+
+    Unset: the tiny world's mini version for the tiny model. Raises :class:`HarnessError`.
+    """
+    if data is None:
+        if model != TINY:
+            raise HarnessError(
+                f"say where the data of {name} is: data: <folder of its owners' files>"
+            )
+        data = f"{TINY}/{name}"
+    folder = Path(data).expanduser()
+    if data.startswith(f"{TINY}/") and not folder.exists():
+        if data not in TINY_BENCHMARKS:
+            raise HarnessError(unknown("mini benchmark", data, TINY_BENCHMARKS))
+        from benchmarks import tiny
+
+        return Located(id=f"{data}@{tiny.VERSION}", source=data)
+    if match := _HUB_DATA.match(data):
+        _pinned(data, match["revision"])
+        return Located(id=data, source=data)
+    if not folder.is_dir():
+        raise HarnessError(
+            f"data {data!r}: no such folder; expected a folder with the owners' files of {name}, "
+            f"or one of {', '.join(TINY_BENCHMARKS)}"
+        )
+    return Located(id=hashes.folder(folder), source=str(folder.resolve()))
+
+
+def benchmark_folder(data: Located, store: Store) -> Path:
+    """The folder of a benchmark's data; the tiny world's is written into the store once."""
+    if data.source.startswith(f"{TINY}/"):
+        return _tiny_data(data, store)
+    if data.source.startswith("hub:"):
+        from huggingface_hub import snapshot_download
+
+        repository, _, revision = data.source.removeprefix("hub:").partition("@")
+        return Path(snapshot_download(repository, repo_type="dataset", revision=revision))
+    return Path(data.source)
+
+
+def _tiny_data(data: Located, store: Store) -> Path:
+    from benchmarks import tiny
+
+    key = digest({"kind": "data", "id": data.id})
+    with store.claim(key) as work:
+        found = store.find("data", key)
+        if found is None:
+            name = data.source.partition("/")[2]
+            tiny.write_benchmark(name, work / "out")
+            found = store.commit("data", f"{TINY}-{name}", key, {"id": data.id})
+    return found.path
+
+
+def unchanged(located: Mapping[str, Located], hashes: Hashes) -> None:
+    """Raise :class:`StepError` where a local folder no longer holds what was planned with."""
+    for role, one in located.items():
+        path = Path(one.source)
+        if one.id.startswith("sha256:") and path.is_dir() and hashes.folder(path) != one.id:
+            raise StepError(f"the {role} {path} changed since the run was planned; run again")

@@ -1,0 +1,5 @@
+"""Steps: each a function of its spec, run by :mod:`harness.trial`.
+
+``specs.py`` says what they depend on and loads nothing heavy; the work is in ``synthesize.py``,
+``train.py``, ``generate.py`` and ``score.py``.
+"""

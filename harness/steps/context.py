@@ -1,0 +1,76 @@
+"""What a step is given besides its spec."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+from backends.base import Resources
+from benchmarks import benchmark
+from benchmarks.base import Item
+from harness import sources
+from harness.sources import Hashes, Located
+from harness.store import Store
+
+
+@dataclass(frozen=True)
+class Context:
+    """``out`` becomes the result; ``scratch`` is kept when the step is killed, and is no part of
+    it.
+
+    ``parents`` maps a role to a finished step's folder, ``located`` a content id to its place.
+    ``progress(done, total, unit)`` tells people; ``watch(file, total, unit)`` lets the number of
+    lines of a growing file tell them.
+    """
+
+    store: Store
+    out: Path
+    scratch: Path
+    parents: Mapping[str, Path]
+    located: Mapping[str, Located]
+    resources: Resources
+    progress: Callable[[int, int, str], None]
+    watch: Callable[[Path, int, str], None]
+
+    def model(self, content_id: str | None) -> Path:
+        """The model folder: the one of this id, or the parent ``model``'s checkpoint."""
+        if content_id is None:
+            return self.parents["model"] / "checkpoint"
+        found = self.located[content_id]
+        sources.unchanged({"model": found}, Hashes(self.store.root))
+        return sources.model_path(found)
+
+    def items(self, name: str, data_id: str, limit: int | None) -> list[Item]:
+        """A benchmark's items in the owners' order; with ``limit`` a part, whole clusters."""
+        folder = sources.benchmark_folder(self.located[data_id], self.store)
+        return subset(_items(name, folder), limit)
+
+
+@lru_cache(maxsize=4)
+def _items(name: str, folder: Path) -> list[Item]:
+    return benchmark(name).load(folder)
+
+
+def subset(items: list[Item], limit: int | None) -> list[Item]:
+    """At least ``limit`` items as whole clusters, so that figures over groups stay defined.
+
+    Clusters are taken in the order of a hash of their name: the same for every arm and machine, and
+    no more of one kind of question than of another, as the first rows of a file would be.
+    """
+    if limit is None or limit >= len(items):
+        return items
+    from harness.hashing import digest
+
+    sizes: dict[str, int] = {}
+    for item in items:
+        sizes[item.cluster or item.id] = sizes.get(item.cluster or item.id, 0) + 1
+    chosen: set[str] = set()
+    count = 0
+    for cluster in sorted(sizes, key=digest):
+        if count >= limit:
+            break
+        chosen.add(cluster)
+        count += sizes[cluster]
+    return [item for item in items if (item.cluster or item.id) in chosen]

@@ -1,0 +1,58 @@
+"""Generate: a model's raw responses to every item of a benchmark, greedy and sampled."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from backends.engines.base import Request, Sampling
+from benchmarks.prompts import template
+from harness.steps.asking import ask, engine
+from harness.steps.context import Context
+from harness.steps.specs import Generate
+
+
+def run(spec: Generate, context: Context) -> None:
+    """Write ``generations.parquet``: item, decoding, sample, text, finish, tokens."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    items = context.items(spec.benchmark, spec.data, spec.limit)
+    prompt = template(spec.template)
+    requests = [
+        Request(item.id, prompt.render(item.question), item.images, prompt.system) for item in items
+    ]
+    model = context.model(spec.model)
+    rows: list[dict[str, Any]] = []
+    decodings = _decodings(spec)
+    total = len(items) * len(decodings)
+    for number, (decoding, sampling) in enumerate(decodings.items()):
+        answers = ask(
+            lambda: engine(model, context.resources, spec.max_prompt_tokens),
+            requests,
+            sampling,
+            context.scratch / f"{decoding}.jsonl",
+            partial(_tell, context, number * len(items), total),
+        )
+        rows += [
+            {"item": item.id, "decoding": decoding, "sample": i, **answer}
+            for item in items
+            for i, answer in enumerate(answers[item.id])
+        ]
+    pq.write_table(pa.Table.from_pylist(rows), context.out / "generations.parquet")
+
+
+def _tell(context: Context, before: int, total: int, done: int) -> None:
+    context.progress(before + done, total, "answers")
+
+
+def _decodings(spec: Generate) -> dict[str, Sampling]:
+    decodings: dict[str, Sampling] = {}
+    if spec.greedy:
+        decodings["greedy"] = Sampling(max_tokens=spec.max_tokens)
+    if spec.sampled is not None:
+        decodings["sampled"] = Sampling(
+            **spec.sampled.model_dump(),
+            max_tokens=spec.max_tokens,
+        )
+    return decodings

@@ -1,0 +1,137 @@
+"""Score: verdicts on stored responses, and the benchmark's figures. Needs no model and no GPU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from benchmarks import benchmark
+from benchmarks.aggregate import sampled_values
+from benchmarks.base import Benchmark, Item, Values, Verdict
+from harness.errors import StepError
+from harness.steps.context import Context
+from harness.steps.specs import Score
+from harness.store import write_json
+
+
+def run(spec: Score, context: Context) -> None:
+    """Write ``verdicts.parquet``, ``values.parquet`` and ``summary.json``."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    one = benchmark(spec.benchmark)
+    items = context.items(spec.benchmark, spec.data, spec.limit)
+    rows = pq.read_table(context.parents["generations"] / "generations.parquet").to_pylist()
+    verdicts = _judge(one, spec, items, rows, context)
+    values, extra = figures(one, items, verdicts)
+    cluster = {item.id: item.cluster or item.id for item in items}
+    table = [
+        {
+            "item": v.item,
+            "cluster": cluster[v.item],
+            "decoding": v.decoding,
+            "sample": v.sample,
+            "correct": v.correct,
+            "status": v.status,
+            "extracted": v.extracted,
+            "rule": v.rule,
+        }
+        for v in verdicts
+    ]
+    units = [
+        {"metric": v.metric, "unit": unit, "cluster": group, "value": value}
+        for v in values
+        for unit, group, value in zip(v.units, v.clusters, v.values, strict=True)
+    ]
+    pq.write_table(pa.Table.from_pylist(table), context.out / "verdicts.parquet")
+    pq.write_table(pa.Table.from_pylist(units), context.out / "values.parquet")
+    finite = {name: value for name, value in extra.items() if math.isfinite(value)}
+    states = [v.status for v in verdicts]
+    finishes = [row["finish"] for row in rows]
+    write_json(
+        context.out / "summary.json",
+        {
+            "metrics": {v.metric: v.mean for v in values if v.units} | finite,
+            "n": len(items),
+            "ns": {v.metric: len(v.units) for v in values if v.units},
+            "counts": {
+                "n": len(rows),
+                "unparsed": states.count("unparsed"),
+                "undecided": states.count("undecided"),
+                "judge_failed": states.count("judge_failed"),
+                "truncated": finishes.count("length"),
+                "dropped": finishes.count("dropped"),
+            },
+            "scorer": spec.scorer_id,
+            "limit": spec.limit,
+        },
+    )
+
+
+def _judge(
+    one: Benchmark,
+    spec: Score,
+    items: Sequence[Item],
+    rows: Sequence[dict[str, Any]],
+    context: Context,
+) -> list[Verdict]:
+    scorer = one.scorer(spec.scorer)
+    if scorer.id != spec.scorer_id:
+        raise StepError(
+            f"the scorer {spec.scorer!r} is now {scorer.id}, and was planned as {spec.scorer_id}; "
+            "run again"
+        )
+    by_id = {item.id: item for item in items}
+    known: dict[tuple[str, str], Verdict] = {}
+    verdicts = []
+    for number, row in enumerate(rows):
+        asked = (row["item"], row["text"])
+        if asked not in known:
+            known[asked] = scorer.score(by_id[row["item"]], row["text"])
+        verdicts.append(replace(known[asked], decoding=row["decoding"], sample=row["sample"]))
+        if number % 100 == 0:
+            context.progress(number, len(rows), "verdicts")
+    return verdicts
+
+
+def figures(
+    one: Benchmark, items: Sequence[Item], verdicts: Sequence[Verdict]
+) -> tuple[list[Values], dict[str, float]]:
+    """Every figure: the official ones on the greedy answers, and pass@k and maj@k on the samples.
+
+    Without greedy answers the official figures are means over the samples, unit by unit.
+    """
+    greedy = [v for v in verdicts if v.decoding == "greedy"]
+    sampled = [v for v in verdicts if v.decoding == "sampled"]
+    values: list[Values] = []
+    extra: dict[str, float] = {}
+    if greedy:
+        values += one.values(items, greedy)
+        extra = one.extra(items, greedy)
+    else:
+        values += _mean([one.values(items, v) for v in _by_sample(sampled)])
+    if sampled:
+        values += sampled_values(one, items, sampled)
+    return values, extra
+
+
+def _by_sample(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
+    rounds: dict[int, list[Verdict]] = {}
+    for verdict in verdicts:
+        rounds.setdefault(verdict.sample, []).append(verdict)
+    return [rounds[i] for i in sorted(rounds)]
+
+
+def _mean(rounds: Sequence[Sequence[Values]]) -> list[Values]:
+    """Each metric's mean over the rounds, unit by unit."""
+    return [
+        Values(
+            same[0].metric,
+            same[0].units,
+            same[0].clusters,
+            tuple(sum(row) / len(row) for row in zip(*(v.values for v in same), strict=True)),
+        )
+        for same in zip(*rounds, strict=True)
+    ]

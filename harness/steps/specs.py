@@ -1,0 +1,99 @@
+"""What each kind of step is a function of. Every field is part of the step's key.
+
+``VERSION`` is the meaning of a kind: it is bumped by hand in the commit that changes what the step
+computes, so that no old result is taken for a new one.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from backends.base import Model, Stage
+
+
+class StepSpec(Model):
+    KIND: ClassVar[str]
+    VERSION: ClassVar[int]
+
+
+class Synthesize(StepSpec):
+    """New questions about a pool's pictures, written by a model. Result: ``questions.jsonl``."""
+
+    KIND: ClassVar[str] = "synthesize"
+    VERSION: ClassVar[int] = 1
+
+    model: str
+    questions: str
+    mode: str
+    prompt: str
+    count: int | None
+    temperature: float
+    top_p: float
+    max_tokens: int
+    seed: int
+
+
+class Train(StepSpec):
+    """One stage. ``model`` is None where the parent ``model`` is the stage before; the parent
+    ``synthetic`` is there where the ratio is above 0. Result: ``checkpoint/``, ``metrics.jsonl``.
+    """
+
+    KIND: ClassVar[str] = "train"
+    VERSION: ClassVar[int] = 1
+
+    model: str | None
+    questions: str
+    synthetic_ratio: float
+    stage: Stage
+    prompt: str
+    backend: str
+    seed: int
+
+
+class Sampled(Model):
+    """``n`` samples an item, beside or instead of the greedy answer."""
+
+    n: int
+    temperature: float
+    top_p: float
+    seed: int
+
+
+class Generate(StepSpec):
+    """Raw responses to a benchmark's items. ``model`` is None where the parent ``model`` was
+    trained. Result: ``generations.parquet``.
+    """
+
+    KIND: ClassVar[str] = "generate"
+    VERSION: ClassVar[int] = 1
+
+    model: str | None
+    benchmark: str
+    data: str
+    limit: int | None
+    template: str
+    prompt: str
+    greedy: bool
+    sampled: Sampled | None
+    max_tokens: int
+    max_prompt_tokens: int
+
+
+class Score(StepSpec):
+    """Verdicts on the parent ``generations``, and the benchmark's figures. ``scorer`` is the name,
+    ``scorer_id`` its versioned identity. Result: ``verdicts.parquet``, ``values.parquet``,
+    ``summary.json``."""
+
+    KIND: ClassVar[str] = "score"
+    VERSION: ClassVar[int] = 1
+
+    benchmark: str
+    data: str
+    limit: int | None
+    scorer: str
+    scorer_id: str
+
+
+KINDS: dict[str, type[StepSpec]] = {
+    kind.KIND: kind for kind in (Synthesize, Train, Generate, Score)
+}
