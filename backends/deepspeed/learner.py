@@ -87,7 +87,7 @@ class Learner:
         if not self._sharded:
             yield
             return
-        from deepspeed.zero import GatheredParameters
+        from deepspeed.runtime.zero import GatheredParameters
 
         with GatheredParameters(list(self.policy.parameters())), _without_hooks(self.policy):
             yield
