@@ -1,1 +1,40 @@
-"""See ARCHITECTURE.md."""
+"""What a model is asked, and who judges its answers: benchmarks, scorers, answer equivalence."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from importlib.metadata import entry_points
+
+from .base import Benchmark
+
+#: name -> "module:class". Strings, so that naming a benchmark imports no scorer.
+BENCHMARKS: dict[str, str] = {
+    "mathvista": "benchmarks.mathvista:MathVista",
+    "wemath": "benchmarks.wemath:WeMath",
+    "mathverse": "benchmarks.mathverse:MathVerse",
+    "mathvision": "benchmarks.mathvision:MathVision",
+}
+
+
+def benchmark(name: str) -> Benchmark:
+    """The benchmark of this name: ours, or one that an installed package offers.
+
+    A package offers one through the entry-point group ``harness.plugins``, under the name
+    ``benchmark.<name>``. Raises KeyError naming the nearest known one.
+    """
+    known = BENCHMARKS
+    if name not in known:
+        offered = {
+            point.name.removeprefix("benchmark."): point.value
+            for point in entry_points(group="harness.plugins")
+            if point.name.startswith("benchmark.")
+        }
+        known = offered | BENCHMARKS
+    if name not in known:
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f", did you mean {near[0]!r}?" if near else ""
+        raise KeyError(f"unknown benchmark {name!r}{hint} Known: {', '.join(known)}.")
+    module, _, attribute = known[name].partition(":")
+    made: Benchmark = getattr(importlib.import_module(module), attribute)()
+    return made

@@ -1,9 +1,10 @@
 """Equality of two LaTeX expressions by math-verify, in a process that can be killed.
 
-math-verify hands text of unknown origin to sympy, which may compute for ever. Its own time limit is an
-alarm signal, which works in the main thread only. Here it runs in a child process whose alarm has the
-default action: it ends the child, whatever the child is computing, even when the parent is gone. So the
-limit holds in threads, in worker processes and in daemons alike. The child starts with the first question.
+math-verify hands text of unknown origin to sympy, which may compute for ever. Its own time limit is
+an alarm signal, which works in the main thread only. Here it runs in a child process whose alarm
+has the default action: it ends the child, whatever the child is computing, even when the parent is
+gone. So the limit holds in threads, in worker processes and in daemons alike. The child starts with
+the first question.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import subprocess
 import sys
 import threading
+from typing import Any
 
 #: Seconds for one comparison, and bytes of address space for the child.
 TIME_LIMIT = 3.0
@@ -27,12 +29,12 @@ class _Child:
         self.lock = threading.Lock()
         self.process: subprocess.Popen[str] | None = None
 
-    def ask(self, a: str, b: str) -> bool | None:
+    def ask(self, *question: str) -> Any:
         with self.lock:
             process = self.process or self.start()
             try:
                 assert process.stdin
-                process.stdin.write(json.dumps([a, b]) + "\n")
+                process.stdin.write(json.dumps(question) + "\n")
                 process.stdin.flush()
                 line = self.read(process)
             except BrokenPipeError:
@@ -43,8 +45,7 @@ class _Child:
             if not line:
                 self.stop()
                 return None
-            verdict: bool | None = json.loads(line)
-            return verdict
+            return json.loads(line)
 
     def start(self) -> subprocess.Popen[str]:
         # -P: this folder must not be on the child's path, its modules have everyday names.
@@ -99,11 +100,20 @@ atexit.register(lambda: _child.stop())
 
 def same(a: str, b: str) -> bool | None:
     """Whether two LaTeX expressions are equal; None where that took too long or too much memory."""
-    return _child.ask(a, b)
+    verdict: bool | None = _child.ask(a, b)
+    return verdict
+
+
+def value(latex: str) -> int | float | None:
+    """The real number that a LaTeX expression comes to; None where it is none, or takes too
+    long."""
+    number: int | float | None = _child.ask(latex)
+    return number
 
 
 def _serve() -> None:
-    """The child: read pairs, answer true, false or null, die of the alarm where one takes too long."""
+    """The child: read pairs, answer true, false or null, die of the alarm where one takes too
+    long."""
     import resource
     import signal
 
@@ -115,6 +125,7 @@ def _serve() -> None:
         answers.flush()
 
     try:
+        from latex2sympy2_extended import latex2sympy  # type: ignore[import-untyped]
         from math_verify import LatexExtractionConfig, parse, verify
     except Exception as error:
         say(repr(error))
@@ -135,14 +146,27 @@ def _serve() -> None:
         except (Exception, RecursionError, MemoryError):
             return None
 
+    def compute(latex: str) -> int | float | None:
+        try:
+            expression = latex2sympy(latex)
+            number = expression.doit() if expression.is_number else None
+            if number is None or not number.is_real:
+                return None
+            value = int(number) if number.is_Integer else float(number)
+            return value if abs(value) < 1e300 else None
+        except (Exception, RecursionError, MemoryError):
+            return None
+
+    compute(r"\frac{2}{2}")
     compare("1", r"\frac{2}{2}")  # the first comparison loads the grammar: not on the clock
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     say("ready")
     for line in sys.stdin:
         signal.setitimer(signal.ITIMER_REAL, TIME_LIMIT)
-        verdict = compare(*json.loads(line))
+        question = json.loads(line)
+        answer = compare(*question) if len(question) == 2 else compute(*question)
         signal.setitimer(signal.ITIMER_REAL, 0)
-        say(verdict)
+        say(answer)
 
 
 if __name__ == "__main__":

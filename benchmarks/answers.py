@@ -1,14 +1,15 @@
 """Answers: read one from a response, normalise it, tell whether two are the same.
 
-The one notion of "the same answer" that rewards, votes and scorers share. Model output is untrusted:
-nothing here evaluates it, every pattern is linear in the text, and what only a computer algebra system
-can decide is asked in a child process with a time limit (:mod:`benchmarks._equivalence`).
+The one notion of "the same answer" that rewards, votes and scorers share. Model output is
+untrusted: nothing here evaluates it, every pattern is linear in the text, and what only a computer
+algebra system can decide is asked in a child process with a time limit
+(:mod:`benchmarks._equivalence`).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 
@@ -45,9 +46,9 @@ def extract_with_rule(text: str) -> tuple[str | None, str]:
     r"""The answer that a response gives and the rule that found it.
 
     The first that applies: ``boxed``, the last brace-balanced ``\boxed{...}``; ``tag``, the last
-    ``<answer>...</answer>``; ``statement``, what follows the last "answer is" or "answer:", up to the
-    end of its sentence; ``bare``, a response of one short line, as it is; ``none``. An empty box or
-    tag is an answer that was not given: None.
+    ``<answer>...</answer>``; ``statement``, what follows the last "answer is" or "answer:", up to
+    the end of its sentence; ``bare``, a response of one short line, as it is; ``none``. An empty
+    box or tag is an answer that was not given: None.
     """
     text = text[-MAX_RESPONSE:]
     for rule, find in (("boxed", _boxed), ("tag", _tagged), ("statement", _stated)):
@@ -88,11 +89,10 @@ def _tagged(text: str) -> str | None:
 
 
 def _stated(text: str) -> str | None:
-    last: re.Match[str] | None = None
-    for last in _STATEMENT.finditer(text):
-        pass
-    if last is None:
+    found = list(_STATEMENT.finditer(text))
+    if not found:
         return None
+    last = found[-1]
     rest = text[last.end() : last.end() + MAX_STATEMENT + 1]
     end = _STATEMENT_END.search(rest)
     if end is None and len(rest) > MAX_STATEMENT:
@@ -146,6 +146,7 @@ _SCIENTIFIC = re.compile(
     rf"{_SIGNED}\s*(?:e|(?:\\times|\\cdot|\*|x)\s*10\s*\^)\s*\{{?\s*([-+]?\d{{1,3}})\s*\}}?"
 )
 _CHOICE = re.compile(r"[(\[]?\s*([A-Za-z])\s*[)\].:]?")
+_OPTION_WORD = re.compile(r"(?:option|choice|answer)\s*:?\s*(?=\(?[A-Za-z]\b)", re.I)
 _SPACE = re.compile(r"\s+")
 
 
@@ -154,9 +155,9 @@ def normalise(answer: str) -> str:
 
     Without case, white space, ``$``, LaTeX wrappers and sizes, degree and percent signs, currency,
     units, thousands separators, closing punctuation and a left side (``x=5`` is ``5``); a choice
-    ``(A)`` is ``a``; a rational number, written as a fraction, decimal, mixed number or in scientific
-    notation, is its reduced fraction. ``50%`` is ``50`` and a unit's size does not count, as in the
-    graders of the field. An answer that holds nothing is the empty string.
+    ``(A)`` is ``a``; a rational number, written as a fraction, decimal, mixed number or in
+    scientific notation, is its reduced fraction. ``50%`` is ``50`` and a unit's size does not
+    count, as in the graders of the field. An answer that holds nothing is the empty string.
     """
     if len(answer) > MAX_ANSWER:
         return _SPACE.sub("", answer[:MAX_RESPONSE]).lower()
@@ -216,6 +217,35 @@ def _number_like(s: str) -> bool:
     return bool(re.search(r"\d|\\pi", s)) and not re.search(r"(?<![\\a-z])[a-z]{2,}", s)
 
 
+def rational(answer: str) -> Fraction | None:
+    """The rational number that an answer states, unit and separators aside; None for any other."""
+    return _rational(normalise(answer)) if len(answer) <= MAX_ANSWER else None
+
+
+_LETTERED = re.compile(r"\(?\s*([A-Za-z])\s*(?:[):、]|[.．](?!\d)|\n).*", re.S)
+
+
+def choice(answer: str, options: Mapping[str, str]) -> str | None:
+    """The letter of ``options`` (letter -> text) that an answer names, by letter or by text.
+
+    A letter alone (``B``, ``(b)``, ``\\text{B}``), a letter and what follows it (``B. 12 cm``), or
+    the text of exactly one option. None where it names none, or several.
+    """
+    if len(answer) > MAX_ANSWER:
+        return None
+    plain = answer.replace("$", "").strip(" *\n\t")
+    while (unwrapped := _WRAPPER.sub(r"\1", plain)) != plain:
+        plain = unwrapped
+    plain = _OPTION_WORD.sub("", plain.strip(), count=1)
+    for pattern in (_CHOICE, _LETTERED):
+        if (match := pattern.fullmatch(plain)) and match[1].upper() in options:
+            return match[1].upper()
+    named = [letter for letter, text in options.items() if normalise(text) == normalise(answer)]
+    if not named:
+        named = [letter for letter, text in options.items() if equivalent(text, answer)]
+    return named[0] if len(named) == 1 else None
+
+
 def _rational(s: str) -> Fraction | None:
     """The rational number that is written here, exactly."""
     if not s or len(s) > 80:
@@ -254,8 +284,8 @@ def equivalent(a: str, b: str) -> bool:
     r"""Whether two answers say the same.
 
     Equal after :func:`normalise`; or tuples of equivalent parts; or, where both are mathematics and
-    at least one is more than a number or a word, equal for math-verify. What it cannot decide within its limits
-    counts as different. An empty answer is equivalent to nothing.
+    at least one is more than a number or a word, equal for math-verify. What it cannot decide
+    within its limits counts as different. An empty answer is equivalent to nothing.
     """
     x, y = normalise(a), normalise(b)
     return bool(x and y) and (x == y or _equal_forms(min(x, y), max(x, y)))

@@ -1,8 +1,8 @@
 """Question files: what a training pool or a set of synthetic questions is stored as.
 
-A question file is JSONL, one object a line: ``id``, ``question`` (or ``problem``), ``answer``, ``images``
-(paths relative to the file), ``solution``, ``cluster``, ``meta``; or parquet with the same columns,
-pictures embedded as Hugging Face stores them (``{"bytes", "path"}``). A hub source
+A question file is JSONL, one object a line: ``id``, ``question`` (or ``problem``), ``answer``,
+``images`` (paths relative to the file), ``solution``, ``cluster``, ``meta``; or parquet with the
+same columns, pictures embedded as Hugging Face stores them (``{"bytes", "path"}``). A hub source
 ``hub:owner/name@revision[split]`` is the parquet files of one split of a dataset.
 """
 
@@ -27,8 +27,9 @@ Row = tuple[str, dict[str, Any]]  # (where it stands, for messages; the row)
 
 
 def load_questions(source: Path | str) -> list[Item]:
-    """The questions of a JSONL or parquet file, a folder that :func:`save_questions` wrote, or a hub
-    source. Columns that are not listed above are kept in ``meta``; a row without id gets its number.
+    """The questions of a JSONL or parquet file, a folder that :func:`save_questions` wrote, or a
+    hub source. Columns that are not listed above are kept in ``meta``; a row without id gets its
+    number.
 
     Raises :class:`DataError` naming file and row.
     """
@@ -44,6 +45,11 @@ def load_questions(source: Path | str) -> list[Item]:
     if not items:
         raise DataError(f"{source}: holds no questions.")
     return items
+
+
+def load_hub(source: str) -> list[Item]:
+    """The questions of ``hub:owner/name@revision[split]``."""
+    return load_questions(source)
 
 
 def _rows(source: Path | str) -> tuple[Iterator[Row], Path]:
@@ -99,7 +105,8 @@ def parquet_rows(files: Sequence[Path]) -> Iterator[Row]:
 
 
 def hub(source: str) -> tuple[Path, str]:
-    """Download the parquet files of ``hub:owner/name@revision[split]``: their folder, and the split.
+    """Download the parquet files of ``hub:owner/name@revision[split]``: their folder, and the
+    split.
 
     A revision is required: without one, a result could not say what it was measured on.
     """

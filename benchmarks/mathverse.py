@@ -1,0 +1,111 @@
+"""MathVerse (arXiv 2403.14624): 788 problems, each in five versions from text to picture.
+
+Rules of ``evaluation/score_answer_s2.py`` of ZrrSkywalker/MathVerse, whose extraction and verdict
+are asked of a language model; the rules here are what can be decided without one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from .answers import choice, equivalent, extract_with_rule
+from .base import DataError, Item, Scorer, Verdict
+from .official import FunctionScorer, OfficialBenchmark, image, literal
+
+REVISION = "937b090"
+VERSIONS = (
+    "Text Dominant",
+    "Text Lite",
+    "Vision Intensive",
+    "Vision Dominant",
+    "Vision Only",
+    "Text Only",
+)
+IN_THE_IMAGE = "Please answer the question shown in the image."
+OPTION = re.compile(r"^[ \t]*\(?([A-H])[ \t]*[:.)]([^\n]*)", re.M)
+LETTER = re.compile(r"(?<![A-Za-z])[A-H](?![A-Za-z])")
+
+
+class MathVerse(OfficialBenchmark):
+    name = "mathverse"
+    title = "MathVerse (testmini)"
+    headline = "mathverse/accuracy"
+    splits = ("testmini", "testmini_text_only")
+    scorers = ("official+extract", "official")
+
+    def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
+        version = row["problem_version"]
+        if version not in VERSIONS or row["question_type"] not in ("multi-choice", "free-form"):
+            raise DataError(
+                f"{where}: problem_version {version!r} must be one of {', '.join(VERSIONS)}, and "
+                f"question_type {row['question_type']!r} multi-choice or free-form."
+            )
+        question = row["question"] or ""
+        if version == "Vision Only" or not question.strip():
+            question = IN_THE_IMAGE
+        images = image(where, row, pictures)
+        if pictures is not None and not images and version != "Text Only":
+            raise DataError(f"{where}: a {version} row without an image.")
+        asked = row.get("question_for_eval") or row["question"] or ""
+        return Item(
+            id=str(row["sample_index"]),
+            question=question,
+            answer=str(row["answer"]),
+            images=images,
+            cluster=str(row["problem_index"]),
+            meta={
+                **literal(where, row, "metadata"),
+                "problem_version": version,
+                "question_type": row["question_type"],
+                "options": {letter: text.strip() for letter, text in OPTION.findall(asked)},
+                "question_for_eval": asked,
+            },
+        )
+
+    def facets(self, item: Item) -> Iterable[tuple[str, str]]:
+        meta = item.meta
+        yield "version", meta["problem_version"]
+        yield "question_type", meta["question_type"]
+        if meta.get("subject"):
+            yield "subject", meta["subject"]
+            if meta.get("subfield"):
+                yield "subfield", f"{meta['subject']} {meta['subfield']}"
+
+    def make_scorers(self) -> Mapping[str, Scorer]:
+        base = f"mathverse/official@{REVISION}"
+        return {
+            "official+extract": FunctionScorer(f"{base}+extract1", score_extracted),
+            "official": FunctionScorer(base, score_official),
+        }
+
+
+def score_official(item: Item, response: str) -> Verdict:
+    """The owners' quick match: the response, without repeated "Extracted Answer: ", is the gold."""
+    extraction = response.replace("Extracted Answer: ", "").strip()
+    if not extraction:
+        return Verdict(item.id, False, None, "unparsed", "quick_match")
+    return Verdict(item.id, extraction == item.answer, extraction, "ok", "quick_match")
+
+
+def score_extracted(item: Item, response: str) -> Verdict:
+    """The criterion that the owners give their judge, by rules, on the answer that
+    :func:`benchmarks.answers.extract` reads.
+
+    Multiple choice: the gold's letter, or the text of its option. Free form: the same meaning,
+    which is :func:`benchmarks.answers.equivalent`.
+    """
+    extraction, rule = extract_with_rule(response)
+    if extraction is None:
+        return Verdict(item.id, False, None, "unparsed", rule)
+    gold = LETTER.findall(item.answer)
+    if item.meta["question_type"] != "multi-choice" or not gold:
+        return Verdict(item.id, equivalent(extraction, item.answer), extraction, "ok", rule)
+    if len(gold) > 1:
+        right = set(LETTER.findall(extraction)) == set(gold)
+        return Verdict(item.id, right, extraction, "ok", rule)
+    known = dict.fromkeys("ABCDEFGH", "") | item.meta["options"]
+    letter = choice(extraction, known)
+    return Verdict(item.id, letter == gold[0], letter or extraction, "ok", rule)

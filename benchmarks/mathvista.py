@@ -1,0 +1,199 @@
+"""MathVista (arXiv 2310.02255): 1000 items of 31 sources, with and without choices.
+
+Rules of ``evaluation/extract_answer.py`` and ``evaluation/calculate_score.py`` of
+lupantech/MathVista.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rapidfuzz.distance import Levenshtein
+
+from .answers import choice, extract_with_rule, rational
+from .base import DataError, Item, Scorer, Status, Verdict
+from .official import FunctionScorer, OfficialBenchmark, image, literal
+
+REVISION = "53d5258"
+QUESTION_TYPES = ("multi_choice", "free_form")
+ANSWER_TYPES = ("text", "integer", "float", "list")
+FACETS = (
+    "question_type",
+    "answer_type",
+    "language",
+    "source",
+    "category",
+    "task",
+    "context",
+    "grade",
+)
+LETTER = re.compile(r"\(([a-zA-Z])\)")
+QUICK = re.compile(r'The answer is "(.*)"\.')
+
+
+def letters(n: int) -> list[str]:
+    """The first n capital letters: the names of n choices."""
+    return [chr(ord("A") + i) for i in range(n)]
+
+
+def _integer(number: Any) -> str:
+    return str(int(float(number)))
+
+
+def _integer_2023(number: Any) -> str:
+    return str(int(number))
+
+
+#: How an integer is read. The verdicts that the owners published in 2023 come from ``int(x)``;
+#: their code reads "3.0" as 3 since.
+INTEGER: dict[str, Callable[[Any], str]] = {
+    "official": _integer,
+    "official-2023": _integer_2023,
+}
+
+
+class MathVista(OfficialBenchmark):
+    name = "mathvista"
+    title = "MathVista (testmini)"
+    headline = "mathvista/accuracy"
+    scorers = ("official+extract", "official", "official-2023")
+
+    def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
+        question_type, answer_type = row["question_type"], row["answer_type"]
+        if question_type not in QUESTION_TYPES or answer_type not in ANSWER_TYPES:
+            raise DataError(
+                f"{where}: question_type {question_type!r} and answer_type {answer_type!r} must be "
+                f"of {', '.join(QUESTION_TYPES)} and of {', '.join(ANSWER_TYPES)}."
+            )
+        choices = list(row["choices"]) if row["choices"] is not None else []
+        if (question_type == "multi_choice") != bool(choices):
+            raise DataError(f"{where}: a {question_type} question with {len(choices)} choices.")
+        precision = row["precision"]
+        if answer_type == "float" and precision is None:
+            raise DataError(f"{where}: a float answer needs a precision.")
+        metadata = literal(where, row, "metadata")
+        question = row["question"]
+        if row.get("unit"):
+            question += f" (Unit: {row['unit']})"
+        if choices:
+            named = zip(letters(len(choices)), choices, strict=True)
+            question += "\nChoices:" + "".join(f"\n({name}) {text}" for name, text in named)
+        own = {
+            "question_type": question_type,
+            "answer_type": answer_type,
+            "choices": choices,
+            "precision": None if precision is None else int(precision),
+            "unit": row.get("unit"),
+        }
+        return Item(
+            id=str(row["pid"]),
+            question=question,
+            answer=str(row["answer"]),
+            images=image(where, row, pictures),
+            cluster=str(row["image"]),
+            meta={**metadata, **own},
+        )
+
+    def facets(self, item: Item) -> Iterable[tuple[str, str]]:
+        for facet in FACETS:
+            if item.meta.get(facet):
+                yield facet, str(item.meta[facet])
+        for skill in item.meta.get("skills") or ():
+            yield "skill", str(skill)
+
+    def make_scorers(self) -> Mapping[str, Scorer]:
+        base = f"mathvista/official@{REVISION}"
+        return {
+            "official+extract": FunctionScorer(f"{base}+extract1", score_extracted),
+            "official": FunctionScorer(
+                base, lambda item, text: score_rules(item, text, "official")
+            ),
+            "official-2023": FunctionScorer(
+                "mathvista/official-2023",
+                lambda item, text: score_rules(item, text, "official-2023"),
+            ),
+        }
+
+
+def score_extraction(item: Item, extraction: str, rule: str = "official") -> Verdict:
+    """The owners' verdict on an extraction, such as their published files hold.
+
+    Their rule credits an empty extraction of a multiple-choice item with the shortest choice.
+    """
+    prediction = normalised(item, extraction, INTEGER[rule])
+    return Verdict(item.id, prediction == item.answer, extraction, "ok", rule)
+
+
+def normalised(item: Item, extraction: str, integer: Callable[[Any], str]) -> str | None:
+    """An extraction in the form of the gold; None where it has none."""
+    meta = item.meta
+    if meta["question_type"] == "multi_choice":
+        choices = meta["choices"]
+        extraction = extraction.strip()
+        if found := LETTER.search(extraction):
+            extraction = found.group(1).upper()
+        if extraction in letters(len(choices)):
+            return str(choices[ord(extraction) - ord("A")])
+        return str(min(choices, key=lambda text: Levenshtein.distance(extraction, text)))
+    return _number(item, extraction, integer) if meta["answer_type"] != "list" else extraction
+
+
+def _number(item: Item, value: Any, integer: Callable[[Any], str]) -> str | None:
+    try:
+        if item.meta["answer_type"] == "integer":
+            return integer(value)
+        return str(round(float(value), item.meta["precision"]))
+    except (ValueError, OverflowError):
+        return None
+
+
+def score_rules(item: Item, response: str, rule: str) -> Verdict:
+    """The owners' extraction as far as it is rules, then their verdict.
+
+    They hand every other response to a language model; here it stays ``unparsed``.
+    """
+    extraction = _official_extraction(item, response)
+    if extraction is None:
+        return Verdict(item.id, False, None, "unparsed", rule)
+    return score_extraction(item, extraction, rule)
+
+
+def _official_extraction(item: Item, response: str) -> str | None:
+    if response == "" or response in item.meta["choices"]:
+        return response
+    try:
+        if item.meta["answer_type"] == "integer":
+            return str(int(response))
+        if item.meta["answer_type"] == "float":
+            return str(float(response))
+    except ValueError:
+        pass
+    quick = QUICK.search(response)
+    return quick.group(1) if quick else None
+
+
+def score_extracted(item: Item, response: str) -> Verdict:
+    """The owners' verdict on the answer that :func:`benchmarks.answers.extract` reads.
+
+    A letter or the text of a choice is that choice, anything else the nearest one by edit distance;
+    a number is read without its unit and separators. What gives no answer is ``unparsed`` and
+    wrong.
+    """
+    extraction, rule = extract_with_rule(response)
+    if extraction is None:
+        return Verdict(item.id, False, None, "unparsed", rule)
+    meta = item.meta
+    status: Status = "ok"
+    if meta["question_type"] == "multi_choice":
+        named = dict(zip(letters(len(meta["choices"])), meta["choices"], strict=True))
+        letter = choice(extraction, named)
+        prediction: str | None = named[letter] if letter else normalised(item, extraction, _integer)
+    elif meta["answer_type"] == "list":
+        prediction = extraction.strip().strip("$")
+    else:
+        number = rational(extraction)
+        prediction = _number(item, extraction if number is None else number, _integer)
+    return Verdict(item.id, prediction == item.answer, extraction, status, rule)

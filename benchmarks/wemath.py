@@ -1,0 +1,192 @@
+"""We-Math (arXiv 2407.01284): 525 composite questions, each with its two or three sub-questions.
+
+Rules of ``four_dimensional_metrics.py`` and ``accuracy.py`` of We-Math/We-Math. A *group* is one
+composite question (``multi``) and its steps 1..s; they share an ID.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .aggregate import accuracies, by_item
+from .answers import choice, extract_with_rule
+from .base import DataError, Item, Scorer, Values, Verdict
+from .official import FunctionScorer, OfficialBenchmark, image
+
+REVISION = "a57a0e8"
+KEY = re.compile(r"([23])steps_([123]|multi)")
+CLEANED = str.maketrans("", "", "><:.")
+
+
+class WeMath(OfficialBenchmark):
+    name = "wemath"
+    title = "We-Math (testmini)"
+    headline = "wemath/accuracy"
+    scorers = ("official+extract", "official")
+
+    def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
+        group, key, answer = str(row["ID"]), str(row["key"]), str(row["answer"]).strip()
+        match = KEY.fullmatch(key)
+        if match is None or not group.startswith(f"{match[1]}steps"):
+            raise DataError(f"{where}: key {key!r} of {group!r} must be one of its steps or multi.")
+        named = options(row["option"])
+        if answer not in list("ABCDEFGH"):
+            raise DataError(f"{where}: answer {answer!r} must be a letter.")
+        return Item(
+            id=f"{group}/{match[2]}",
+            question=f"{row['question']}\n{row['option']}",
+            answer=answer,
+            images=image(where, row, pictures, "image_path"),
+            cluster=group,
+            meta={
+                "ID": group,
+                "key": key,
+                "steps": int(match[1]),
+                "step": match[2],
+                "options": named,
+                "knowledge_concept": row["knowledge concept"],
+            },
+        )
+
+    def facets(self, item: Item) -> Iterable[tuple[str, str]]:
+        return ()
+
+    def make_scorers(self) -> Mapping[str, Scorer]:
+        base = f"wemath/official@{REVISION}"
+        return {
+            "official+extract": FunctionScorer(f"{base}+extract1", score_extracted),
+            "official": FunctionScorer(base, score_official),
+        }
+
+    def values(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> list[Values]:
+        """``accuracy`` over items; ``S1`` over steps, ``S2`` and ``S3`` over composite questions;
+        and over groups ``score_strict``, ``score_loose``, ``IK``, ``IG``, ``CM_strict``,
+        ``CM_loose``.
+
+        Raises :class:`DataError` where a group is incomplete: the owners' formula, 525 minus
+        penalties, would count it as mastered.
+        """
+        found = by_item(items, verdicts)
+        out = accuracies(self.name, items, found.values(), self.facets)
+        parts = {
+            "S1": [i for i in items if i.meta["step"] != "multi"],
+            "S2": [i for i in items if i.meta["step"] == "multi" and i.meta["steps"] == 2],
+            "S3": [i for i in items if i.meta["step"] == "multi" and i.meta["steps"] == 3],
+        }
+        for part, members in parts.items():
+            if members:
+                right = {i.id: found[i.id] for i in members}
+                (one,) = accuracies(self.name, members, right.values(), self.facets)
+                out.append(Values(f"{self.name}/{part}", one.units, one.clusters, one.values))
+        states = group_states(items, found)
+        units = tuple(states)
+        for metric, value in _GROUP_METRICS.items():
+            values = tuple(value(state) for state in states.values())
+            out.append(Values(f"{self.name}/{metric}", units, units, values))
+        return out
+
+    def extra(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> dict[str, float]:
+        """``RM_strict`` and ``RM_loose``: of the groups whose composite question is right, the
+        share that is rote memorisation. Left out where there is no such group."""
+        states = group_states(items, by_item(items, verdicts)).values()
+        composed = [s for s in states if s in (MASTERED, PARTLY, ROTE)]
+        if not composed:
+            return {}
+        strict = sum(s != MASTERED for s in composed) / len(composed)
+        loose = sum(s == ROTE for s in composed) / len(composed)
+        return {f"{self.name}/RM_strict": strict, f"{self.name}/RM_loose": loose}
+
+
+#: What a group's verdicts say. Composite question wrong: INSUFFICIENT (a step wrong too) or
+#: INADEQUATE (all steps right). Composite right: MASTERED (all steps right), PARTLY (some) or ROTE
+#: (none).
+INSUFFICIENT, INADEQUATE, MASTERED, PARTLY, ROTE = "IK", "IG", "CM", "partly", "RM"
+
+_GROUP_METRICS = {
+    "score_strict": lambda s: {MASTERED: 1.0, INADEQUATE: 0.5}.get(s, 0.0),
+    "score_loose": lambda s: {MASTERED: 1.0, PARTLY: 1.0, INADEQUATE: 0.5}.get(s, 0.0),
+    "IK": lambda s: float(s == INSUFFICIENT),
+    "IG": lambda s: float(s == INADEQUATE),
+    "CM_strict": lambda s: float(s == MASTERED),
+    "CM_loose": lambda s: float(s in (MASTERED, PARTLY)),
+}
+
+
+def group_states(items: Sequence[Item], verdicts: Mapping[str, Verdict]) -> dict[str, str]:
+    """The state of each group by its ID. Raises :class:`DataError` naming incomplete groups."""
+    missing = incomplete(items)
+    if missing:
+        shown = "; ".join(f"{g} lacks {', '.join(k)}" for g, k in list(missing.items())[:5])
+        raise DataError(
+            f"We-Math scores whole groups, and {len(missing)} of them are incomplete: {shown}. Take "
+            "whole groups: every row that shares an ID."
+        )
+    steps: dict[str, list[bool]] = {}
+    multi: dict[str, bool] = {}
+    for item in items:
+        group, right = item.meta["ID"], verdicts[item.id].correct
+        if item.meta["step"] == "multi":
+            multi[group] = right
+        else:
+            steps.setdefault(group, []).append(right)
+    return {group: _state(steps[group], multi[group]) for group in steps}
+
+
+def _state(steps: Sequence[bool], multi: bool) -> str:
+    if not multi:
+        return INADEQUATE if all(steps) else INSUFFICIENT
+    return MASTERED if all(steps) else PARTLY if any(steps) else ROTE
+
+
+def incomplete(items: Sequence[Item]) -> dict[str, list[str]]:
+    """The steps that are missing from each incomplete group."""
+    there: dict[str, set[str]] = {}
+    wanted: dict[str, list[str]] = {}
+    for item in items:
+        group = item.meta["ID"]
+        there.setdefault(group, set()).add(item.meta["step"])
+        wanted[group] = [str(i + 1) for i in range(item.meta["steps"])] + ["multi"]
+    lacks = {g: [s for s in wanted[g] if s not in there[g]] for g in there}
+    return {group: steps for group, steps in lacks.items() if steps}
+
+
+def options(text: str) -> dict[str, str]:
+    """The options of a row, letter -> text.
+
+    Rows write ``A. 12; B. 15;C. 20``, some without a separator, some with letters inside a text:
+    each letter is looked for behind the one before.
+    """
+    marks: list[tuple[str, re.Match[str]]] = []
+    for letter in "ABCDEFGH":
+        start = marks[-1][1].end() if marks else 0
+        if match := re.compile(rf"(?:^|[;\s])\s*{letter}\s*[.．、:]").search(text, start):
+            marks.append((letter, match))
+    ends = [match.start() for _, match in marks[1:]] + [len(text)]
+    return {
+        letter: text[match.end() : end].strip(" ;")
+        for (letter, match), end in zip(marks, ends, strict=True)
+    }
+
+
+def score_official(item: Item, response: str) -> Verdict:
+    """The owners' string rule: what follows the last "Answer", without ``> < : .``, starts with the
+    letter. It reads no ``\\boxed{B}`` and no ``(C)``."""
+    rest = response.rsplit("Answer", 1)[-1].strip().translate(CLEANED).strip()
+    letter = rest[:1] if rest[:1] in tuple("ABCDEFGH") else None
+    if letter is None:
+        return Verdict(item.id, False, None, "unparsed", "official")
+    return Verdict(item.id, letter == item.answer, letter, "ok", "official")
+
+
+def score_extracted(item: Item, response: str) -> Verdict:
+    """Right if the answer that :func:`benchmarks.answers.extract` reads names the gold letter, by
+    letter or by the option's text."""
+    extraction, rule = extract_with_rule(response)
+    if extraction is None:
+        return Verdict(item.id, False, None, "unparsed", rule)
+    known = dict.fromkeys("ABCDEFGH", "") | item.meta["options"]
+    letter = choice(extraction, known)
+    return Verdict(item.id, letter == item.answer, letter or extraction, "ok", rule)
