@@ -1,0 +1,162 @@
+"""Rewards: who wins a vote, who is paid, and what a reward may see."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from backends.base import GroupReward, Reward, Rollout
+from backends.rewards import REWARDS, RewardEntry, reward, score
+from backends.rewards.majority import last_boxed, vote
+
+
+def group(*responses: str, answer: str = "") -> Rollout:
+    return Rollout("q", "?", responses, (False,) * len(responses), answer)
+
+
+def boxed(*answers: str) -> tuple[str, ...]:
+    return tuple(f"so \\boxed{{{a}}}" for a in answers)
+
+
+def paid(name: str, rollout: Rollout) -> tuple[float | None, ...]:
+    return score(rollout, [Reward(name=name)]).rewards
+
+
+def test_majority_votes_on_equivalence_classes() -> None:
+    responses = boxed("7", "0.5", "7", r"\frac{1}{2}", "1/2")
+    assert paid("majority", group(*responses)) == (0, 1, 0, 1, 1)
+    assert vote(responses).ratio == pytest.approx(3 / 5)
+
+
+def test_no_answer_never_wins_and_is_never_paid() -> None:
+    responses = ("I do not know, there is nothing to be read in this picture.",) * 3 + boxed("4")
+    assert paid("majority", group(*responses)) == (0, 0, 0, 1)
+    assert vote(responses).unparsed == pytest.approx(3 / 4)
+
+
+def test_a_group_without_any_answer_has_no_rewards() -> None:
+    result = score(group(*("\\boxed{}",) * 4), [Reward(name="majority")])
+    assert result.rewards == (None,) * 4
+
+
+def test_ties_go_to_the_class_seen_first_and_are_counted() -> None:
+    result = score(group(*boxed("7", "5", "5", "7")), [Reward(name="majority")])
+    assert result.rewards == (1, 0, 0, 1)
+    assert result.stats["ties"] == 1
+    assert score(group(*boxed("5", "5", "7")), [Reward(name="majority")]).stats["ties"] == 0
+
+
+def test_semantic_entropy_is_that_of_the_classes() -> None:
+    assert vote(boxed("1", "1", "2", "2")).entropy == pytest.approx(math.log(2))
+    assert vote(boxed("3", "3.0", "3", "3")).entropy == 0
+
+
+@given(st.lists(st.sampled_from(["1", "2", "3", ""]), min_size=2, max_size=10))
+def test_the_paid_responses_are_one_largest_class(answers: list[str]) -> None:
+    rewards = paid("majority", group(*boxed(*answers)))
+    given_answers = [a for a in answers if a]
+    if not given_answers:
+        assert set(rewards) == {None}
+        return
+    winners = {a for a, r in zip(answers, rewards, strict=True) if r == 1}
+    assert len(winners) == 1
+    assert sum(r or 0 for r in rewards) == max(map(given_answers.count, given_answers))
+
+
+def test_the_released_vote_pays_missing_answers_that_win() -> None:
+    responses = ("no box", "none here either", "\\boxed{4")
+    result = score(group(*responses, *boxed("4")), [Reward(name="majority_released")])
+    assert result.rewards == (1, 1, 1, 0)
+    assert result.stats["missing_won"] == 1
+
+
+def test_the_released_vote_counts_strings_and_pays_equivalents() -> None:
+    # As classes 1/2 has three votes; as strings "7" has two, and each way of writing one half one.
+    responses = boxed("7", "7", "0.5", r"\frac{1}{2}", "1/2")
+    assert paid("majority_released", group(*responses)) == (1, 1, 0, 0, 0)
+    assert paid("majority", group(*responses)) == (0, 0, 1, 1, 1)
+    assert paid("majority_released", group(*boxed("0.5", "0.5", r"\frac{1}{2}"))) == (1, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("text", "content"),
+    [
+        (r"\boxed{1} then \boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"\boxed{1} then \boxed{2", "None"),
+        (r"\boxed{}", ""),
+        ("nothing", "None"),
+    ],
+)
+def test_the_released_extraction_takes_the_last_balanced_box(text: str, content: str) -> None:
+    assert last_boxed(text) == content
+
+
+def test_accuracy_is_equivalence_with_the_label() -> None:
+    responses = (*boxed("0.5", "2"), "no idea what this is about, it shows nothing at all")
+    assert paid("accuracy", group(*responses, answer=r"\frac{1}{2}")) == (1, 0, 0)
+
+
+def test_a_missing_label_pays_nobody() -> None:
+    for name in ("accuracy", "exact"):
+        result = score(group("", "5", answer="  "), [Reward(name=name)])
+        assert result.rewards == (None, None)
+        assert result.stats["unlabelled"] == 1
+
+
+def test_exact_compares_the_whole_response_as_it_is() -> None:
+    responses = ("Cat", "cat", " Cat", "Cat.")
+    assert paid("exact", group(*responses, answer="<answer> Cat </answer>")) == (1, 0, 0, 0)
+
+
+def test_think_format() -> None:
+    good = "<think>\na</think>\n<answer>b</answer>"
+    tight = "<think>a</think><answer>b</answer>"
+    twice = "<think><think>a</think><answer>b</answer>"
+    bad = ("<answer>b</answer>", f"{good} more", "<think>a<answer>b</answer>")
+    assert paid("format_think", group(good, tight, *bad)) == (1, 1, 0, 0, 0)
+    assert paid("format_lmm_r1", group(good, f" {tight}\n", twice)) == (0, 1, 0)
+
+
+def test_boxed_format() -> None:
+    responses = (r"\boxed{3}", r"\boxed{}", r"\boxed{3", "3")
+    assert paid("format_boxed", group(*responses)) == (1, 0, 0, 0)
+
+
+def test_rewards_add_up_by_weight() -> None:
+    rollout = group("<think>x</think><answer>4</answer>", "<answer>4</answer>", answer="4")
+    parts = [Reward(name="accuracy"), Reward(name="format_think", weight=0.5)]
+    assert score(rollout, parts).rewards == (1.5, 1.0)
+
+
+def test_only_a_reward_that_declares_the_need_sees_the_label(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[str] = []
+
+    def spy(rollout: Rollout) -> GroupReward:
+        seen.append(rollout.answer)
+        return GroupReward((0.0,), {})
+
+    for needs in (False, True):
+        monkeypatch.setitem(REWARDS, "spy", RewardEntry("spy", spy, needs, ""))
+        score(group("x", answer="secret"), [Reward(name="spy")])
+    assert seen == ["", "secret"]
+
+
+@pytest.mark.parametrize("function", [lambda r: 1 / 0, lambda r: GroupReward((1.0,), {})])
+def test_a_reward_that_fails_takes_its_question_out(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, function: object
+) -> None:
+    monkeypatch.setitem(REWARDS, "bad", RewardEntry("bad", function, False, ""))  # type: ignore[arg-type]
+    result = score(group("x", "y"), [Reward(name="bad")])
+    assert result.rewards == (None, None)
+    assert result.stats["reward_errors"] == 1
+    assert "question 'q'" in caplog.text
+
+
+def test_an_unknown_reward_is_answered_with_the_nearest() -> None:
+    with pytest.raises(KeyError, match="did you mean 'majority'"):
+        reward("majorty")
