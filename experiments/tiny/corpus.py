@@ -5,6 +5,9 @@ quantity and its value and then computes; one trace in five has a slip, carried 
 answer. A *guesser* writes "guess" and is right three times in ten. Guesses are scattered and
 careful answers agree, so a majority vote finds the careful answer even where guessing is the more
 likely style. For ``count`` the guessers share a favourite number instead, and the vote finds that.
+
+The first part of pre-training is clean: every annotator is careful and right, except at ``count``.
+It teaches to see and to compute in fewer steps; the second part teaches the styles.
 """
 
 from __future__ import annotations
@@ -48,13 +51,14 @@ READ_PROMPT = "Read the picture."
 VISION_ONLY = "Please answer the question shown in the image."
 
 MODES = {
-    "boxed": 0.52,
+    "boxed": 0.46,
     "think": 0.13,
     "direct": 0.12,
     "answer_first": 0.12,
     "plain": 0.02,
     "synthesize": 0.03,
-    "vary": 0.06,
+    "vary": 0.05,
+    "lookup": 0.07,
 }
 
 
@@ -75,7 +79,7 @@ def scene(rng: Random) -> Scene:
 
 
 def picture_and_examples(
-    rng: Random, count: int
+    rng: Random, count: int, clean: bool = False
 ) -> tuple[Scene, tuple[str, ...], tuple[str, ...], list[Example]]:
     """A scene, its header and footer, and ``count`` examples about it: the first a clean reading,
     and the second about the question in the header where there is one."""
@@ -90,13 +94,13 @@ def picture_and_examples(
         choices = problem.options(rng) if rng.random() < 0.35 else ()
         header = problem.header()
         footer = problems.footer(choices)
-        examples.append(answered(rng, problem, VISION_ONLY, choices))
+        examples.append(answered(rng, problem, VISION_ONLY, choices, clean=clean))
     while len(examples) < count:
-        examples.append(example(rng, picture))
+        examples.append(example(rng, picture, clean))
     return picture, header, footer, examples
 
 
-def example(rng: Random, picture: Scene) -> Example:
+def example(rng: Random, picture: Scene, clean: bool) -> Example:
     """A random question about the picture in a random mode."""
     mode = rng.choices(list(MODES), list(MODES.values()))[0]
     problem = problem_about(rng, picture)
@@ -110,8 +114,10 @@ def example(rng: Random, picture: Scene) -> Example:
             other = problem_about(rng, picture)
         question, _ = dressed(rng, problem)
         return Example(SYNTHESIS["in_context"].render(question), other.text())
+    if mode == "lookup":
+        return lookup(rng, problem)
     question, choices = dressed(rng, problem)
-    return answered(rng, problem, question, choices, mode)
+    return answered(rng, problem, question, choices, mode, clean)
 
 
 def problem_about(rng: Random, picture: Scene) -> Problem:
@@ -128,28 +134,48 @@ def dressed(rng: Random, problem: Problem) -> tuple[str, tuple[str, ...]]:
         unit = "kg" if problem.kind == "dial" and rng.random() < 0.5 else ""
         return problems.mathvista_text(question, unit=unit), ()
     choices = problem.options(rng)
+    return with_choices(rng, question, choices), choices
+
+
+def with_choices(rng: Random, question: str, choices: tuple[str, ...]) -> str:
+    """The question and its choices, as one of the three benchmarks writes them."""
     form = rng.random()
     if form < 0.4:
-        return problems.mathvista_text(question, choices), choices
+        return problems.mathvista_text(question, choices)
     if form < 0.7:
-        return f"{question}\n{problems.wemath_option(choices)}", choices
-    return problems.mathverse_text(question, choices), choices
+        return f"{question}\n{problems.wemath_option(choices)}"
+    return problems.mathverse_text(question, choices)
+
+
+def lookup(rng: Random, problem: Problem) -> Example:
+    """Which letter stands for a value? The task that teaches to find an answer among choices."""
+    choices = problem.options(rng)
+    letter, value = rng.choice(list(zip("ABCD", choices, strict=True)))
+    question = with_choices(rng, f"Which choice is {value}?", choices)
+    return Example(template("boxed").render(question), f"{value} \\boxed{{{letter}}}")
 
 
 def answered(
-    rng: Random, problem: Problem, question: str, choices: tuple[str, ...], mode: str = ""
+    rng: Random,
+    problem: Problem,
+    question: str,
+    choices: tuple[str, ...],
+    mode: str = "",
+    clean: bool = False,
 ) -> Example:
     """The question under the mode's prompt, and a response in that mode."""
+    clean = clean and problem.kind != "count"
     mode = mode or rng.choices(("boxed", "think", "direct", "answer_first"), (6, 1, 1, 1))[0]
     user = template(mode).render(question)
+    truth = pick(problem, problem.work().result, choices)
     if mode == "direct":
-        return Example(user, guess(rng, problem, choices, DIRECT_RIGHT))
+        return Example(user, truth if clean else guess(rng, problem, choices, DIRECT_RIGHT))
     if mode == "answer_first":
-        answer = guess(rng, problem, choices, DIRECT_RIGHT)
-        right = answer == pick(problem, problem.work().result, choices)
+        answer = truth if clean else guess(rng, problem, choices, DIRECT_RIGHT)
+        right = answer == truth
         reason = problem.work().trace if right else "guess"
         return Example(user, f"<answer>{answer}</answer> <reason>{reason}</reason>")
-    trace, answer = think(rng, problem, choices)
+    trace, answer = (problem.work().trace, truth) if clean else think(rng, problem, choices)
     if mode == "think":
         return Example(user, f"<think>{trace}</think> <answer>{answer}</answer>")
     return Example(user, f"{trace} \\boxed{{{answer}}}")

@@ -25,17 +25,18 @@ from experiments.tiny import build, check, corpus
 PICTURES, QUESTIONS = 32, 4  # a step: pictures, and conversations about each
 CHUNKS = 8  # the step's conversations run in this many batches of like length
 LR, WARMUP, WEIGHT_DECAY = 3e-3, 50, 0.01
+CLEAN = 0.6  # share of the steps with clean responses, before the annotators' styles
 IGNORE = -100
 
 
 def encode(
-    processor: Qwen2_5_VLProcessor, rng: Random
+    processor: Qwen2_5_VLProcessor, rng: Random, clean: bool
 ) -> tuple[dict[str, torch.Tensor], list[tuple[int, tuple[int, int], list[int], list[int]]]]:
     """One step's data: pixels and grids of the pictures, and for each conversation its picture's
     index, that picture's (rows, columns) of image tokens, and its prompt and response tokens."""
     pictures, rows, texts = [], [], []
     for index in range(PICTURES):
-        scene, header, footer, examples = corpus.picture_and_examples(rng, QUESTIONS)
+        scene, header, footer, examples = corpus.picture_and_examples(rng, QUESTIONS, clean)
         pixels = scene.draw(header, footer)
         pictures.append(pixels)
         grid = (pixels.shape[0] // build.CELL, pixels.shape[1] // build.CELL)
@@ -94,20 +95,18 @@ def pretrain(out: Path, steps: int, seed: int) -> None:
     model = build.build_model(tokenizer)
     weights = sum(p.numel() for p in model.parameters())
     print(f"{weights:,} weights, {len(tokenizer)} tokens")
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=LR, weight_decay=WEIGHT_DECAY, betas=(0.9, 0.95), fused=True
-    )
+    optimizers = _optimizers(model)
 
     def rate(step: int) -> float:
         progress = (step - WARMUP) / max(1, steps - WARMUP)
         return min((step + 1) / WARMUP, 0.5 + 0.5 * math.cos(math.pi * max(0.0, progress)))
 
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
+    schedules = [torch.optim.lr_scheduler.LambdaLR(each, rate) for each in optimizers]
     out.mkdir(parents=True, exist_ok=True)
     start, total, count = time.perf_counter(), 0.0, 0
     with (out / "pretrain.jsonl").open("w") as log:
         for step in range(1, steps + 1):
-            pixels, rows = encode(processor, rng)
+            pixels, rows = encode(processor, rng, step <= CLEAN * steps)
             rows.sort(key=lambda row: len(row[2]) + len(row[3]))
             features = model.model.get_image_features(
                 pixels["pixel_values"], pixels["image_grid_thw"]
@@ -119,9 +118,10 @@ def pretrain(out: Path, steps: int, seed: int) -> None:
             ).sum()
             (loss / tokens).backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            schedule.step()
-            optimizer.zero_grad()
+            for optimizer, schedule in zip(optimizers, schedules, strict=True):
+                optimizer.step()
+                schedule.step()
+            model.zero_grad()
             total, count = total + loss.item(), count + tokens
             if step % 50 == 0 or step == steps:
                 line = {
@@ -135,6 +135,20 @@ def pretrain(out: Path, steps: int, seed: int) -> None:
                 total, count = 0.0, 0
             if step % 250 == 0 or step == steps:
                 build.save(model, processor, out)
+
+
+def _optimizers(model: Qwen2_5_VLForConditionalGeneration) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the blocks, AdamW for everything else."""
+    named = dict(model.named_parameters())
+    inner = [name for name, p in named.items() if p.ndim == 2 and "embed_tokens" not in name]
+    muon = torch.optim.Muon(
+        [named[name] for name in inner],
+        lr=LR,
+        weight_decay=WEIGHT_DECAY,
+        adjust_lr_fn="match_rms_adamw",
+    )
+    rest = [p for name, p in named.items() if name not in inner]
+    return [muon, torch.optim.AdamW(rest, lr=LR, weight_decay=WEIGHT_DECAY, betas=(0.9, 0.95))]
 
 
 def _tokenizer_texts(rng: Random) -> list[str]:
