@@ -1,4 +1,5 @@
-"""Groups as packed rows: one row per question, ``[prompt | r1 | ... | rG]``, the prompt once."""
+"""Groups packed without padding: ``[prompt | r1 | ... | rG]`` one after the other, the prompt
+once."""
 
 from __future__ import annotations
 
@@ -8,125 +9,131 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
+from backends.deepspeed.attention import Layout
 from backends.encoding import PictureBatch, Prompt, distinct_pictures
-
-#: The segment of a row's prompt; responses count from 1.
-PROMPT, _PADDING = 0, -1
 
 
 @dataclass(frozen=True, eq=False)
 class Group:
-    """One question with its G responses as token ids (the end of turn included, where there is
-    one)."""
+    """One question with its G responses as token ids (with the end of turn, where there is one)."""
 
     prompt: Prompt
     responses: list[list[int]]
 
     @property
-    def row_length(self) -> int:
-        """Tokens of the packed row. The last token of a response predicts nothing and is not
-        fed."""
+    def length(self) -> int:
+        """Tokens to compute. The last token of a response predicts nothing and is not fed."""
         return len(self.prompt) + sum(max(len(r) - 1, 0) for r in self.responses)
 
 
 @dataclass(frozen=True, eq=False)
 class PackedBatch:
-    """B groups as B rows of L tokens, with R responses of N tokens in all.
+    """B groups as T flat tokens, with R responses of N tokens in all.
 
-    ``input_ids`` [B, L], ``position_ids`` [3, B, L]; ``segments`` [B, L] is 0 for the prompt, i
-    for the i-th response of the row, -1 for padding. For the N response tokens, in (group,
-    response, token) order: ``targets`` [N] are their ids and ``sources`` [N] the places, in the
-    flattened [B * L], of the hidden states that predict them. ``lengths`` [R] counts the tokens
-    of each response and ``group_of`` [R] names its row. ``pictures`` is None where no prompt has
-    one.
+    ``input_ids`` [T], ``position_ids`` [3, T], ``is_prompt`` [T]; ``layout`` says which token
+    belongs to which prompt and response. For the N response tokens, in (group, response, token)
+    order: ``targets`` [N] are their ids and ``sources`` [N] the flat places of the hidden states
+    that predict them. ``lengths`` [R] counts the tokens of each response and ``group_of`` [R]
+    names its group. ``pictures`` is None where no prompt has one.
     """
 
     input_ids: Tensor
     position_ids: Tensor
-    segments: Tensor
+    is_prompt: Tensor
     targets: Tensor
     sources: Tensor
     lengths: Tensor
     group_of: Tensor
+    layout: Layout
     pictures: PictureBatch | None
-
-    def attention_mask(self) -> Tensor:
-        """Boolean [B, 1, L, L] (query, key): causal, and only to the prompt or the same
-        response."""
-        query, key = self.segments[:, :, None], self.segments[:, None, :]
-        length = self.segments.shape[1]
-        causal = torch.ones(length, length, dtype=torch.bool, device=self.segments.device).tril()
-        return (causal & ((query == key) | (key == PROMPT)))[:, None]
 
     def to(self, device: str | torch.device) -> PackedBatch:
         """The same batch on another device."""
-        moved: dict[str, Any] = {
-            name: value.to(device)
-            for name, value in vars(self).items()
-            if isinstance(value, Tensor)
-        }
-        if self.pictures is not None:
-            moved["pictures"] = self.pictures.to(device)
+        moved: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if v is not None}
         return replace(self, **moved)
 
 
 def micro_batches(groups: Sequence[Group], tokens_budget: int) -> list[list[int]]:
-    """Split whole groups into micro-batches of at most ``tokens_budget`` tokens, padding included.
+    """Split whole groups into micro-batches of at most ``tokens_budget`` tokens; returns their
+    indices.
 
-    Returns the indices of each. Rows of similar length come together, longest first, so that
-    padding is small and running out of memory happens at the start. A group larger than the
-    budget goes alone.
+    Groups of similar length come together, longest first: little is padded inside attention, and
+    running out of memory happens at the start. A group larger than the budget goes alone.
     """
     batches: list[list[int]] = []
     room = 0
-    for i in sorted(range(len(groups)), key=lambda i: (-groups[i].row_length, i)):
-        if not batches or room < 1:
+    for i in sorted(range(len(groups)), key=lambda i: (-groups[i].length, i)):
+        if not batches or groups[i].length > room:
             batches.append([])
-            room = max(tokens_budget // max(groups[i].row_length, 1), 1)
+            room = tokens_budget
         batches[-1].append(i)
-        room -= 1
+        room -= groups[i].length
     return batches
 
 
-def pack(groups: Sequence[Group], device: str | torch.device, pad_id: int) -> PackedBatch:
-    """Pack groups into rows, in the order given. A response's positions go on from its prompt's,
-    so each one sees exactly what it would see alone."""
-    if not groups:
-        raise ValueError("pack needs at least one group")
-    length = max(group.row_length for group in groups)
-    input_ids = torch.full((len(groups), length), pad_id)
-    position_ids = torch.zeros(3, len(groups), length, dtype=torch.long)
-    segments = torch.full((len(groups), length), _PADDING)
-    targets: list[int] = []
+def pack(
+    groups: Sequence[Group], device: str | torch.device, pad_id: int | None = None
+) -> PackedBatch:
+    """Pack groups in the order given. A response's positions go on from its prompt's, so each one
+    sees exactly what it would see alone. (``pad_id`` is not used: nothing is padded.)"""
+    if not groups or not all(group.responses for group in groups):
+        raise ValueError("pack needs at least one group, and one response in each")
+    ids: list[Tensor] = []
+    positions: list[Tensor] = []
+    prompts: list[Tensor] = []  # flat places of each prompt
+    responses: list[Tensor] = []  # flat places of each response's fed tokens
     sources: list[Tensor] = []
-    lengths: list[int] = []
-    group_of: list[int] = []
-    for row, group in enumerate(groups):
-        at = prompt_end = len(group.prompt)
-        input_ids[row, :at] = group.prompt.input_ids
-        position_ids[:, row, :at] = group.prompt.position_ids
-        segments[row, :at] = PROMPT
-        for segment, response in enumerate(group.responses, start=1):
-            fed = max(len(response) - 1, 0)
-            end = at + fed
-            input_ids[row, at:end] = torch.tensor(response[:fed], dtype=torch.long)
-            position_ids[:, row, at:end] = group.prompt.next_position + torch.arange(fed)
-            segments[row, at:end] = segment
-            if response:
-                first = torch.tensor([prompt_end - 1])
-                sources.append(row * length + torch.cat([first, torch.arange(at, end)]))
-            targets += response
-            lengths.append(len(response))
-            group_of.append(row)
-            at = end
+    start = 0
+    for group in groups:
+        prompt = torch.arange(start, start + len(group.prompt))
+        prompts.append(prompt)
+        ids.append(group.prompt.input_ids)
+        positions.append(group.prompt.position_ids)
+        start += len(prompt)
+        for response in group.responses:
+            fed = torch.tensor(response[:-1], dtype=torch.long)
+            places = torch.arange(start, start + len(fed))
+            responses.append(places)
+            ids.append(fed)
+            positions.append((group.prompt.next_position + torch.arange(len(fed))).expand(3, -1))
+            sources.append(torch.cat([prompt[-1:], places])[: len(response)])
+            start += len(fed)
+    group_of = torch.tensor([i for i, group in enumerate(groups) for _ in group.responses])
+    is_prompt = torch.zeros(start, dtype=torch.bool)
+    is_prompt[torch.cat(prompts)] = True
     return PackedBatch(
-        input_ids=input_ids,
-        position_ids=position_ids,
-        segments=segments,
-        targets=torch.tensor(targets, dtype=torch.long),
-        sources=torch.cat(sources) if sources else torch.zeros(0, dtype=torch.long),
-        lengths=torch.tensor(lengths),
-        group_of=torch.tensor(group_of),
+        input_ids=torch.cat(ids),
+        position_ids=torch.cat(positions, dim=1),
+        is_prompt=is_prompt,
+        targets=torch.tensor([t for g in groups for r in g.responses for t in r], dtype=torch.long),
+        sources=torch.cat(sources),
+        lengths=torch.tensor([len(r) for g in groups for r in g.responses]),
+        group_of=group_of,
+        layout=_layout(prompts, responses, group_of, start),
         pictures=distinct_pictures([group.prompt for group in groups]),
     ).to(device)
+
+
+def _layout(
+    prompts: list[Tensor], responses: list[Tensor], group_of: Tensor, tokens: int
+) -> Layout:
+    padded = [pad_sequence(places, batch_first=True) for places in (prompts, responses)]
+    real = [
+        pad_sequence([torch.ones_like(p, dtype=torch.bool) for p in places], batch_first=True)
+        for places in (prompts, responses)
+    ]
+    own = padded[1].shape[1]
+    mask = torch.cat(
+        [
+            real[0][group_of][:, None, :].expand(-1, own, -1),
+            torch.ones(own, own, dtype=torch.bool).tril().expand(len(responses), -1, -1),
+        ],
+        dim=-1,
+    )
+    flat = torch.cat([p.flatten() for p in padded])
+    kept = torch.cat([r.flatten() for r in real]).nonzero()[:, 0]
+    back = torch.empty(tokens, dtype=torch.long)
+    back[flat[kept]] = kept
+    return Layout(padded[0], padded[1], group_of, mask[:, None], back)

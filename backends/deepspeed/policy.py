@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from backends.deepspeed.packing import PROMPT, PackedBatch
+from backends.deepspeed import attention
+from backends.deepspeed.packing import PackedBatch
 from backends.encoding import PictureBatch
 from backends.models import picture_features, suppress
 
@@ -41,6 +42,7 @@ class Policy(nn.Module):
         chunk_tokens: int = 1024,
     ) -> None:
         super().__init__()
+        attention.install(model)
         self.model = model
         self.head = TokenLogProb(model.get_output_embeddings(), suppressed, chunk_tokens)
         self.freeze_vision = freeze_vision
@@ -55,12 +57,12 @@ class Policy(nn.Module):
         embeds = self.model.get_input_embeddings()(batch.input_ids)
         embeds = self._with_pictures(embeds, batch)
         hidden = self.model.model.language_model(
-            inputs_embeds=embeds,
-            position_ids=batch.position_ids,
-            attention_mask={"full_attention": batch.attention_mask()},
+            inputs_embeds=embeds[None],
+            position_ids=batch.position_ids[:, None],
+            attention_mask={"full_attention": batch.layout},
             use_cache=False,
         ).last_hidden_state
-        return self.head(hidden.flatten(0, 1)[batch.sources], batch.targets, temperature)
+        return self.head(hidden[0].index_select(0, batch.sources), batch.targets, temperature)
 
     def _with_pictures(self, embeds: Tensor, batch: PackedBatch) -> Tensor:
         """Put the picture features [tokens, H] in the places of their tokens."""
@@ -72,8 +74,7 @@ class Policy(nn.Module):
         if batch.pictures is None:
             return embeds + 0.0 * features.sum()
         places = batch.input_ids == self.model.config.image_token_id
-        places &= batch.segments == PROMPT
-        return embeds.masked_scatter(places[..., None], features)
+        return embeds.masked_scatter((places & batch.is_prompt)[:, None], features)
 
 
 class TokenLogProb(nn.Module):

@@ -118,9 +118,7 @@ def test_logp_equals_the_trainer(
         assert prompt is not None
         groups.append(Group(prompt, [list(r.tokens) for r in found[request.id]]))
     with torch.no_grad():
-        expected = Policy(model, engine.suppressed)(
-            pack(groups, "cpu", engine.encoder.pad_id), temperature or 1.0
-        )
+        expected = Policy(model, engine.suppressed)(pack(groups, "cpu"), temperature or 1.0)
     logp = torch.tensor([x for r in requests for s in found[r.id] for x in s.logp])
     torch.testing.assert_close(logp, expected, rtol=1e-5, atol=2e-5)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from backends.deepspeed.packing import Group, PackedBatch, micro_batches, pack
 from backends.deepspeed.policy import Policy, TokenLogProb
 from backends.encoding import Encoder, Prompt
 from backends.engines.base import Request
-from backends.models import suppressed_token_ids
+from backends.models import load_model, save_checkpoint, suppressed_token_ids
 
 
 def repeated_forward(
@@ -69,7 +70,7 @@ def encode(encoder: Encoder, request: Request) -> Prompt:
 
 
 def packed(groups: Sequence[Group], encoder: Encoder) -> PackedBatch:
-    return pack(groups, "cpu", encoder.pad_id)
+    return pack(groups, "cpu")
 
 
 def weights(n: int) -> Tensor:
@@ -255,6 +256,58 @@ def test_a_suppressed_id_has_probability_zero_and_the_rest_sum_to_one(
     assert len(suppressed) == 5
     assert (first[list(suppressed)] == -torch.inf).all()
     torch.testing.assert_close(first.exp().sum(), torch.tensor(1.0), rtol=1e-5, atol=1e-5)
+
+
+def test_bfloat16_stays_close_to_float32(
+    model: PreTrainedModel,
+    make_groups: MakeGroups,
+    encoder: Encoder,
+    suppressed: tuple[int, ...],
+) -> None:
+    policy = Policy(model, suppressed)
+    batch = packed(make_groups(), encoder)
+    with torch.no_grad():
+        expected = policy(batch, 1.0)
+    logp = policy.to(torch.bfloat16)(batch, 1.0)
+    logp.sum().backward()
+    assert logp.dtype == torch.float32
+    assert (logp - expected).abs().mean() < 0.2  # log-probabilities of a random model go to -20
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
+
+
+def test_responses_of_one_token_and_of_none(
+    model: PreTrainedModel,
+    make_groups: MakeGroups,
+    encoder: Encoder,
+    suppressed: tuple[int, ...],
+) -> None:
+    prompt = make_groups()[1].prompt
+    policy = Policy(model, suppressed)
+    with torch.no_grad():
+        three = policy(packed([Group(prompt, [[5], [], [7, 8]])], encoder), 1.0)
+        short = policy(packed([Group(prompt, [[5]])], encoder), 1.0)
+        whole = policy(packed([Group(prompt, [[7, 8]])], encoder), 1.0)
+    torch.testing.assert_close(three, torch.cat([short, whole]), rtol=1e-5, atol=1e-5)
+    with pytest.raises(ValueError, match="one response in each"):
+        packed([Group(prompt, [])], encoder)
+
+
+def test_the_model_stays_a_stock_model(
+    model: PreTrainedModel,
+    make_groups: MakeGroups,
+    encoder: Encoder,
+    processor: Qwen2_5_VLProcessor,
+    suppressed: tuple[int, ...],
+    tmp_path: Path,
+) -> None:
+    groups = make_groups()
+    with torch.no_grad():
+        before = repeated_forward(model, groups, suppressed, 1.0)
+        Policy(model, suppressed)
+        assert torch.equal(repeated_forward(model, groups, suppressed, 1.0), before)
+        stock = load_model(save_checkpoint(model, processor, tmp_path / "checkpoint"))
+        assert stock.config.text_config._attn_implementation == "sdpa"
+        assert torch.equal(repeated_forward(stock, groups, suppressed, 1.0), before)
 
 
 def test_micro_batches_hold_every_group_once_and_keep_to_the_budget(
