@@ -48,6 +48,7 @@ def _shape(data: dict[str, Any]) -> tuple[Experiment | None, list[Mistake]]:
     rest = data
     for place, _ in mistakes:
         rest = _without(rest, place)
+    rest = {"name": "unnamed", **rest}
     try:
         return Experiment.model_validate(rest), mistakes
     except ValidationError:
@@ -74,7 +75,8 @@ def _mistake(error: Any) -> Mistake:
         place = place[:-1]
     given = error.get("input")
     shown = f", not {given!r}" if isinstance(given, (str, int, float, bool)) else ""
-    text = message.replace("Input should be", "expected").replace("a valid ", "a ")
+    text = message.replace("Input should be", "expected")
+    text = text.replace("a valid integer", "an integer").replace("a valid ", "a ")
     return place, text[:1].lower() + text[1:] + shown
 
 
@@ -177,6 +179,8 @@ def _sweep(experiment: Experiment) -> Iterator[Mistake]:
     if not own.stages:
         yield ("sweep", "of"), f"arm {sweep.of!r} trains nothing, so there is nothing to sweep"
         return
+    if any(_training(experiment, own, ())):
+        return  # reported with the arm; its points would only repeat it
     for axis, values in axes.items():
         yield from _unused(("sweep", axis), axis, own.stages)
         for i, value in enumerate(values):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -163,8 +164,6 @@ def ui(
     root: Root = _ROOT, port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000
 ) -> None:
     """Open the MLflow page of the runs below a root, on this machine only."""
-    import os
-
     from harness import tracking
 
     command = tracking.ui_command(root, port)
@@ -233,7 +232,8 @@ def _is_newest(file: Path, folder: Path) -> bool:
 def _console(stderr: bool = False) -> Console:
     from rich.console import Console
 
-    return Console(stderr=stderr)
+    piped = not (sys.stderr if stderr else sys.stdout).isatty()
+    return Console(stderr=stderr, width=120 if piped and "COLUMNS" not in os.environ else None)
 
 
 def main() -> None:

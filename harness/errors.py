@@ -43,5 +43,7 @@ def unknown(what: str, name: str, known: Iterable[str]) -> str:
     """``unknown arm 'grp'; did you mean 'grpo'? Known: base, grpo``"""
     names = list(known)
     near = difflib.get_close_matches(name, names, 1)
+    if near and len(names) > 12:
+        return f"unknown {what} {name!r}; did you mean {near[0]!r}?"
     hint = f"; did you mean {near[0]!r}?" if near else "."
     return f"unknown {what} {name!r}{hint} Known: {', '.join(names) or 'none'}"

@@ -64,10 +64,11 @@ def show(plan: Plan, root: Path, console: Console) -> None:
     held = 0
     total, unknown = 0.0, 0
     table = Table(box=None, header_style="bold")
-    for column in ("trial", "method", "to run", "shared", "stored", "estimate"):
-        table.add_column(
-            column, justify="left" if column in ("trial", "method", "to run") else "right"
-        )
+    for column in ("trial", "method"):
+        table.add_column(column, no_wrap=True)
+    table.add_column("to run", overflow="fold")
+    for column in ("shared", "stored", "estimate"):
+        table.add_column(column, justify="right")
     table.add_column("differs from the baseline" if plan.baseline else "settings", overflow="fold")
     shown: set[tuple[str, str]] = set()
     for trial in plan.trials:

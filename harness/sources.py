@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from benchmarks.base import Item
 
 TINY = "tiny"
-TINY_QUESTIONS = ("tiny/train", "tiny/hard", "tiny/hard_test")
-TINY_BENCHMARKS = ("tiny/mathvista", "tiny/wemath", "tiny/mathverse", "tiny/hard")
 _HUB_MODEL = re.compile(r"^[\w.-]+/[\w.-]+@(?P<revision>\S+)$")
 _HUB_DATA = re.compile(
     r"^hub:(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[^\s\[\]]+)(?P<split>\[\w+\])?$"
@@ -88,12 +86,11 @@ def locate_model(source: str, hashes: Hashes) -> Located:
     if source == TINY:
         from benchmarks.tiny import checkpoint
 
+        _complete(checkpoint())
         return Located(id=hashes.folder(checkpoint()), source=source)
     folder = Path(source).expanduser()
     if folder.is_dir():
-        lacking = _model_lacks(folder)
-        if lacking:
-            raise HarnessError(f"the model folder {folder} has no {' and no '.join(lacking)}")
+        _complete(folder)
         return Located(id=hashes.folder(folder), source=str(folder.resolve()))
     match = _HUB_MODEL.match(source)
     if match and not folder.exists():
@@ -103,22 +100,24 @@ def locate_model(source: str, hashes: Hashes) -> Located:
     raise HarnessError(f"{source!r} is no model: {expected}")
 
 
-def _model_lacks(folder: Path) -> list[str]:
+def _complete(folder: Path) -> None:
     needs = {
-        "config.json": ["config.json"],
-        "weights (*.safetensors)": ["*.safetensors"],
-        "processor (preprocessor_config.json or processor_config.json)": [
+        "config.json": ("config.json",),
+        "weights (*.safetensors)": ("*.safetensors",),
+        "processor (preprocessor_config.json or processor_config.json)": (
             "preprocessor_config.json",
             "processor_config.json",
-        ],
-        "tokenizer (tokenizer.json or tokenizer_config.json)": [
+        ),
+        "tokenizer (tokenizer.json or tokenizer_config.json)": (
             "tokenizer.json",
             "tokenizer_config.json",
-        ],
+        ),
     }
-    return [
+    lacking = [
         what for what, names in needs.items() if not any(any(folder.glob(name)) for name in names)
     ]
+    if lacking:
+        raise HarnessError(f"the model folder {folder} has no {' and no '.join(lacking)}")
 
 
 def _pinned(source: str, revision: str) -> None:
@@ -155,8 +154,8 @@ def locate_questions(source: str, hashes: Hashes) -> Located:
     if source.startswith(f"{TINY}/"):
         from benchmarks import tiny
 
-        if source not in TINY_QUESTIONS:
-            raise HarnessError(unknown("question pool", source, TINY_QUESTIONS))
+        if source not in (known := [f"{TINY}/{split}" for split in tiny.SPLITS]):
+            raise HarnessError(unknown("question pool", source, known))
         return Located(id=f"{source}@{tiny.VERSION}", source=source)
     if match := _HUB_DATA.match(source):
         _pinned(source, match["revision"])
@@ -204,6 +203,9 @@ def locate_benchmark(name: str, data: str | None, model: str, hashes: Hashes) ->
 
     Unset: the tiny world's mini version for the tiny model. Raises :class:`HarnessError`.
     """
+    from benchmarks import tiny
+
+    known = [f"{TINY}/{each}" for each in tiny.BENCHMARKS]
     if data is None:
         if model != TINY:
             raise HarnessError(
@@ -212,10 +214,8 @@ def locate_benchmark(name: str, data: str | None, model: str, hashes: Hashes) ->
         data = f"{TINY}/{name}"
     folder = Path(data).expanduser()
     if data.startswith(f"{TINY}/") and not folder.exists():
-        if data not in TINY_BENCHMARKS:
-            raise HarnessError(unknown("mini benchmark", data, TINY_BENCHMARKS))
-        from benchmarks import tiny
-
+        if data not in known:
+            raise HarnessError(unknown("mini benchmark", data, known))
         return Located(id=f"{data}@{tiny.VERSION}", source=data)
     if match := _HUB_DATA.match(data):
         _pinned(data, match["revision"])
@@ -223,7 +223,7 @@ def locate_benchmark(name: str, data: str | None, model: str, hashes: Hashes) ->
     if not folder.is_dir():
         raise HarnessError(
             f"data {data!r}: no such folder; expected a folder with the owners' files of {name}, "
-            f"or one of {', '.join(TINY_BENCHMARKS)}"
+            f"or one of {', '.join(known)}"
         )
     return Located(id=hashes.folder(folder), source=str(folder.resolve()))
 

@@ -186,3 +186,11 @@ def _drop_empty_defaults(node: Any) -> None:
     elif isinstance(node, list):
         for child in node:
             _drop_empty_defaults(child)
+
+
+if __name__ == "__main__":
+    import json
+    from pathlib import Path
+
+    target = Path(__file__).parent / "schema" / "experiment.schema.json"
+    target.write_text(json.dumps(schema(), indent=1) + "\n")

@@ -49,7 +49,7 @@ class YamlFile:
         line = 1
         for part in place:
             try:
-                marks: Any = node.lc  # type: ignore[attr-defined]
+                marks: Any = node.lc
                 line = (marks.key(part) if isinstance(node, dict) else marks.item(part))[0] + 1
                 node = node[part]
             except (AttributeError, KeyError, IndexError, TypeError):
