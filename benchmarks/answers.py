@@ -27,11 +27,14 @@ MAX_STATEMENT = 200
 # ------------------------------------------------------------------------------------- extraction
 
 _BOX = re.compile(r"\\\\|\\[{}]|\\f?box(?:ed)?\s{0,5}\{|[{}]")
+_OPENED = re.compile(r"\\f?box|<answer>", re.I)
+_SENTENCE = re.compile(r"\S+(?:\s+\S+){3,}[.!?]")
 _TAG = re.compile(r"<(/?)answer>", re.I)
 _STATEMENT = re.compile(
-    r"\b(?:answer|(?:correct|right)\s(?:option|choice))\b"
-    r"(?:[\s*_]{0,6}(?:\bis\b|[:=])[\s*_:]{0,12}|\**\s{0,3}\n\s{0,6})(?=\S)",
-    re.I,
+    r"(?:\b(?:answer|(?:correct|right)\s(?:option|choice))\b(?:\s(?:to|for)\s[^\n.:=]{1,60}?)?"
+    r"[\s*_]{0,6}(?:\bis\b|[:=])[\s*_:]{0,12}"
+    r"|^[#*_ ]{0,8}(?:final\s)?answer[*_ ]{0,6}\n\s{0,6})(?=\S)",
+    re.I | re.M,
 )
 _STATEMENT_END = re.compile(r"\.(?=\s|\*|$)|\n|</|<\|")
 _LEAD = re.compile(r"(?:option|choice|approximately|about|equal to)\s+", re.I)
@@ -47,8 +50,8 @@ def extract_with_rule(text: str) -> tuple[str | None, str]:
 
     The first that applies: ``boxed``, the last brace-balanced ``\boxed{...}``; ``tag``, the last
     ``<answer>...</answer>``; ``statement``, what follows the last "answer is" or "answer:", up to
-    the end of its sentence; ``bare``, a response of one short line, as it is; ``none``. An empty
-    box or tag is an answer that was not given: None.
+    the end of its sentence; ``bare``, a response of one short line that is no sentence, as it is;
+    ``none``. An empty box or tag is an answer that was not given: None.
     """
     text = text[-MAX_RESPONSE:]
     for rule, find in (("boxed", _boxed), ("tag", _tagged), ("statement", _stated)):
@@ -56,7 +59,8 @@ def extract_with_rule(text: str) -> tuple[str | None, str]:
         if found is not None:
             return found.strip() or None, rule
     bare = text.strip()
-    if bare and len(bare) <= MAX_BARE and "\n" not in bare and not _BOX.search(bare):
+    short = len(bare) <= MAX_BARE and "\n" not in bare
+    if bare and short and not (_OPENED.search(bare) or _SENTENCE.fullmatch(bare)):
         return bare, "bare"
     return None, "none"
 
@@ -166,6 +170,13 @@ def normalise(answer: str) -> str:
 
 @lru_cache(maxsize=50_000)
 def _normalise(answer: str) -> str:
+    form = _pass(answer)
+    while form != answer:  # every pass but the first shortens, or changes nothing
+        answer, form = form, _pass(form)
+    return form
+
+
+def _pass(answer: str) -> str:
     s = answer.strip()
     if s.isascii() and s.isdigit():
         return s.lstrip("0") or "0"
@@ -240,7 +251,11 @@ def choice(answer: str, options: Mapping[str, str]) -> str | None:
     for pattern in (_CHOICE, _LETTERED):
         if (match := pattern.fullmatch(plain)) and match[1].upper() in options:
             return match[1].upper()
-    named = [letter for letter, text in options.items() if normalise(text) == normalise(answer)]
+    form, head = normalise(answer), normalise(answer.partition(",")[0])
+    texts = {letter: normalise(text) for letter, text in options.items()}
+    named = [letter for letter, text in texts.items() if text and text == form]
+    if not named and head.isalpha():  # "no, there are fewer"
+        named = [letter for letter, text in texts.items() if text == head]
     if not named:
         named = [letter for letter, text in options.items() if equivalent(text, answer)]
     return named[0] if len(named) == 1 else None
@@ -302,7 +317,7 @@ def _equal_forms(x: str, y: str) -> bool:
             and len(left) == len(right)
             and all(map(equivalent, left[1:], right[1:]))
         )
-    if not (_symbolic(x) or _symbolic(y)):
+    if {_kind(x), _kind(y)} not in ({"formula"}, {"formula", "number"}):
         return False
     return _mathematical(x) and _mathematical(y) and _equivalence.same(x, y) is True
 
@@ -325,9 +340,11 @@ def _parts(s: str) -> list[str] | None:
     return [brackets, *parts, inner[start:]] if parts and depth == 0 else None
 
 
-def _symbolic(s: str) -> bool:
-    """More than a number or a word: there is something to compute."""
-    return "\\" in s or bool(re.search(r"[-+*/^(=<>]", s[1:]))
+def _kind(s: str) -> str:
+    """``number``: a rational one, compared exactly; ``formula``: there is something to compute."""
+    if _rational(s) is not None:
+        return "number"
+    return "formula" if re.search(r"[\d\\]|.[-+*/^(=<>]", s) else "word"
 
 
 def _mathematical(s: str) -> bool:

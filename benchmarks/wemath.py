@@ -121,8 +121,8 @@ def group_states(items: Sequence[Item], verdicts: Mapping[str, Verdict]) -> dict
     if missing:
         shown = "; ".join(f"{g} lacks {', '.join(k)}" for g, k in list(missing.items())[:5])
         raise DataError(
-            f"We-Math scores whole groups, and {len(missing)} of them are incomplete: {shown}. Take "
-            "whole groups: every row that shares an ID."
+            f"We-Math scores whole groups, and {len(missing)} are incomplete: {shown}. Take "
+            "every row that shares an ID."
         )
     steps: dict[str, list[bool]] = {}
     multi: dict[str, bool] = {}
