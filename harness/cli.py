@@ -56,12 +56,8 @@ def run(
 
     spec, text = checks.read(experiment, root)
     outcome = _execute(spec, text, root, workers, tracking)
-    from harness import report
-
     folder = root / spec.name
-    if outcome.worked or not _is_newest(folder / "report" / "report.json", folder):
-        report.write(folder)
-    report.print_table(folder)
+    _print_report(folder)
     _summary(outcome, folder)
 
 
@@ -221,6 +217,18 @@ def _summary(outcome: Outcome, folder: Path) -> None:
         raise typer.Exit(1)
 
 
+def _print_report(folder: Path) -> None:
+    """Print the report's tables; compute them only if a result is newer than the last report."""
+    from harness import report
+    from harness.report import terminal
+    from harness.report.model import Report
+
+    written = folder / "report" / "report.json"
+    if not _is_newest(written, folder):
+        report.write(folder)
+    terminal.show(Report.model_validate_json(written.read_text(encoding="utf-8")))
+
+
 def _is_newest(file: Path, folder: Path) -> bool:
     """Whether a file is there and newer than every result that it was made from."""
     if not file.exists():
@@ -245,3 +253,7 @@ def main() -> None:
     except HarnessError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,7 @@ from harness.store import Store, read_json
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.plan import Plan, Step
+    from harness.plan import Plan, Step, Trial
 
 
 class Costs:
@@ -55,69 +55,79 @@ def _work(kind: str, spec: dict[str, Any]) -> float:
 
 
 def show(plan: Plan, root: Path, console: Console) -> None:
-    """Print the trials: what each needs that the store lacks, its cost, how it differs."""
+    """Print each condition's trials: what they need that the store lacks, its cost, how it differs.
+
+    A step that several need is counted where it is needed first.
+    """
     from rich.table import Table
 
     store = Store(root)
     costs = Costs(store)
-    claimed: set[str] = set()
-    held = 0
-    total, unknown = 0.0, 0
-    table = Table(box=None, header_style="bold")
-    for column in ("trial", "method"):
-        table.add_column(column, no_wrap=True)
-    table.add_column("to run", overflow="fold")
+    steps = plan.steps()
+    todo = {key: step for key, step in steps.items() if store.find(step.kind, step.key) is None}
+    conditions: dict[str, list[Trial]] = {}
+    for trial in plan.trials:
+        conditions.setdefault(trial.label, []).append(trial)
+    table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("condition", no_wrap=True)
+    table.add_column("trials", justify="right")
+    table.add_column("to run", no_wrap=True)
     for column in ("shared", "stored", "estimate"):
         table.add_column(column, justify="right")
-    table.add_column("differs from the baseline" if plan.baseline else "settings", overflow="fold")
-    shown: set[tuple[str, str]] = set()
-    for trial in plan.trials:
-        todo, shared, stored = [], 0, 0
-        for step in trial.steps:
-            if store.find(step.kind, step.key):
-                stored += 1
-            elif step.key in claimed:
-                shared += 1
-            else:
-                todo.append(step)
-        claimed.update(step.key for step in todo)
-        held += stored
-        known = [costs.seconds(step) for step in todo]
-        cost = sum(k for k in known if k is not None)
-        total += cost
-        unknown += sum(k is None for k in known)
-        first = (trial.arm, trial.label) not in shown
-        shown.add((trial.arm, trial.label))
-        estimate = "" if not todo else "?" if None in known else _clock(cost)
+    left = dict(todo)
+    for label, trials in conditions.items():
+        needed = {step.key: step for trial in trials for step in trial.steps}
+        own = [left.pop(key) for key in needed if key in left]
+        shared = sum(key in todo for key in needed) - len(own)
+        stored = sum(key not in todo for key in needed)
         table.add_row(
-            trial.id,
-            trial.method,
-            _kinds(todo),
+            label,
+            str(len(trials)),
+            _kinds(own),
             str(shared or ""),
             str(stored or ""),
-            estimate,
-            "; ".join(trial.differences) if first else "",
+            _estimate([costs.seconds(step) for step in own]),
         )
-    console.print(f"[bold]{plan.name}[/]: {len(plan.trials)} trials, {len(plan.steps())} steps")
+    seeds = ", ".join(map(str, dict.fromkeys(trial.seed for trial in plan.trials)))
+    console.print(
+        f"[bold]{plan.name}[/]: {len(plan.trials)} trials (seeds {seeds}), {len(steps)} steps"
+    )
     for one in plan.benchmarks:
-        part = f", subset of about {one.limit}" if one.limit else ""
+        part = f", a subset of about {one.limit} items" if one.limit else ""
         console.print(
             f"  {one.title}: data {one.data.id}, scorer {one.scorer_id}{part}", soft_wrap=True
         )
+    console.print()
     console.print(table)
-    left = len(set(plan.steps()) & claimed)
-    said = f"{left} steps to run, {len(plan.steps()) - left} in the store"
-    if left and total:
-        said += f"; about {_clock(total)} of work"
-        said += f" and {unknown} steps that were never timed here" if unknown else ""
-    elif left:
-        said += "; no estimate yet: the store holds no such steps"
+    console.print()
+    if plan.baseline:
+        console.print(f"[bold]Differences from {plan.baseline}[/]")
+        for label, trials in conditions.items():
+            if trials[0].differences:
+                console.print(f"  {label}: {'; '.join(trials[0].differences)}", markup=False)
+        console.print()
+    known = [costs.seconds(step) for step in todo.values()]
+    said = f"{len(todo)} steps to run, {len(steps) - len(todo)} in the store"
+    if todo:
+        said += f"; {_estimate(known)} of work, by what such steps took here"
+    if None in known:
+        said += " (? stands for steps whose like was never run here)"
     console.print(said)
 
 
+def _estimate(seconds: list[float | None]) -> str:
+    """``2:10``, ``2:10 + ?`` where some are unknown, ``?`` where all are."""
+    if not seconds:
+        return ""
+    known = [s for s in seconds if s is not None]
+    if not known:
+        return "?"
+    return _clock(sum(known)) + (" + ?" if len(known) < len(seconds) else "")
+
+
 def _kinds(steps: list[Step]) -> str:
-    counts = Counter(step.kind for step in steps)
-    return ", ".join(f"{n} {kind}" if n > 1 else kind for kind, n in counts.items()) or "–"
+    """What there is to run: ``3 train, 9 generate, 9 score``."""
+    return ", ".join(f"{n} {kind}" for kind, n in Counter(s.kind for s in steps).items()) or "–"
 
 
 def show_status(run_folder: Path, console: Console) -> None:

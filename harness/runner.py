@@ -24,7 +24,7 @@ from harness.executors.local import LocalPool, Running
 from harness.plan import Plan, Trial
 from harness.search import Sweep
 from harness.spec import Experiment
-from harness.store import Store, read_json, write_json
+from harness.store import Store, read_json, update_json, write_json
 
 _POLL_SECONDS = 0.25
 
@@ -140,14 +140,14 @@ class Runner:
 
     def _write_head(self, experiment: Experiment, text: str) -> None:
         (self.folder / "experiment.yaml").write_text(text, encoding="utf-8")
-        write_json(self.folder / "spec.json", experiment.model_dump(mode="json"))
-        write_json(self.folder / "plan.json", self.plan.summary())
+        update_json(self.folder / "spec.json", experiment.model_dump(mode="json"))
+        update_json(self.folder / "plan.json", self.plan.summary())
 
     def _is_done(self, one: Trial) -> bool:
         """Whether a trial's result stands, made from the store if it holds every step."""
         folder = self.trial_folder(one)
         spec = trial.freeze(self.plan, one)
-        write_json(folder / "spec.json", spec.model_dump(mode="json"))
+        update_json(folder / "spec.json", spec.model_dump(mode="json"))
         now = read_json(folder / status.FILE)
         if trial.finished(spec, folder) and isinstance(now, dict) and now.get("state") == "ok":
             self.states[one.id] = now

@@ -102,7 +102,6 @@ class Sweep:
             # Declared points only: nothing is ever sampled.
             sampler=optuna.samplers.RandomSampler(seed=0),
         )
-        self._study.set_metric_names([self._headline])
         distributions = {
             axis: optuna.distributions.CategoricalDistribution(
                 list(dict.fromkeys(_choice(v) for v in [self._default[axis], *values]))

@@ -153,6 +153,12 @@ def write_json(path: Path, value: Any, sync: bool = False) -> None:
         raise
 
 
+def update_json(path: Path, value: Any) -> None:
+    """Write a JSON file only if it would change, so that its time says when it did."""
+    if read_json(path) != json.loads(json.dumps(value)):
+        write_json(path, value)
+
+
 def read_json(path: Path) -> Any:
     """The content of a JSON file, or None where there is none or it is not JSON."""
     try:

@@ -176,7 +176,7 @@ def test_planning_creates_nothing_and_loads_neither_torch_nor_mlflow(
         check=True,
     )
     assert done.stdout.strip().splitlines()[-1] == "[]"
-    assert "mm_upt--group_size=16-s2" in done.stdout
+    assert "mm_upt · group_size 16" in done.stdout
     assert not (folder / "none").exists()
 
 
