@@ -251,12 +251,15 @@ def _training(root: Path, planned: dict[str, Any], result: dict[str, Any]) -> tu
 
 
 def _state(status: dict[str, Any], result: dict[str, Any]) -> tuple[State, str]:
+    if result.get("status") == "ok":  # written last, and removed when a trial starts again
+        return "ok", ""
     if status.get("state") == "failed":
         return "failed", str(status.get("reason") or "no reason was recorded")
-    if result.get("status") == "ok":
-        return "ok", ""
     if status.get("state") == "running":
-        at = " ".join(str(status[k]) for k in ("step", "progress") if status.get(k))
+        at = str(status.get("step") or "")
+        progress = status.get("progress")
+        if isinstance(progress, dict):
+            at += " {done}/{total} {unit}".format_map(progress)
         return "missing", f"not finished: {at}" if at else "not finished"
     if status.get("state") == "ok":
         return "missing", "its result.json is absent or unreadable"

@@ -43,7 +43,7 @@ class Mirror:
         self._memory = self.folder / "mlflow.json"
         self._state = self._remembered()
         self._client: Any = None
-        self._lost = False
+        self._lost = self._worked = False
 
     def start(self) -> None:
         """Connect if there is anything to mirror. Raises :class:`TrackingError` if that fails."""
@@ -134,7 +134,9 @@ class Mirror:
         place = None
         if self.uri.startswith("sqlite:"):
             place = (self.root / "mlartifacts" / name).as_uri()
-        return str(self._client.create_experiment(name, artifact_location=place))
+        # The kind makes the page open as model training, not as an application of language models.
+        kind = {"mlflow.experimentKind": "custom_model_development"}
+        return str(self._client.create_experiment(name, artifact_location=place, tags=kind))
 
     def _alive(self, run_id: str | None) -> bool:
         from mlflow.exceptions import MlflowException
@@ -156,7 +158,7 @@ class Mirror:
             return str(found[0].info.run_id)
         commit, dirty = _git(results.read_json(self.folder / "environment.json"))
         spec = results.read_json(self.folder / "spec.json")
-        name = "study" + (f" · {commit[:7]}" if commit else "")
+        name = plan["name"] + (f" · {commit[:7]}" if commit else "")
         tags = {"harness.role": "study", "harness.folder": str(self.folder)} | _source(
             commit, dirty
         )
@@ -202,6 +204,7 @@ class Mirror:
         if trial.state == "missing" and not trial.status:
             return
         self._connect()
+        self._worked = True
         seen = self._run_of(trial)
         self._curves(trial, seen)
         if trial.state == "ok" and seen.get("result") != _digest(trial.metrics):
@@ -319,6 +322,10 @@ class Mirror:
     def _finish(self) -> None:
         for trial in self._trials():
             self._mirror(trial)
+        if self._worked or not (self.folder / "report" / "report.json").is_file():
+            from harness import report as reports
+
+            reports.write(self.folder)
         report = results.read_json(self.folder / "report" / "report.json")
         stamp = _digest({k: v for k, v in report.items() if k != "written"})
         if not self._state["parent"] or stamp == self._state["report"]:
@@ -331,7 +338,7 @@ class Mirror:
         states = [t.state for t in self._trials()]
         for state in ("ok", "failed", "missing"):
             self._client.set_tag(parent, f"harness.trials.{state}", str(states.count(state)))
-        done = "FINISHED" if set(states) == {"ok"} else "FAILED"
+        done = "FAILED" if "failed" in states else "KILLED" if "missing" in states else "FINISHED"
         self._client.set_terminated(parent, done)
         self._state["report"] = stamp
         self._remember()

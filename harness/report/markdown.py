@@ -18,7 +18,7 @@ def render(report: Report) -> str:
     parts.append(_scores(report, "arm", report.rows, names, headline))
     if report.holes:
         parts += ["**Missing and failed trials**", _bullets(report.holes)]
-    parts.append(_bullets(report.footnotes + text.refusals(report.rows)))
+    parts += ["**Notes**", _bullets(report.footnotes + text.refusals(report.rows))]
     if sampled:
         parts += [
             "### Sampled answers",
@@ -32,6 +32,7 @@ def render(report: Report) -> str:
         parts += ["## Training", _figure(report, "training")]
     if report.published:
         parts += _published(report)
+    parts += _apart(report)
     parts += _others(report)
     parts += ["## What was run", _run(report), "## Where each number comes from", _sources(report)]
     return "\n\n".join(parts) + "\n"
@@ -53,7 +54,11 @@ def _opening(report: Report) -> str:
 
 
 def _environment(environment: dict[str, Any]) -> str:
-    flat = [f"{k} {v}" for k, v in _flatten(environment) if len(str(v)) <= 60]
+    flat = [
+        f"{k.removeprefix('versions.')} {v}"
+        for k, v in _flatten({k: v for k, v in environment.items() if k != "executable"})
+        if len(str(v)) <= 60
+    ]
     return "Environment: " + ", ".join(flat[:24]) + "." if flat else ""
 
 
@@ -139,6 +144,28 @@ def _published(report: Report) -> list[str]:
             f"</summary>\n\n{body}\n\n</details>"
         )
     return parts
+
+
+def _apart(report: Report) -> list[str]:
+    """Responses that are neither right nor wrong answers: shares of all responses."""
+    kinds = ("unparsed", "undecided", "judge_failed", "truncated", "dropped")
+    rows = []
+    for row in report.rows:
+        cells = []
+        for b in report.benchmarks:
+            counts = row.counts.get(b.name, {})
+            n = counts.get("n", 0)
+            shares = [f"{k} {100 * counts[k] / n:.1f}" for k in kinds if n and counts.get(k)]
+            cells.append(", ".join(shares) or ("none" if n else text.NONE))
+        rows.append([row.label, *cells])
+    if not any(row.counts for row in report.rows):
+        return []
+    return [
+        "## Responses counted apart",
+        "In percent of all responses. Unparsed, undecided and judge-failed ones score 0; a "
+        "truncated one ended by its token limit and is judged as it stands.",
+        _table(["arm", *(b.title for b in report.benchmarks)], rows),
+    ]
 
 
 def _others(report: Report) -> list[str]:

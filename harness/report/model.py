@@ -87,6 +87,11 @@ class Row(_Part):
         default_factory=dict, description="every other recorded metric: name -> seed -> value"
     )
 
+    counts: dict[str, dict[str, int]] = Field(
+        default_factory=dict,
+        description="benchmark -> responses (n) and those counted apart: unparsed, truncated, ...",
+    )
+
     @property
     def ok(self) -> int:
         return sum(t.state == "ok" for t in self.trials)
@@ -108,8 +113,10 @@ class BenchmarkRecord(_Part):
     headline: str
     n: int | None = None
     units: int | None = Field(default=None, description="units of the headline metric")
+    limit: int | None = Field(default=None, description="only this many items were asked")
     data: str = ""
     scorer: str = ""
+    decoding: str = ""
     prompts: dict[str, str] = Field(default_factory=dict, description="row label -> prompt")
 
 

@@ -118,6 +118,7 @@ def _rows(
             trials=[_record(results, t) for t in c.trials],
             cells=cells[c.label],
             other=_other(c, metrics),
+            counts=_counts(c),
         )
         for c in conditions
     ]
@@ -208,6 +209,29 @@ def _other(condition: Condition, metrics: Sequence[Metric]) -> dict[str, dict[st
     return found
 
 
+def _counts(condition: Condition) -> dict[str, dict[str, int]]:
+    """Responses counted apart from right and wrong, summed over distinct evaluations."""
+    found: dict[str, dict[str, int]] = {}
+    distinct = {(s.benchmark, s.path): s for t in condition.ok for s in t.scores.values()}
+    for score in distinct.values():
+        sums = found.setdefault(score.benchmark, {})
+        for name, value in score.info.get("counts", {}).items():
+            sums[name] = sums.get(name, 0) + value
+    return found
+
+
+def _decoding(info: dict[str, Any]) -> str:
+    """``greedy and 4 samples at temperature 0.7, at most 32 tokens``."""
+    how = info.get("decoding")
+    if not isinstance(how, dict):
+        return ""
+    parts = ["greedy"] if how.get("greedy") else []
+    if sampled := how.get("sampled"):
+        parts.append(f"{sampled['n']} samples at temperature {sampled['temperature']:g}")
+    most = f", at most {how['max_tokens']} tokens" if how.get("max_tokens") else ""
+    return " and ".join(parts) + most
+
+
 def _benchmark(results: Results, planned: dict[str, Any], rows: Sequence[Row]) -> BenchmarkRecord:
     name = planned["name"]
     prompts: dict[str, str] = {}
@@ -228,7 +252,9 @@ def _benchmark(results: Results, planned: dict[str, Any], rows: Sequence[Row]) -
         n=info.get("n", planned.get("n")),
         units=units[0] if units else None,
         data=str(info.get("data") or planned.get("data") or ""),
+        limit=info.get("limit", planned.get("limit")),
         scorer=str(info.get("scorer") or planned.get("scorer") or ""),
+        decoding=_decoding(info),
         prompts=prompts,
     )
 

@@ -59,13 +59,15 @@ def asked(report: Report) -> list[tuple[str, str]]:
     for b in report.benchmarks:
         prompts = sorted(set(b.prompts.values()))
         units = f" ({b.units} units of {column(b.headline)})" if b.units not in (None, b.n) else ""
-        parts = [f"n = {b.n if b.n is not None else 'unknown'}{units}"]
+        subset = f", a subset: limit {b.limit}" if b.limit else ""
+        parts = [f"n = {b.n if b.n is not None else 'unknown'}{units}{subset}"]
         parts += [f"data {b.data}"] if b.data else []
         parts += [f"scorer {b.scorer}"] if b.scorer else []
         if len(prompts) == 1 and prompts[0]:
             parts.append(f"prompt {prompts[0]}")
         elif len(prompts) > 1:
             parts.append("prompts " + ", ".join(f"{k}: {v}" for k, v in b.prompts.items()))
+        parts += [b.decoding] if b.decoding else []
         lines.append((b.title, " · ".join(parts)))
     return lines
 

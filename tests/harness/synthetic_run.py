@@ -94,6 +94,12 @@ def make(
                     "name": b,
                     "title": title,
                     "headline": headline,
+                    "counts": {"n": 5 * n, "unparsed": 7, "truncated": 3},
+                    "decoding": {
+                        "greedy": True,
+                        "sampled": {"n": 4, "temperature": 0.7},
+                        "max_tokens": 32,
+                    },
                     "data": f"tiny/{b}@1",
                     "scorer": f"{b}-official-1",
                     "n": n,
@@ -133,7 +139,11 @@ def _trial(
     if state == "failed":
         status["reason"] = "train: the loss is not finite at step 12"
     if state == "running":
-        status |= {"step": "train", "progress": "12/30", "ended": None}
+        status |= {
+            "step": "train",
+            "progress": {"done": 12, "total": 30, "unit": "steps"},
+            "ended": None,
+        }
     write_json(place / "status.json", status)
     (place / "log.txt").write_text("log\n")
     untrained = trial["method"] == "none"
@@ -161,6 +171,8 @@ def _trial(
             "n": n,
             "path": path,
             "headline": headline,
+            "counts": {"n": 5 * n, "unparsed": 7, "truncated": 3},
+            "decoding": {"greedy": True, "sampled": {"n": 4, "temperature": 0.7}, "max_tokens": 32},
         }
     write_json(
         place / "result.json",
