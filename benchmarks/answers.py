@@ -32,7 +32,7 @@ _SENTENCE = re.compile(r"\S+(?:\s+\S+){3,}[.!?]")
 _TAG = re.compile(r"<(/?)answer>", re.I)
 _STATEMENT = re.compile(
     r"(?:\b(?:answer|(?:correct|right)\s(?:option|choice))\b(?:\s(?:to|for)\s[^\n.:=]{1,60}?)?"
-    r"[\s*_]{0,6}(?:\bis\b|[:=])[\s*_:]{0,12}"
+    r"[\s*_>]{0,6}(?:\bis\b|[:=])[\s*_:<]{0,12}"
     r"|^[#*_ ]{0,8}(?:final\s)?answer[*_ ]{0,6}\n\s{0,6})(?=\S)",
     re.I | re.M,
 )
@@ -102,7 +102,7 @@ def _stated(text: str) -> str | None:
     if end is None and len(rest) > MAX_STATEMENT:
         return None
     stated = rest[: end.start()] if end else rest
-    stated = stated.strip().strip("*_").strip()
+    stated = stated.strip().strip("*_>").strip()
     return _LEAD.sub("", stated, count=1) if _LEAD.match(stated) else stated or None
 
 

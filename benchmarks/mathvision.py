@@ -36,7 +36,10 @@ class MathVision(OfficialBenchmark):
         if options and answer not in LETTERS[: len(options)]:
             raise DataError(f"{where}: answer {answer!r} names none of the {len(options)} options.")
         question = PLACEHOLDER.sub("", row["question"]).strip()
-        if options and options != LETTERS:
+        said = [
+            PLACEHOLDER.sub("", option).strip() for option in options
+        ]  # some are in the picture
+        if any(said) and options != LETTERS:
             named = zip(LETTERS, options, strict=False)
             question += "".join(f"\n({letter}) {text}" for letter, text in named)
         return Item(

@@ -20,7 +20,7 @@ from typing import Any
 from .base import DataError, Item, Picture
 
 _HUB = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)\[(?P<split>[\w.-]+)\]")
-_PLACEHOLDER = re.compile(r"[ \t]*<image>[ \t]*\n?")
+_PLACEHOLDER = re.compile(r"[ \t]*<image>")
 _KNOWN = ("id", "question", "problem", "answer", "images", "image", "solution", "cluster", "meta")
 
 Row = tuple[str, dict[str, Any]]  # (where it stands, for messages; the row)

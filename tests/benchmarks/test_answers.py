@@ -42,6 +42,7 @@ from benchmarks.answers import (
         ("First the answer is 2.\nBut the final answer is: $4$.", "$4$", "statement"),
         ("**Answer:** B", "B", "statement"),
         ("Answer: (C)", "(C)", "statement"),
+        ("<Thought process>: <<so>> <Answer>: <<C>>", "C", "statement"),
         ("**Final Answer**\n\n42", "42", "statement"),
         ("So the answer to the question is **1**.", "1", "statement"),
         ("The correct option is (D).", "(D)", "statement"),
