@@ -11,8 +11,8 @@ Statistics 29(2), section 2). With one seed it is the clustered standard error o
 arXiv 2411.00640) with the usual small-sample factor C/(C-1). Degrees of freedom follow
 Satterthwaite (1946), so three seeds that disagree widen an interval as a t distribution with two
 degrees of freedom does. In simulations with three seeds 95 % intervals hold the truth 92 to 97
-times in 100 (two seeds: 89 to 97); percentiles of a bootstrap over three seeds, about 80 times where
-seeds disagree.
+times in 100 (two seeds: 89 to 97); percentiles of a bootstrap over three seeds, about 80 times
+where seeds disagree.
 
 A comparison is the interval of the paired difference, so there is one formula for both.
 """

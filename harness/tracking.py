@@ -310,9 +310,7 @@ class Mirror:
         return str(model.model_id)
 
     def _status(self, trial: Trial, run_id: str) -> None:
-        self._client.set_tag(run_id, "harness.status", trial.state)
-        if trial.reason:
-            self._client.set_tag(run_id, "harness.reason", trial.reason[:5000])
+        self._log(run_id, tags={"harness.status": trial.state, "harness.reason": trial.reason})
         if trial.state == "missing":
             self._client.update_run(run_id, status="RUNNING")
         else:
@@ -336,8 +334,8 @@ class Mirror:
             self._client.log_artifacts(parent, str(self.folder / "report"), "report")
             self._client.set_tag(parent, "mlflow.note.content", _note(self.folder, self._state))
         states = [t.state for t in self._trials()]
-        for state in ("ok", "failed", "missing"):
-            self._client.set_tag(parent, f"harness.trials.{state}", str(states.count(state)))
+        counts = {f"harness.trials.{s}": states.count(s) for s in ("ok", "failed", "missing")}
+        self._log(parent, tags=counts)
         done = "FAILED" if "failed" in states else "KILLED" if "missing" in states else "FINISHED"
         self._client.set_terminated(parent, done)
         self._state["report"] = stamp
@@ -348,9 +346,10 @@ class Mirror:
         run_id: str,
         metrics: list[tuple[str, Any, int, int]] | None = None,
         params: dict[str, Any] | None = None,
+        tags: dict[str, Any] | None = None,
     ) -> None:
         """Log in batches; what is not a finite number is left out, as MLflow would distort it."""
-        from mlflow.entities import Metric, Param
+        from mlflow.entities import Metric, Param, RunTag
 
         kept = [
             Metric(_legal(name), float(value), at, step)
@@ -362,6 +361,9 @@ class Mirror:
         flat = [Param(_legal(k), str(v)[:6000]) for k, v in _flat(params or {})]
         for i in range(0, len(flat), 100):
             self._client.log_batch(run_id, params=flat[i : i + 100])
+        if tags:
+            named = [RunTag(k, str(v)[:5000]) for k, v in tags.items()]
+            self._client.log_batch(run_id, tags=named)
 
 
 def sync(run_folder: Path, root: Path, uri: str | None = None) -> dict[str, Any]:

@@ -217,7 +217,7 @@ def test_published_numbers_stand_beside_ours_with_a_caveat(report: Report) -> No
 
 
 def test_published_averages_are_those_of_their_rows() -> None:
-    """A slip of the pen in our copy would show: the paper's own averages are off by 0.01 at most."""
+    """A slip in our copy would show: the paper's own averages are off by 0.01 at most."""
     paper = papers.load("mm_upt")
     rows = [r for table in paper["tables"] for r in table["rows"]]
     assert len(rows) == 32

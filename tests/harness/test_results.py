@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -106,3 +107,13 @@ def test_a_training_under_way_is_found_in_its_work_folder(run: Path) -> None:
 def test_a_folder_without_a_plan_is_refused(tmp_path: Path) -> None:
     with pytest.raises(results.ResultsError, match=r"plan\.json"):
         results.load(tmp_path)
+
+
+def test_reading_and_reporting_wait_with_heavy_imports() -> None:
+    """`harness --help` and `harness plan` must not pay for plots and tracking."""
+    script = (
+        "import sys, harness.results, harness.report, harness.tracking\n"
+        "heavy = {'mlflow', 'torch', 'matplotlib', 'pyarrow'} & sys.modules.keys()\n"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True)
