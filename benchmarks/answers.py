@@ -291,6 +291,8 @@ _FUNCTIONS = (
 _KNOWN = re.compile(
     rf"\\(?:{_FUNCTIONS}|theta|alpha|beta|gamma|phi|lt|gt|neq|ne|emptyset|lg)(?![a-z])"
 )
+_UNKNOWN = re.compile(r"\\(?:theta|alpha|beta|gamma|phi)(?![a-z])")
+_KNOWN_NUMBER = re.compile(r"\\[a-z]+|(?:sqrt|frac|pi|sin|cos|tan|log|ln|exp)(?![a-z])")
 _LETTERS = re.compile(r"[a-z]{3,}|[^\x00-\x7f]|[\"@#&?;\\!]")
 _TOWER = re.compile(r"\^\s*(?:\{[^{}]*\^|\d+\s*\^|\{?-?\d{4,}|\([^()]*\^)|\d{40,}")
 
@@ -319,7 +321,15 @@ def _equal_forms(x: str, y: str) -> bool:
         )
     if {_kind(x), _kind(y)} not in ({"formula"}, {"formula", "number"}):
         return False
-    return _mathematical(x) and _mathematical(y) and _equivalence.same(x, y) is True
+    if not (_mathematical(x) and _mathematical(y)) or _constant(x) != _constant(y):
+        return False
+    if _constant(x):  # a value for each formula is cheaper than an answer for each pair
+        left_value, right_value = _value(x), _value(y)
+        if left_value is not None and right_value is not None:
+            margin = 1e-6 * max(1.0, abs(left_value), abs(right_value))
+            if abs(left_value - right_value) > margin:
+                return False
+    return _equivalence.same(x, y) is True
 
 
 def _parts(s: str) -> list[str] | None:
@@ -345,6 +355,22 @@ def _kind(s: str) -> str:
     if _rational(s) is not None:
         return "number"
     return "formula" if re.search(r"[\d\\]|.[-+*/^(=<>]", s) else "word"
+
+
+def _constant(s: str) -> bool:
+    """Without an unknown: no letter but the number e and those of commands."""
+    return not (_UNKNOWN.search(s) or re.search(r"[a-df-z]", _KNOWN_NUMBER.sub(" ", s)))
+
+
+@lru_cache(maxsize=50_000)
+def _value(s: str) -> float | None:
+    """About what a formula comes to, computed once; None where that is no number."""
+    number = _rational(s)
+    try:
+        value = _equivalence.value(s) if number is None else number
+        return None if value is None else float(value)
+    except OverflowError:
+        return None
 
 
 def _mathematical(s: str) -> bool:

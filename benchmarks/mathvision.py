@@ -20,6 +20,8 @@ from .official import FunctionScorer, OfficialBenchmark, image
 REVISION = "a1f5cc3"
 PLACEHOLDER = re.compile(r"[ \t]*<image\d*>")
 LETTERS = list("ABCDE")
+#: A word is a product of unknowns to the LaTeX parser: it has no value.
+WORD = re.compile(r"(?<![\\a-z])(?!sqrt|frac|sin|cos|tan|log|exp)[a-z]{3,}")
 #: Longer text is never handed to the LaTeX parser.
 MAX_EXPRESSION = 200
 
@@ -218,7 +220,7 @@ def _rounded_tuple(text: str) -> str:
 @lru_cache(maxsize=50_000)
 def value(latex: str) -> int | float | None:
     """The value of an expression, rounded to two decimals; None where it has none."""
-    if len(latex) > MAX_EXPRESSION or not re.search(r"\d|\\pi", latex):
+    if len(latex) > MAX_EXPRESSION or WORD.search(latex) or not re.search(r"\d|\\pi", latex):
         return None
     plain = latex.strip()
     if re.fullmatch(r"\d{1,15}", plain):
