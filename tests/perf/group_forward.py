@@ -1,12 +1,11 @@
 """Our update and our sampler beside stock Hugging Face, on one thread of this machine.
 
-Run: ``python tests/perf/group_forward.py [repeats]``. Prints medians, and the ratio of each pair
-with its spread (lowest to highest of the paired repeats). Same model, same prompts, same tokens
-on both sides:
+Run: ``python tests/perf/group_forward.py [repeats]``. Prints median CPU seconds, and the ratio of
+each pair with its spread (lowest to highest of the paired repeats). Same model, same prompts,
+same tokens on both sides:
 
 * update: forward and backward of the mean log-probability of all response tokens; the stock side
-runs
-  every (prompt, response) as its own row of one padded batch, pictures repeated;
+  runs every (prompt, response) as its own row of one padded batch, pictures repeated;
 * sampling: exactly 16 new tokens a sample at temperature 1, the stock side with ``generate`` and
   ``num_return_sequences``.
 """
@@ -128,9 +127,11 @@ def stock_generate(model: PreTrainedModel, prompts: list[Prompt], pad: int) -> T
 
 
 def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    """CPU seconds: on one thread the same as wall seconds, and blind to who else uses the
+    machine."""
+    start = time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def compare(
