@@ -44,12 +44,10 @@ class Learner:
         )
         self.policy = policy
         self.ranks = ranks
-        self.engine: Any = deepspeed.initialize(
-            model=policy,
-            optimizer=self.optimizer,
-            config=_config(policy, stage, resources),
-            dist_init_required=False if _joined(deepspeed) else None,
-        )[0]
+        with _unwarned():
+            self.engine: Any = deepspeed.initialize(
+                model=policy, optimizer=self.optimizer, config=_config(policy, stage, resources)
+            )[0]
         self._sharded = resources.zero_stage == 3
 
     def logp(self, batch: PackedBatch, temperature: float) -> Tensor:
@@ -165,8 +163,7 @@ def _import_deepspeed() -> ModuleType:
     if hidden:
         sys.modules["mlflow"] = None  # type: ignore[assignment]
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _unwarned():
             import deepspeed
             from deepspeed.utils import logger
     finally:
@@ -177,8 +174,14 @@ def _import_deepspeed() -> ModuleType:
     return deepspeed
 
 
-def _joined(deepspeed: ModuleType) -> bool:
-    return deepspeed.comm.comm.cdb is not None
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """What DeepSpeed still uses of older torch is not for the reader of our logs to mend."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        yield
 
 
 @contextmanager

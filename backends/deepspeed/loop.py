@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from benchmarks.questions import load_questions
 
 from backends.base import Inputs, Resources, Stage, TrainingError
 from backends.deepspeed.advantages import group_advantages
@@ -29,6 +28,7 @@ from backends.engines.hf import HFEngine
 from backends.models import load_model, load_processor, save_checkpoint, suppressed_token_ids
 from backends.rewards import reward as reward_entry
 from benchmarks.base import Item
+from benchmarks.questions import load_questions
 
 #: A training whose steps are refused so many times in a row will not recover.
 MAX_SKIPPED_IN_A_ROW = 3

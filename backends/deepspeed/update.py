@@ -70,9 +70,9 @@ class Updater:
         )
         if responses == 0:
             return True
-        # A group whose advantages are all 0 has a gradient of 0 unless KL is in the loss: it counts
-        # above, and need not be computed.
-        if stage.objective == "grpo" and not self._kl_in_loss:
+        # Without KL, a group whose advantages are all 0 has a gradient of 0: it counts above, and
+        # need not be computed.
+        if stage.objective == "grpo" and stage.kl.beta == 0:
             samples = [s for s in samples if any(s.advantages)]
         for indices, batch in self._batches(samples):
             chosen = [samples[i] for i in indices]
@@ -88,10 +88,6 @@ class Updater:
         totals.norms.append(norm)
         totals.skipped += not applied
         return applied
-
-    @property
-    def _kl_in_loss(self) -> bool:
-        return self.stage.kl.beta > 0 and self.stage.kl.place == "loss"
 
     def _token_losses(
         self, logp: Tensor, batch: PackedBatch, samples: Sequence[Sample], totals: Totals
@@ -114,7 +110,7 @@ class Updater:
         if (reference := _joined([s.reference for s in samples])) is not None:
             kl = divergence(logp, reference, stage.kl.form)
             totals.kl += float(kl.detach().sum())
-            if self._kl_in_loss:
+            if stage.kl.place == "loss":
                 losses = losses + stage.kl.beta * kl
         return losses
 

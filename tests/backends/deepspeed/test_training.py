@@ -1,0 +1,294 @@
+"""Whole trainings of a tiny random model in this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from torch import Tensor
+
+from backends import backend
+from backends.base import GroupReward, Inputs, Resources, Rollout, Stage, TrainingError
+from backends.engines.hf import HFEngine
+from backends.rewards import REWARDS, RewardEntry
+from benchmarks.base import Item
+
+from .conftest import SMALL, Train, apart, same
+
+EXPECTED = {
+    *("step", "reward", "majority_ratio", "label_accuracy", "accuracy", "semantic_entropy"),
+    *("response_length", "truncated", "unparsed", "zero_variance_groups", "kl", "clip_share"),
+    *("loss", "grad_norm", "lr", "engine_gap", "tokens", "dropped_prompts", "skipped_steps"),
+    *("seconds_rollout", "seconds_reward", "seconds_reference", "seconds_update"),
+}
+
+
+def give(monkeypatch: pytest.MonkeyPatch, reward: Callable[[str], float]) -> dict[str, Any]:
+    """Stage settings with a reward that is a function of one response."""
+
+    def function(rollout: Rollout) -> GroupReward:
+        return GroupReward(tuple(map(reward, rollout.responses)), {})
+
+    monkeypatch.setitem(REWARDS, "test", RewardEntry("test", function, False, ""))
+    return {"rewards": [{"name": "test"}]}
+
+
+def share(wanted: str) -> Callable[[str], float]:
+    """The share of a response's characters that are wanted."""
+    return lambda text: sum(c in wanted for c in text) / max(len(text), 1)
+
+
+def test_a_training_leaves_a_checkpoint_and_metrics(train: Train, base: dict[str, Tensor]) -> None:
+    run = train("run", kl={"beta": 0.01}, temperature=0.7, warmup_steps=4, steps=3)
+    assert [row["step"] for row in run.metrics] == [1, 2, 3]
+    for row in run.metrics:
+        assert row.keys() >= EXPECTED
+        assert all(isinstance(value, int | float) for value in row.values())
+        # Engine and trainer agree on every token, at a temperature that is not 1.
+        assert row["engine_gap"] < 1e-5
+        assert row["tokens"] == row["response_length"] * 4 * 4
+    assert [row["lr"] for row in run.metrics] == pytest.approx([0.25e-4, 0.5e-4, 0.75e-4])
+    # The reference is the policy of the first step, and no other.
+    assert run.metrics[0]["kl"] == 0
+    assert run.metrics[2]["kl"] > 0
+    # The advantages of a group sum to 0, so only unequal lengths leave a loss under token_mean.
+    assert abs(run.metrics[0]["loss"]) < 0.5
+    assert sorted(p.name for p in run.workdir.iterdir()) == ["checkpoint", "metrics.jsonl"]
+    HFEngine.from_path(run.workdir / "checkpoint")
+    assert 0 < apart(run.weights, base) < 0.1
+
+
+def test_the_first_loss_of_sequence_mean_is_zero_and_its_gradient_is_not(train: Train) -> None:
+    row = train("run", steps=1, aggregation="sequence_mean").metrics[0]
+    assert row["loss"] == pytest.approx(0, abs=1e-6)
+    assert row["grad_norm"] > 0.01
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(train: Train) -> None:
+    one, two, other = train("one"), train("two"), train("other", seed=1)
+    assert same(one.weights, two.weights)
+    assert one.figures() == two.figures()
+    assert not same(one.weights, other.weights)
+
+
+def test_an_unsupervised_method_never_reads_the_label(train: Train, items: list[Item]) -> None:
+    poisoned = [
+        replace(i, answer=f"\\boxed{{{'7' * n}}}", meta={"key": "7"}) for n, i in enumerate(items)
+    ]
+    unlabelled = [replace(i, answer="") for i in items]
+    runs = [train("true"), train("poisoned", items=poisoned), train("none", items=unlabelled)]
+    assert same(runs[0].weights, runs[1].weights)
+    assert same(runs[0].weights, runs[2].weights)
+    assert "label_accuracy" not in runs[2].metrics[0]
+
+
+def test_a_supervised_method_does_read_it(train: Train, items: list[Item]) -> None:
+    stage = {"rewards": [{"name": "test"}]}
+    with pytest.MonkeyPatch.context() as patch:
+        first = RewardEntry(
+            "test",
+            lambda r: GroupReward(tuple(float(t[:1] > r.answer[:1]) for t in r.responses), {}),
+            True,
+            "",
+        )
+        patch.setitem(REWARDS, "test", first)
+        one = train("one", **stage)
+        two = train("two", items=[replace(i, answer="m") for i in items], **stage)
+    assert not same(one.weights, two.weights)
+
+
+def test_every_weight_moves_and_a_frozen_vision_tower_does_not(
+    train: Train, base: dict[str, Tensor]
+) -> None:
+    def moved(weights: dict[str, Tensor]) -> set[str]:
+        return {k for k in base if not weights[k].equal(base[k])}
+
+    assert moved(train("all", steps=1).weights) == set(base)
+    vision = {k for k in base if ".visual." in k or k.startswith("visual.")}
+    assert vision
+    assert moved(train("frozen", steps=1, freeze_vision=True).weights) == set(base) - vision
+
+
+@pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean"])
+def test_micro_batches_do_not_change_the_update(train: Train, aggregation: str) -> None:
+    whole = train("whole", aggregation=aggregation)
+    parts = train("parts", aggregation=aggregation, resources={"tokens_per_micro_batch": 1})
+    assert apart(parts.weights, whole.weights) < 1e-5
+    for one, two in zip(whole.figures(), parts.figures(), strict=True):
+        assert two == pytest.approx(one, rel=1e-4, abs=1e-5)
+
+
+def test_several_updates_use_the_clip(train: Train) -> None:
+    run = train("run", updates_per_rollout=4, clip_low=1e-3, clip_high=1e-3, lr=1e-2)
+    assert run.metrics[0]["clip_share"] > 0.05
+    assert run.metrics[0]["engine_gap"] < 1e-5  # old log-probabilities are those of the rollout
+
+
+VARIANTS: list[dict[str, Any]] = [
+    {},
+    {"advantage": "group_mean", "aggregation": "sequence_mean"},
+    {"updates_per_rollout": 2, "kl": {"beta": 1e-3}},
+    {"updates_per_rollout": 2, "kl": {"beta": 1e-3, "form": "k1", "place": "reward"}},
+]
+BANDIT: dict[str, Any] = {"steps": 25, "group_size": 8, "max_response_tokens": 3, "lr": 1e-2}
+LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+
+
+@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+def test_every_variant_solves_a_bandit(
+    train: Train, monkeypatch: pytest.MonkeyPatch, variant: dict[str, Any]
+) -> None:
+    rows = train("run", **BANDIT, **variant, **give(monkeypatch, share(LETTERS))).metrics
+    assert rows[0]["reward"] < 0.6
+    assert sum(row["reward"] for row in rows[-3:]) / 3 > 0.9
+
+
+@pytest.mark.parametrize("place", ["loss", "reward"])
+def test_kl_holds_the_policy_back(
+    train: Train, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    stage = BANDIT | give(monkeypatch, share(LETTERS))
+
+    def drift(name: str, beta: float) -> float:
+        rows = train(name, **stage, kl={"beta": beta, "place": place}).metrics
+        return sum(row["kl"] for row in rows[-3:])
+
+    assert drift("held", 3.0) < drift("free", 1e-9) / 2
+
+
+def test_on_policy_the_loss_is_the_kl_penalty(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Ratio 1 and advantages that sum to 0 leave nothing else; responses of one token make the means
+    # over tokens and over responses the same.
+    stage = give(monkeypatch, share(LETTERS))
+    rows = train("run", **stage, steps=4, max_response_tokens=1, kl={"beta": 0.5}, lr=1e-2).metrics
+    assert rows[-1]["kl"] > 0.01
+    for row in rows:
+        assert row["loss"] == pytest.approx(0.5 * row["kl"], abs=1e-6)
+
+
+def test_an_inverted_reward_falls(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    letters = share(LETTERS)
+    rows = train("run", **BANDIT, **give(monkeypatch, lambda text: 1 - letters(text))).metrics
+    assert sum(1 - row["reward"] for row in rows[-3:]) / 3 < 0.05
+
+
+def test_sft_learns_its_targets(train: Train) -> None:
+    stage = {"objective": "sft", "rewards": [], "template": "boxed", "max_response_tokens": 24}
+    rows = train("run", **stage, steps=15, questions_per_step=8, lr=1e-2).metrics
+    assert rows[-1]["loss"] < rows[0]["loss"] / 2
+    assert rows[0]["dropped_prompts"] == 0
+    assert "reward" not in rows[0]
+
+
+def test_sft_takes_the_solution_else_the_answer_in_the_templates_form(items: list[Item]) -> None:
+    from backends.deepspeed.sft import target
+
+    assert target(items[0], "boxed") == "0 and 0 are 0"
+    assert target(items[1], "boxed") == r"\boxed{2}"
+    assert target(items[1], "direct") == "2"
+    assert target(items[1], "think") == "<answer>2</answer>"
+    assert target(replace(items[1], answer=""), "boxed") == ""
+
+
+def test_over_long_prompts_are_dropped_and_counted(train: Train, items: list[Item]) -> None:
+    long = [replace(item, question="x" * 500) if n < 2 else item for n, item in enumerate(items)]
+    run = train("run", items=long, max_prompt_tokens=200, questions_per_step=8, steps=1)
+    row = run.metrics[0]
+    assert row["dropped_prompts"] == 2
+    assert row["tokens"] == row["response_length"] * 6 * 4
+
+
+def test_labels_that_are_missing_pay_nobody_and_are_counted(
+    train: Train, items: list[Item]
+) -> None:
+    half = [replace(item, answer="" if n % 2 else item.answer) for n, item in enumerate(items)]
+    row = train(
+        "run", items=half, rewards=[{"name": "accuracy"}], questions_per_step=8, steps=1
+    ).metrics[0]
+    assert row["unlabelled"] == 4
+    assert row["unusable_groups"] == 4
+
+
+def test_groups_without_rewards_leave_the_weights_alone(
+    train: Train, monkeypatch: pytest.MonkeyPatch, base: dict[str, Tensor]
+) -> None:
+    nothing = RewardEntry("test", lambda r: GroupReward((None,) * 4, {}), False, "")
+    monkeypatch.setitem(REWARDS, "test", nothing)
+    stage = {"rewards": [{"name": "test"}], "kl": {"beta": 1.0}}
+    with pytest.raises(TrainingError, match="without one update"):
+        train("run", **stage)
+
+
+def test_constant_rewards_have_no_gradient(
+    train: Train, monkeypatch: pytest.MonkeyPatch, base: dict[str, Tensor]
+) -> None:
+    run = train("run", **give(monkeypatch, lambda text: 1.0))
+    assert same(run.weights, base)
+    assert run.metrics[0]["zero_variance_groups"] == 4
+    assert run.metrics[0]["grad_norm"] == 0
+
+
+@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+def test_a_gradient_that_is_not_finite_is_skipped_and_ends_the_third_time(
+    train: Train, monkeypatch: pytest.MonkeyPatch, zero_stage: int, tmp_path: Path
+) -> None:
+    calls: list[str] = []
+
+    def broken_twice(text: str) -> float:
+        calls.append(text)
+        return 1e300 * len(calls) if len(calls) <= 2 * 16 else float(len(calls))
+
+    resources = {"zero_stage": zero_stage}
+    stage = {"advantage": "group_mean", "steps": 4, **give(monkeypatch, broken_twice)}
+    run = train("twice", resources=resources, **stage)
+    assert [row["skipped_steps"] for row in run.metrics] == [1, 1, 0, 0]
+    assert all(weight.isfinite().all() for weight in run.weights.values())
+    with pytest.raises(TrainingError, match=r"step 3: the gradient was not finite 3 times"):
+        train("ever", resources=resources, **stage | give(monkeypatch, lambda t: 1e300 * len(t)))
+
+
+@pytest.mark.parametrize(
+    ("stage", "resources", "message"),
+    [
+        ({"rewards": [{"name": "majorty"}]}, {}, "did you mean 'majority'"),
+        ({"template": "boxd"}, {}, "did you mean 'boxed'"),
+        ({"objective": "sft"}, {}, "rewards have no meaning"),
+        ({"objective": "sft", "rewards": [], "kl": {"beta": 1}}, {}, "kl.beta has no meaning"),
+        ({}, {"dtype": "bfloat16", "zero_stage": 0}, "use zero_stage 1"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused(
+    stage: dict[str, Any], resources: dict[str, Any], message: str
+) -> None:
+    made = Stage.model_validate(SMALL | stage)
+    problems = backend("deepspeed").problems(made, Resources.model_validate(resources))
+    assert len(problems) == 1
+    assert message in problems[0]
+
+
+def test_mistakes_in_the_inputs_are_reasons(
+    train: Train, items: list[Item], tmp_path: Path, questions: Path
+) -> None:
+    unlabelled = [replace(item, answer="", solution="") for item in items]
+    with pytest.raises(TrainingError, match="none of the 8 questions"):
+        train("a", items=unlabelled, rewards=[{"name": "accuracy"}])
+    with pytest.raises(TrainingError, match="none of the 8 questions"):
+        train("b", items=unlabelled, objective="sft", rewards=[])
+    with pytest.raises(TrainingError, match="not a folder"):
+        backend("deepspeed").train(
+            Stage.model_validate(SMALL),
+            Inputs(tmp_path / "nowhere", questions, 0),
+            Resources(),
+            tmp_path / "c",
+        )
+
+
+def test_bfloat16_trains(train: Train, base: dict[str, Tensor]) -> None:
+    run = train("run", resources={"dtype": "bfloat16"}, lr=1e-2)
+    assert not same({k: v.float() for k, v in run.weights.items()}, base)
+    assert all(weight.isfinite().all() for weight in run.weights.values())

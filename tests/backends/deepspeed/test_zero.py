@@ -1,0 +1,69 @@
+"""ZeRO stages and numbers of ranks change where numbers lie, not what they are."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import SMALL, Train, Trained, apart, read
+
+#: Reaches every collective: a reference, several updates, more micro-batches on one rank than on
+#: the other (3 questions in 2 updates), groups with and without pictures, dropped prompts.
+STAGE: dict[str, Any] = SMALL | {
+    "steps": 3,
+    "questions_per_step": 3,
+    "updates_per_rollout": 2,
+    "kl": {"beta": 0.1},
+    "max_prompt_tokens": 200,
+}
+RESOURCES = {"tokens_per_micro_batch": 150}
+
+
+def close(one: Trained, two: Trained) -> None:
+    assert apart(one.weights, two.weights) < 1e-5
+    for a, b in zip(one.figures(), two.figures(), strict=True):
+        assert a == pytest.approx(b, rel=1e-3, abs=1e-5)
+
+
+@pytest.mark.parametrize("zero_stage", [0, 2, 3])
+def test_every_zero_stage_gives_the_same_weights(train: Train, zero_stage: int) -> None:
+    runs = [
+        train(f"zero{z}", **STAGE, resources={"zero_stage": z, **RESOURCES})
+        for z in (1, zero_stage)
+    ]
+    close(*runs)
+
+
+def test_two_ranks_give_the_weights_of_one(
+    train: Train, tmp_path: Path, model_folder: Path, questions: Path
+) -> None:
+    one = train("one", **STAGE, resources=RESOURCES)
+    stages = (0, 1, 2, 3)
+    jobs = [
+        {
+            "name": f"zero{z}",
+            "stage": STAGE,
+            "resources": RESOURCES | {"zero_stage": z, "processes": 2},
+            "model": str(model_folder),
+            "questions": str(questions),
+            "seed": 0,
+        }
+        for z in stages
+    ]
+    (tmp_path / "jobs.json").write_text(json.dumps(jobs))
+    command = [sys.executable, str(Path(__file__).with_name("ranks.py"))]
+    workers = [
+        subprocess.Popen(
+            [*command, str(rank), "2", str(tmp_path)], stderr=subprocess.PIPE, text=True
+        )
+        for rank in range(2)
+    ]
+    outputs = [worker.communicate(timeout=300)[1] for worker in workers]
+    assert [w.returncode for w in workers] == [0, 0], outputs[0][-2000:] + outputs[1][-2000:]
+    for z in stages:
+        close(read(tmp_path / f"zero{z}"), one)
