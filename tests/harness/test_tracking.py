@@ -36,12 +36,24 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "mlflow.db"
 
 
-@pytest.fixture
-def run(tmp_path: Path, database: Path) -> Path:
+def make(root: Path, database: Path) -> Path:
     """Three arms with two seeds each; one trial of sft failed."""
     arms = {name: synthetic_run.ARMS[name] for name in ("base", "mm_upt", "sft")}
-    shutil.copy(database, tmp_path / "mlflow.db")
-    return synthetic_run.make(tmp_path, arms=arms, seeds=(1, 2), sweep=False, steps=5)
+    shutil.copy(database, root / "mlflow.db")
+    return synthetic_run.make(root, arms=arms, seeds=(1, 2), sweep=False, steps=5)
+
+
+@pytest.fixture
+def run(tmp_path: Path, database: Path) -> Path:
+    return make(tmp_path, database)
+
+
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Path:
+    """A run with its mirror, for tests that only read."""
+    folder = make(tmp_path_factory.mktemp("mirrored"), database)
+    mirror(folder)
+    return folder
 
 
 def client(run: Path) -> Any:
@@ -67,9 +79,8 @@ def mirror(run: Path) -> Mirror:
     return found
 
 
-def test_a_study_and_its_trials(run: Path) -> None:
-    mirror(run)
-    found = runs(run)
+def test_a_study_and_its_trials(mirrored: Path) -> None:
+    found = runs(mirrored)
     assert len(found) == 7
     study = found.pop("study")
     assert study.info.run_name == "tiny-ablation · 10d9af6"
@@ -86,43 +97,40 @@ def test_a_study_and_its_trials(run: Path) -> None:
     assert good.data.params["seed"] == "1"
     assert bad.info.status == "FAILED"
     assert bad.data.tags["harness.reason"] == "train: the loss is not finite at step 12"
-    artifacts = client(run).list_artifacts(study.info.run_id, "report")
+    artifacts = client(mirrored).list_artifacts(study.info.run_id, "report")
     assert "report/training.png" in {a.path for a in artifacts}
 
 
-def test_curves_scores_data_and_checkpoint(run: Path) -> None:
-    mirror(run)
-    one = runs(run)["mm_upt-s1"]
-    history = client(run).get_metric_history(one.info.run_id, "train/reward")
-    rows = (run.parent / "store/train/mm_upt-s1/metrics.jsonl").read_text().splitlines()
+def test_curves_scores_data_and_checkpoint(mirrored: Path) -> None:
+    one = runs(mirrored)["mm_upt-s1"]
+    history = client(mirrored).get_metric_history(one.info.run_id, "train/reward")
+    rows = (mirrored.parent / "store/train/mm_upt-s1/metrics.jsonl").read_text().splitlines()
     assert [m.step for m in history] == [1, 2, 3, 4, 5]
     assert [m.value for m in history] == [json.loads(r)["reward"] for r in rows]
     # Step 3 was not a number: left out, not stored as 1.8e308.
-    norms = client(run).get_metric_history(one.info.run_id, "train/grad_norm")
+    norms = client(mirrored).get_metric_history(one.info.run_id, "train/grad_norm")
     assert [m.step for m in norms] == [1, 2, 4, 5]
-    result = json.loads((run / "trials/mm_upt-s1/result.json").read_text())
+    result = json.loads((mirrored / "trials/mm_upt-s1/result.json").read_text())
     for name, value in result["metrics"].items():
         assert one.data.metrics[name] == pytest.approx(value)
     assert {d.dataset.name for d in one.inputs.dataset_inputs} == {
         "mathvista", "wemath", "mathverse"
     }  # fmt: skip
-    model = client(run).get_logged_model(one.data.tags["harness.model_id"])
+    model = client(mirrored).get_logged_model(one.data.tags["harness.model_id"])
     assert model.tags["harness.checkpoint"].endswith("store/train/mm_upt-s1/checkpoint")
     assert model.source_run_id == one.info.run_id
 
 
-def test_mirroring_twice_changes_nothing(run: Path) -> None:
-    mirror(run)
-    before = {k: (r.info.run_id, len(r.data.metrics)) for k, r in runs(run).items()}
-    mirror(run)
-    assert {k: (r.info.run_id, len(r.data.metrics)) for k, r in runs(run).items()} == before
+def test_mirroring_twice_changes_nothing(mirrored: Path) -> None:
+    before = {k: (r.info.run_id, len(r.data.metrics)) for k, r in runs(mirrored).items()}
+    mirror(mirrored)
+    assert {k: (r.info.run_id, len(r.data.metrics)) for k, r in runs(mirrored).items()} == before
 
 
-def test_nothing_new_does_not_import_mlflow(run: Path) -> None:
-    mirror(run)
+def test_nothing_new_does_not_import_mlflow(mirrored: Path) -> None:
     script = (
         "import sys; from pathlib import Path; from harness.tracking import Mirror\n"
-        f"m = Mirror(Path({str(run)!r}), Path({str(run.parent)!r})); m.start()\n"
+        f"m = Mirror(Path({str(mirrored)!r}), Path({str(mirrored.parent)!r})); m.start()\n"
         "m.update('mm_upt-s2'); m.finish()\n"
         "assert 'mlflow' not in sys.modules, 'imported'"
     )
