@@ -24,7 +24,8 @@ SHAPE_COLOURS = ("red", "green", "blue")
 
 @dataclass(frozen=True)
 class Scene:
-    """``look`` holds the index of the paper and of the colours; no question is about it."""
+    """``look`` is the index of the paper and of each colour that the scene's painter uses, so that
+    scenes that differ show different pixels. No question is about it."""
 
     family: str
     values: tuple[int, ...]
@@ -56,7 +57,8 @@ class Scene:
 
 def sample(rng: Random, family: str) -> Scene:
     """A random scene of this family."""
-    look = (rng.randrange(len(PAPERS)), *(rng.randrange(len(COLOURS)) for _ in range(3)))
+    colours = {"bars": 3, "shapes": 0}.get(family, 2)
+    look = (rng.randrange(len(PAPERS)), *(rng.randrange(len(COLOURS)) for _ in range(colours)))
     if family == "bars":
         values = tuple(rng.randint(1, 9) for _ in range(3))
     elif family == "dial":
@@ -71,7 +73,6 @@ def sample(rng: Random, family: str) -> Scene:
         values = (start, start + slope, start + 2 * slope)
     elif family == "shapes":
         values = tuple(0 if rng.random() < 0.2 else rng.randint(1, 9) for _ in range(9))
-        look = look[:1]
     else:
         raise ValueError(f"unknown family {family!r}; known: {', '.join(FAMILIES)}")
     return Scene(family, values, look)

@@ -31,10 +31,9 @@ SPECIAL = (
 CELL = 28  # pixels of one image token: two patches of 14
 MERGES = 640
 
-# Words take a leading space or bracket with them; a number is one piece and takes nothing.
-_PIECES = Regex(
-    r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
+# A word takes a leading space with it and nothing else, and a number nothing at all: a letter of a
+# choice, or a value, is then the same token wherever it stands, and can be copied.
+_PIECES = Regex(r" ?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"

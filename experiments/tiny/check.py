@@ -18,7 +18,7 @@ from PIL import Image
 from transformers import AutoProcessor, Qwen2_5_VLForConditionalGeneration
 
 from benchmarks.base import Item
-from benchmarks.prompts import template
+from benchmarks.prompts import Template, template
 from benchmarks.tiny.splits import item, split
 
 MODES = ("boxed", "think", "direct", "answer_first")
@@ -50,9 +50,9 @@ def read_answer(response: str, mode: str) -> str:
 
 @torch.inference_mode()
 def responses(
-    folder: Path, items: Sequence[Item], mode: str, samples: int = SAMPLES, seed: int = 0
+    folder: Path, items: Sequence[Item], prompt: Template, samples: int = SAMPLES, seed: int = 0
 ) -> tuple[list[str], list[list[str]]]:
-    """The greedy response to each item, and ``samples`` sampled ones."""
+    """The greedy response to each item under a prompt template, and ``samples`` sampled ones."""
     model = Qwen2_5_VLForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).eval()
     processor = AutoProcessor.from_pretrained(folder)
     torch.manual_seed(seed)
@@ -65,7 +65,7 @@ def responses(
         ]
         prompts = []
         for each in part:
-            text = template(mode).render(each.question)
+            text = prompt.render(each.question)
             content = [{"type": "image"}, {"type": "text", "text": text}]
             turn = [{"role": "user", "content": content}]
             prompts.append(processor.apply_chat_template(turn, add_generation_prompt=True))
@@ -116,7 +116,7 @@ def figures(
 def measure(folder: Path, name: str, mode: str, limit: int | None = None) -> dict[str, Figures]:
     """The figures of a model on the split ``name`` (a name of ``benchmarks.tiny.splits``)."""
     items = [item(name, i, asked) for i, asked in enumerate(split(name)[:limit])]
-    return figures(items, *responses(folder, items, mode), mode)
+    return figures(items, *responses(folder, items, template(mode)), mode)
 
 
 def report(folder: Path) -> None:

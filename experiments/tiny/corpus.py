@@ -51,14 +51,14 @@ READ_PROMPT = "Read the picture."
 VISION_ONLY = "Please answer the question shown in the image."
 
 MODES = {
-    "boxed": 0.46,
+    "boxed": 0.43,
     "think": 0.13,
     "direct": 0.12,
     "answer_first": 0.12,
     "plain": 0.02,
     "synthesize": 0.03,
     "vary": 0.05,
-    "lookup": 0.07,
+    "lookup": 0.10,
 }
 
 

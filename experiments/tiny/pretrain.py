@@ -24,7 +24,7 @@ from experiments.tiny import build, check, corpus
 
 PICTURES, QUESTIONS = 32, 4  # a step: pictures, and conversations about each
 CHUNKS = 8  # the step's conversations run in this many batches of like length
-LR, WARMUP, WEIGHT_DECAY = 3e-3, 50, 0.01
+MUON_LR, ADAMW_LR, WARMUP, WEIGHT_DECAY = 5e-3, 3e-3, 50, 0.01
 CLEAN = 0.6  # share of the steps with clean responses, before the annotators' styles
 IGNORE = -100
 
@@ -143,12 +143,13 @@ def _optimizers(model: Qwen2_5_VLForConditionalGeneration) -> list[torch.optim.O
     inner = [name for name, p in named.items() if p.ndim == 2 and "embed_tokens" not in name]
     muon = torch.optim.Muon(
         [named[name] for name in inner],
-        lr=LR,
+        lr=MUON_LR,
         weight_decay=WEIGHT_DECAY,
         adjust_lr_fn="match_rms_adamw",
     )
     rest = [p for name, p in named.items() if name not in inner]
-    return [muon, torch.optim.AdamW(rest, lr=LR, weight_decay=WEIGHT_DECAY, betas=(0.9, 0.95))]
+    adamw = torch.optim.AdamW(rest, lr=ADAMW_LR, weight_decay=WEIGHT_DECAY, betas=(0.9, 0.95))
+    return [muon, adamw]
 
 
 def _tokenizer_texts(rng: Random) -> list[str]:
