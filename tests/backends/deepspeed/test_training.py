@@ -146,14 +146,14 @@ def test_every_variant_solves_a_bandit(
     assert sum(row["reward"] for row in rows[-3:]) / 3 > 0.9
 
 
-@pytest.mark.parametrize("place", ["loss", "reward"])
+@pytest.mark.parametrize(("place", "form"), [("loss", "k3"), ("reward", "k1")])
 def test_kl_holds_the_policy_back(
-    train: Train, monkeypatch: pytest.MonkeyPatch, place: str
+    train: Train, monkeypatch: pytest.MonkeyPatch, place: str, form: str
 ) -> None:
     stage = BANDIT | give(monkeypatch, share(LETTERS))
 
     def drift(name: str, beta: float) -> float:
-        rows = train(name, **stage, kl={"beta": beta, "place": place}).metrics
+        rows = train(name, **stage, kl={"beta": beta, "place": place, "form": form}).metrics
         return sum(row["kl"] for row in rows[-3:])
 
     assert drift("held", 3.0) < drift("free", 1e-9) / 2
