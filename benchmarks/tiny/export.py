@@ -195,7 +195,7 @@ def _wemath_row(
         "knowledge concept": ";".join(concepts),
         "question": problem.text(given),
         "option": wemath_option(asked.choices),
-        "answer": asked.gold,
+        "answer": asked.letter_or_value,
         "image_path": _picture(folder, f"{steps}/image/{number}-{key}.png", problem),
         "key": f"{steps}_{key}",
         "question number": 0,
@@ -264,7 +264,7 @@ def _mathverse_row(
         "problem_version": version,
         "question": question,
         "image": image,
-        "answer": asked.gold,
+        "answer": asked.letter_or_value,
         "question_type": kind,
         "metadata": {
             "split": "testmini",

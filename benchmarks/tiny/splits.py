@@ -69,8 +69,8 @@ class Asked:
         return problems.mathvista_text(text, self.choices, self.unit)
 
     @property
-    def gold(self) -> str:
-        """The answer that a model should give: a value, or a letter."""
+    def letter_or_value(self) -> str:
+        """The gold as We-Math and MathVerse write it: the letter of a choice, else the value."""
         answer = self.problem.answer
         return "ABCD"[self.choices.index(answer)] if self.choices else answer
 
@@ -128,14 +128,17 @@ def split(name: str) -> tuple[Asked, ...]:
 
 
 def item(name: str, number: int, asked: Asked) -> Item:
-    """The question as an item; its solution is a careful response under the ``boxed`` template."""
+    """The question as an item; its solution is a careful response under the ``boxed`` template.
+
+    Where there are choices, the answer is the text of the right one, as in MathVista.
+    """
     problem = asked.problem
     return Item(
         id=f"tiny-{name}-{number}",
         question=asked.question,
-        answer=asked.gold,
+        answer=problem.answer,
         images=(png(problem.scene.draw()),),
         cluster=f"tiny-{name}-{number}",
-        solution=f"{problem.work().trace} \\boxed{{{asked.gold}}}",
+        solution=f"{problem.work().trace} \\boxed{{{problem.answer}}}",
         meta={"kind": problem.kind},
     )

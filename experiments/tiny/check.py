@@ -106,7 +106,9 @@ def figures(
         )
         rows["all"].append(row)
         rows[each.meta["kind"]].append(row)
-        rows["choices" if each.answer in "ABCD" else "open"].append(row)
+        rows["choices" if "\nA" in each.question or "Choices" in each.question else "open"].append(
+            row
+        )
     return {
         kind: Figures(len(r), *(sum(column) / len(r) for column in zip(*r, strict=True)))
         for kind, r in rows.items()

@@ -166,7 +166,7 @@ def _tokenizer_texts(rng: Random) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True, help="folder of the checkpoint")
-    parser.add_argument("--steps", type=int, default=1200)
+    parser.add_argument("--steps", type=int, default=800)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--check", action="store_true", help="sample the model and print a table")
     parser.add_argument("--check-only", action="store_true", help="do not train")

@@ -25,10 +25,10 @@ transformers = pytest.importorskip("transformers")
 
 ROOT = Path(__file__).resolve().parents[2]
 SHAPES = {
-    "boxed": r".+ \\boxed\{(-?[\d.]+|[A-D])\}",
-    "think": r"<think>.+</think> <answer>(-?[\d.]+|[A-D])</answer>",
-    "direct": r"-?[\d.]+|[A-D]",
-    "answer_first": r"<answer>(-?[\d.]+|[A-D])</answer> <reason>.+</reason>",
+    "boxed": r".+ \\boxed\{-?[\d.]+\}",
+    "think": r"<think>.+</think> <answer>-?[\d.]+</answer>",
+    "direct": r"-?[\d.]+",
+    "answer_first": r"<answer>-?[\d.]+</answer> <reason>.+</reason>",
 }
 
 
