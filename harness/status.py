@@ -98,12 +98,13 @@ def read(folder: Path) -> dict[str, Any]:
     state = read_json(folder / FILE)
     if not isinstance(state, dict):
         return {"state": "pending", "reason": "", "step": None, "progress": None}
-    if state.get("state") == "running" and not _alive(state.get("pid")):
+    if state.get("state") == "running" and not alive(state.get("pid")):
         state |= {"state": "interrupted", "reason": "its process is gone; `harness run` goes on"}
     return state
 
 
-def _alive(pid: Any) -> bool:
+def alive(pid: Any) -> bool:
+    """Whether a process runs; one that is dead and not yet waited for does not."""
     if not isinstance(pid, int):
         return False
     try:
@@ -112,4 +113,7 @@ def _alive(pid: Any) -> bool:
         return False
     except PermissionError:
         return True
-    return True
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):  # no /proc here
+        return True

@@ -14,7 +14,7 @@ from pathlib import Path
 from backends.base import Resources
 from harness import environment
 from harness.errors import HarnessError
-from harness.trial import PARENT
+from harness.trial import PARENT, root_of
 
 #: How long a trial may take to end after it was asked to.
 _GRACE_SECONDS = 5.0
@@ -68,6 +68,11 @@ class LocalPool:
             "TOKENIZERS_PARALLELISM": "false",
             PARENT: str(os.getpid()),
         }
+        if surroundings.pop("PYTHONDONTWRITEBYTECODE", None):
+            # Every trial would compile the sources of torch and transformers again, which takes
+            # longer than a small training. The cache goes beside the results, not beside sources.
+            cache = root_of(folder) / "work" / "bytecode"
+            surroundings.setdefault("PYTHONPYCACHEPREFIX", str(cache))
         with (folder / "log.txt").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "harness.trial", str(folder / "spec.json")],

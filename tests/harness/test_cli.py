@@ -1,0 +1,164 @@
+"""The command line, end to end on the tiny world, and its messages."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.listing import sections
+
+TEXT = """\
+name: small
+model: tiny
+questions: tiny/train
+training: {steps: 2, questions_per_step: 4, group_size: 4, max_response_tokens: 24, lr: 5.0e-5}
+arms:
+  base: {method: none}
+  mm_upt: {method: mm_upt}
+sweep: {of: mm_upt, synthetic_ratio: [0.0, 0.5]}
+synthesis: {count: 8, max_tokens: 48}
+seeds: [0, 1]
+benchmarks: [{name: mathvista, limit: 12}]
+evaluation: {samples: 2, max_tokens: 24}
+baseline: base
+resources: {device: cpu}
+"""
+
+
+def harness(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(
+        [sys.executable, "-m", "harness.cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "110"},
+        timeout=500,
+    )
+    if check:
+        assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the small experiment has been run."""
+    folder = tmp_path_factory.mktemp("cli")
+    (folder / "small.yaml").write_text(TEXT)
+    harness("run", folder / "small.yaml", "--root", folder / "runs", "--no-tracking")
+    return folder
+
+
+def test_help_is_there_for_every_verb_and_loads_nothing_heavy() -> None:
+    code = (
+        "import sys, harness.cli as c; "
+        "c.app(sys.argv[1:], standalone_mode=False); "
+        "print([m for m in ('torch', 'mlflow', 'optuna', 'pyarrow', 'pydantic', 'numpy') "
+        "if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "-h"], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip().splitlines()[-1] == "[]"
+    for verb in ("run", "plan", "eval", "status", "report", "list", "doctor", "ui", "sync"):
+        assert f" {verb} " in done.stdout
+
+
+def test_a_run_ends_with_a_table_and_every_trial_has_its_result(small: Path) -> None:
+    run = small / "runs" / "small"
+    assert (run / "report" / "report.md").is_file()
+    ids = [t["id"] for t in json.loads((run / "plan.json").read_text())["trials"]]
+    assert len(ids) == 6
+    for name in ids:
+        result = json.loads((run / "trials" / name / "result.json").read_text())
+        assert 0 <= result["metrics"]["mathvista/accuracy"] <= 1
+        assert result["scores"]["mathvista"]["n"] >= 12
+        for step in result["steps"]:
+            assert (small / "runs" / step["path"] / "manifest.json").is_file()
+    values = json.loads((run / "study.json").read_text())["values"]
+    assert len(values) == 2
+    assert all(value is not None for value in values.values())
+
+
+def test_a_second_run_reports_from_the_store(small: Path) -> None:
+    done = harness("run", small / "small.yaml", "--root", small / "runs", "--no-tracking")
+    assert "nothing was run" in done.stdout
+    assert "mm_upt" in done.stdout
+
+
+def test_the_plan_of_a_finished_run_has_nothing_to_run(small: Path) -> None:
+    done = harness("plan", small / "small.yaml", "--root", small / "runs")
+    assert "0 steps to run" in done.stdout
+
+
+def test_another_scorer_needs_no_model(small: Path) -> None:
+    """The table changes without a training and without a generation."""
+    file = small / "rescored.yaml"
+    file.write_text(TEXT.replace("limit: 12", "limit: 12, scorer: official"))
+    done = harness("run", file, "--root", small / "runs", "--no-tracking")
+    assert "score mathvista" in done.stdout
+    assert "train" not in done.stdout.split("small")[0]
+    assert "generate" not in done.stdout.split("small")[0]
+
+
+def test_status_shows_every_trial(small: Path) -> None:
+    done = harness("status", small / "runs" / "small")
+    assert "mm_upt--synthetic_ratio=0.5-s1" in done.stdout
+    assert "6 ok" in done.stdout
+
+
+def test_eval_prints_every_figure_with_its_n_and_labels_a_subset(small: Path) -> None:
+    done = harness(
+        *("eval", "--model", "tiny", "--benchmarks", "wemath", "--limit", 9),
+        *("--max-tokens", 24, "--root", small / "runs", "--device", "cpu"),
+    )
+    assert "SUBSET of" in done.stdout
+    assert "wemath/accuracy" in done.stdout
+    assert "wemath/score_strict" in done.stdout
+    assert "official@" in done.stdout
+
+
+MISTAKES = {
+    "a file that is not there": (["run", "gone.yaml"], "gone.yaml: no such file"),
+    "a run that is not there": (["status", "gone"], "no run here"),
+    "a report of no run": (["report", "gone"], "no run here"),
+    "an unknown benchmark": (
+        ["eval", "--model", "tiny", "--benchmarks", "mathvsta"],
+        "did you mean 'mathvista'",
+    ),
+    "an unknown template": (
+        ["eval", "--model", "tiny", "--benchmarks", "mathvista", "--template", "box"],
+        "did you mean 'boxed'",
+    ),
+    "one folder for two benchmarks": (
+        ["eval", "--model", "tiny", "--benchmarks", "mathvista,wemath", "--data", "."],
+        "one benchmark",
+    ),
+    "an unknown verb": (["rnu"], "No such command"),
+    "no model": (["eval", "--model", "gone", "--benchmarks", "mathvista"], "is no model"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_message_on_stderr_exit_2_and_nothing_is_created(
+    mistake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arguments, said = MISTAKES[mistake]
+    monkeypatch.chdir(tmp_path)
+    done = harness(*arguments, check=False)
+    assert done.returncode == 2
+    assert said in " ".join(done.stderr.split())
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_everything_that_can_be_named_is_listed_with_a_purpose() -> None:
+    listed = sections()
+    assert {"methods", "rewards", "templates", "benchmarks", "scorers", "backends"} <= set(listed)
+    assert all(name and purpose for rows in listed.values() for name, purpose in rows)
+    done = harness("list")
+    for name in ("mm_upt", "majority", "boxed", "wemath: official", "deepspeed"):
+        assert name in done.stdout
