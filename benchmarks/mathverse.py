@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from . import rules
 from .answers import choice, equivalent, extract_with_rule
 from .base import DataError, Item, Scorer, Verdict
 from .official import FunctionScorer, OfficialBenchmark, image, literal
@@ -34,7 +35,7 @@ class MathVerse(OfficialBenchmark):
     title = "MathVerse (testmini)"
     headline = "mathverse/accuracy"
     splits = ("testmini", "testmini_text_only")
-    scorers = ("official+extract", "official")
+    scorers = ("official+extract", "official", "rules")
 
     def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
         version = row["problem_version"]
@@ -79,6 +80,7 @@ class MathVerse(OfficialBenchmark):
         return {
             "official+extract": FunctionScorer(f"{base}+extract1", score_extracted),
             "official": FunctionScorer(base, score_official),
+            "rules": FunctionScorer(f"mathverse/rules{rules.VERSION}", rules.score_mathverse),
         }
 
 

@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from . import _equivalence
+from . import _equivalence, rules
 from .answers import MAX_RESPONSE, extract_with_rule
 from .base import DataError, Item, Scorer, Verdict
 from .official import FunctionScorer, OfficialBenchmark, image
@@ -31,7 +31,7 @@ class MathVision(OfficialBenchmark):
     title = "MathVision"
     headline = "mathvision/accuracy"
     splits = ("test", "testmini")
-    scorers = ("official+extract", "official")
+    scorers = ("official+extract", "official", "rules")
 
     def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
         options, answer = [str(option) for option in row["options"]], str(row["answer"])
@@ -63,6 +63,7 @@ class MathVision(OfficialBenchmark):
         return {
             "official+extract": FunctionScorer(f"{base}+extract1", score_extracted),
             "official": FunctionScorer(base, score_official),
+            "rules": FunctionScorer(f"mathvision/rules{rules.VERSION}", rules.score_mathvision),
         }
 
 

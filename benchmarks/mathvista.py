@@ -13,6 +13,7 @@ from typing import Any
 
 from rapidfuzz.distance import Levenshtein
 
+from . import rules
 from .answers import choice, extract_with_rule, rational
 from .base import DataError, Item, Scorer, Status, Verdict
 from .official import FunctionScorer, OfficialBenchmark, image, literal
@@ -59,7 +60,7 @@ class MathVista(OfficialBenchmark):
     name = "mathvista"
     title = "MathVista (testmini)"
     headline = "mathvista/accuracy"
-    scorers = ("official+extract", "official", "official-2023")
+    scorers = ("official+extract", "official", "official-2023", "rules")
 
     def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
         question_type, answer_type = row["question_type"], row["answer_type"]
@@ -115,6 +116,7 @@ class MathVista(OfficialBenchmark):
                 "mathvista/official-2023",
                 lambda item, text: score_rules(item, text, "official-2023"),
             ),
+            "rules": FunctionScorer(f"mathvista/rules{rules.VERSION}", rules.score_mathvista),
         }
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from . import rules
 from .aggregate import accuracies, by_item
 from .answers import choice, extract_with_rule
 from .base import DataError, Item, Scorer, Values, Verdict
@@ -25,7 +26,7 @@ class WeMath(OfficialBenchmark):
     name = "wemath"
     title = "We-Math (testmini)"
     headline = "wemath/accuracy"
-    scorers = ("official+extract", "official")
+    scorers = ("official+extract", "official", "rules")
 
     def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
         group, key, answer = str(row["ID"]), str(row["key"]), str(row["answer"]).strip()
@@ -59,6 +60,7 @@ class WeMath(OfficialBenchmark):
         return {
             "official+extract": FunctionScorer(f"{base}+extract1", score_extracted),
             "official": FunctionScorer(base, score_official),
+            "rules": FunctionScorer(f"wemath/rules{rules.VERSION}", rules.score_wemath),
         }
 
     def values(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> list[Values]:

@@ -1,0 +1,218 @@
+"""Options in prose: the one that a response settles on, by letter, text, value or yes and no."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+
+from .numerals import numbers, pick
+from .prose import CONCLUSION, REFUSAL, STATED, by_weight, plain, sentences, share
+
+_LETTER_STATED = re.compile(
+    r"(?:\b(?:answer|option|choice|letter|solution)s?\b[^\n]{0,80}?(?:\b(?:is|be|are)\b|[:=])"
+    r"|\b(?:choose|select|pick)\b|答案(?:选项)?[是为]?|选项?|故选)"
+    r"[\s:]{0,3}(?:(?:the|correct|option|choice|letter|answer|therefore|thus)\s{1,2}){0,3}"
+    r"[\"'“(\[{]{0,2}([A-Za-z])(?![A-Za-z0-9_'’])",
+    re.I,
+)
+_LETTER_OPTION = re.compile(r"\b(?:option|choice|letter)\s{1,2}[\"'(\[]?([A-Z])\b", re.I)
+_LETTER_BRACKETS = re.compile(r"[(\[]\s?([A-Za-z])\s?[)\]]")
+_LETTER_LEADS = re.compile(r"\(?([A-Z])(?:\)|[.:,](?=\s|$)|$)")
+_WRONG = re.compile(
+    r"^[^.;]{0,60}?\b(?:incorrect|wrong|not (?:the )?(?:correct|right|answer)|isn't|not)\b", re.I
+)
+_SPACES = re.compile(r"\s+")
+_TEX = re.compile(r"\\(?:text|mathrm|left|right|circ|degree)|[\\${}*]|°|\bdegrees?\b")
+_YES_NO = re.compile(r"^(?:[^,.]{0,60},\s*)?(yes|no|true|false)\b", re.I)
+_NEGATIVE = re.compile(r"\b(?:not|no|never|neither|cannot|without|false|incorrect)\b|n't\b", re.I)
+_ORDER: Mapping[str, str] = {
+    word: kind
+    for kind, words in {
+        "more": "greater more larger higher bigger longer taller older above",
+        "less": "less fewer smaller lower shorter younger below",
+        "same": "same equal",
+    }.items()
+    for word in words.split()
+}
+
+
+def read_choice(response: str, question: str, options: Mapping[str, str]) -> tuple[str | None, str]:
+    """The letter of ``options`` (letter -> text) that a response settles on, and the rule.
+
+    ``letter``: stated by its letter; ``text``: named by its text; ``value``: by the number it is;
+    ``polarity``: yes or no, by what a sentence affirms or denies. None where it names none of them,
+    or several (rule ``several``).
+    """
+    lines = sentences(response)
+    if not lines:
+        return None, "none"
+    letter = _letter(lines, options)
+    if letter:
+        return letter, "letter"
+    binary = {text.strip().lower(): letter for letter, text in options.items()}
+    if set(binary) in ({"yes", "no"}, {"true", "false"}):
+        return _polarity(lines, question, binary)
+    return _named(lines, question, options)
+
+
+def _letter(lines: Sequence[str], options: Mapping[str, str]) -> str | None:
+    whole = lines[0].strip(" .\"'()")
+    if len(lines) == 1 and whole.upper() in options:
+        return whole.upper()
+    for pattern in (_LETTER_STATED, _LETTER_OPTION):
+        for line in reversed(lines):
+            for match in reversed(list(pattern.finditer(line))):
+                if _names(match, line, options):
+                    return match[1].upper()
+    for line in (lines[0], lines[-1]):
+        if (leads := _LETTER_LEADS.match(line)) and leads[1] in options:
+            return leads[1]
+    bracketed = [
+        match[1].upper()
+        for line in lines
+        for match in _LETTER_BRACKETS.finditer(line)
+        if match[1].upper() in options and not _WRONG.match(line[match.end() :])
+    ]
+    return bracketed[0] if len(set(bracketed)) == 1 else None
+
+
+def _names(match: re.Match[str], line: str, options: Mapping[str, str]) -> bool:
+    letter, rest = match[1], line[match.end(1) :]
+    if letter.upper() not in options or _WRONG.match(rest):
+        return False
+    opened = line[match.start(1) - 1 : match.start(1)] in tuple("([{\"'“")
+    if opened:
+        return True
+    return letter.isupper() and not (letter in "AI" and re.match(r"\s[a-z]", rest))
+
+
+def _form(text: str) -> str:
+    return _SPACES.sub(" ", _TEX.sub("", plain(text).lower())).strip(" .")
+
+
+def _mentions(line: str, forms: Mapping[str, str]) -> list[str]:
+    """The letters whose text stands in a sentence; a text within a longer one does not count."""
+    text = _form(line)
+    found = []
+    for letter, form in sorted(forms.items(), key=lambda pair: -len(pair[1])):
+        pattern = _bounded(form)
+        if form and re.search(pattern, text):
+            found.append(letter)
+            text = re.sub(pattern, "\0", text)
+    return found
+
+
+def _named(
+    lines: Sequence[str], question: str, options: Mapping[str, str]
+) -> tuple[str | None, str]:
+    forms = {letter: _form(text) for letter, text in options.items()}
+    if all(len(form) == 1 and form.isalpha() for form in forms.values()):
+        return None, "none"
+    if len(lines) == 1 and len(whole := _form(lines[0])) > 2:
+        around = [letter for letter, form in forms.items() if re.search(_bounded(whole), form)]
+        if len(around) == 1:
+            return around[0], "text"
+    values = _values(options)
+    given = {number.value for number in numbers(plain(question))}
+    several = False
+    for rule, candidates in by_weight(lines, question):
+        for line in candidates:
+            named = _mentions(line, forms) or _paraphrased(line, forms)
+            if len(named) > 1 and (before := _mentions(_AGAINST.split(line)[0], forms)):
+                named = before
+            if len(named) == 1:
+                return named[0], "text"
+            if values and (said := pick(line, given, "", rule)) is not None:
+                value = next(numbers(said)).value
+                same = [letter for letter, other in values.items() if other == value]
+                return (same[0], "value") if same else (None, "none of the options")
+            several = several or len(named) > 1
+    return None, "several" if several else "none"
+
+
+def _bounded(form: str) -> str:
+    return rf"(?<![\w.]){re.escape(form)}(?!\w|\.\d)"
+
+
+_AGAINST = re.compile(
+    r"\b(?:than|instead of|compared (?:to|with)|rather|unlike|while|whereas|but not)\b", re.I
+)
+_CONDITION = re.compile(r"^(?:if|when|since|as|because|given)\b[^,]{0,200},", re.I)
+_TELLING = re.compile(
+    r"\b(?!(?:it|the|an|of|to|in|would|will|be|is|are|also|stay|likely)\b)[^\W\d_]{2,}"
+)
+_ENDING = re.compile(r"(?:es|ed|ing|e|s|d)$")
+
+
+def _stems(text: str) -> set[str]:
+    return {_ENDING.sub("", word) if len(word) > 4 else word for word in _TELLING.findall(text)}
+
+
+def _paraphrased(line: str, forms: Mapping[str, str]) -> list[str]:
+    """The letters whose every telling word stands in what a sentence says after its condition."""
+    said = _stems(_CONDITION.sub("", _form(line)))
+    stems = {letter: _stems(form) for letter, form in forms.items()}
+    if any(not words or re.search(r"\d", forms[letter]) for letter, words in stems.items()):
+        return []
+    named = [letter for letter, words in stems.items() if words <= said]
+    return [a for a in named if not any(stems[a] < stems[b] for b in named)]
+
+
+def _values(options: Mapping[str, str]) -> dict[str, Fraction] | None:
+    """The options as numbers, where each is one number and perhaps its unit."""
+    values = {}
+    for letter, text in options.items():
+        found = list(numbers(plain(text)))
+        if len(found) != 1 or found[0].start > 1 or re.search(r"[√^π(\\]", text):
+            return None
+        values[letter] = found[0].value
+    return values
+
+
+def _polarity(
+    lines: Sequence[str], question: str, binary: Mapping[str, str]
+) -> tuple[str | None, str]:
+    yes, no = ("yes", "no") if "yes" in binary else ("true", "false")
+    settled = (line for line in reversed(lines) if CONCLUSION.match(line) or STATED.search(line))
+    for line in (lines[0], *settled):
+        if match := _YES_NO.match(line):
+            said = match[1].lower()
+            return binary[{"true": yes, "yes": yes, "false": no, "no": no}[said]], "text"
+    for line in reversed(lines):
+        if match := re.search(
+            r"\b(?:answer|option)\b.{0,40}?(?:is|:)\W{0,3}(yes|no|true|false)\b", line, re.I
+        ):
+            said = match[1].lower()
+            return binary[{"true": yes, "yes": yes, "false": no, "no": no}[said]], "text"
+    if REFUSAL.search(lines[0]):
+        return None, "none"
+    concluding = [line for line in reversed(lines) if CONCLUSION.match(line)]
+    for line in (*concluding, *lines):
+        if not REFUSAL.search(line) and share(line, question) >= 1 / 3:
+            return binary[yes if _affirms(line, question) else no], "polarity"
+    return None, "none"
+
+
+def _affirms(line: str, question: str) -> bool:
+    negative = bool(_NEGATIVE.search(line)) != bool(_NEGATIVE.search(question))
+    asked, said = _comparison(question), _comparison(line)
+    if asked and said:
+        kind = said[0]
+        straight = len(asked[1] & said[1]) + len(asked[2] & said[2])
+        crossed = len(asked[1] & said[2]) + len(asked[2] & said[1])
+        if crossed > straight:
+            kind = {"more": "less", "less": "more"}.get(kind, kind)
+        return (kind == asked[0]) != negative
+    return not negative
+
+
+def _comparison(text: str) -> tuple[str, set[str], set[str]] | None:
+    words = re.findall(r"[a-z]+", text.lower())
+    for place, word in enumerate(words):
+        if word in _ORDER and ("than" in words[place:] or _ORDER[word] == "same"):
+            link = "than" if "than" in words[place:] else "as"
+            split = words.index(link, place) if link in words[place:] else place
+            before = set(words[:split]) - {word, "the"}
+            return _ORDER[word], before, set(words[split + 1 :]) - {"the"}
+    return None

@@ -1,0 +1,132 @@
+"""A response in prose: its clean sentences, and which of them count most.
+
+Models that were not told to box their answer say it in a sentence: first and then explain, or last
+and after other numbers. Statements ("the answer is") are read before conclusions ("so",
+"therefore"), conclusions before the first and the last sentence. Only the ends of a long response
+are read, and every pattern takes time in proportion to the text.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+
+#: Of a longer response the first and the last so many characters are read.
+MAX_END = 6_000
+#: Of a longer sentence only the end.
+MAX_SENTENCE = 600
+
+
+def _mojibake() -> dict[str, str]:
+    """UTF-8 that was once read as Windows-1252 or GBK: wrong text -> the sign that was meant."""
+    table = {}
+    for sign in "°×÷π√≈≠≤≥−–—’‘“”²³·∠△½¼¾£€":
+        for wrong_codec in ("cp1252", "gbk"):
+            try:
+                table[sign.encode().decode(wrong_codec)] = sign
+            except UnicodeDecodeError:
+                continue
+    return table
+
+
+_MOJIBAKE = _mojibake()
+_BROKEN = re.compile("|".join(map(re.escape, sorted(_MOJIBAKE, key=len, reverse=True))))
+_DIGIT = re.compile(r"[^\x00-\x7f]")
+_DASHES = str.maketrans({"−": "-", "–": "-", "‐": "-", "‑": "-", "﹣": "-", "－": "-", "．": "."})
+_NEXT_QUESTION = re.compile(r"(?<=\S)\s{0,9}\n\s{0,9}(?:question|hint|human|user)\s?:", re.I)
+_END_MARK = re.compile(r"</s>|<\|[a-z_]{1,20}\|>|<br\s*/?>")
+_EMPHASIS = re.compile(r"\*\*|__|`+|^#{1,6}\s", re.M)
+_SENTENCE = re.compile(r"(?<=[.!?])[\"'”)]{0,2}\s+(?=[^\s])|[\n\r]+|[。！？]")
+_CONTINUES = re.compile(
+    r"(?:\b(?:e\.g|i\.e|vs|approx|mr|dr|fig|st|[A-Za-z])|^\(?\d{1,2})\.$"
+    r"|\b(?:is|are|answer|option)\s?:$",
+    re.I,
+)
+_CLOSER = re.compile(
+    r"(?:i hope|let me know|do you (?:have|want)|is there anything|please (?:let|provide|note)|"
+    r"if you have|feel free|note that|note:|explanation|sure\b.{0,40}$)",
+    re.I,
+)  # fmt: skip
+
+
+def plain(text: str) -> str:
+    """A text with its digits in ASCII, its mojibake mended and its Markdown emphasis gone."""
+    if not text.isascii():
+        text = _BROKEN.sub(lambda match: _MOJIBAKE[match.group()], text)
+        text = _DIGIT.sub(_ascii_digit, text).translate(_DASHES)
+    return _EMPHASIS.sub("", text)
+
+
+def _ascii_digit(match: re.Match[str]) -> str:
+    digit = unicodedata.decimal(match.group(), None)
+    return match.group() if digit is None else str(digit)
+
+
+def sentences(response: str) -> list[str]:
+    """The sentences of a response without markup, courtesies and empty lines.
+
+    What a model thought before ``</think>`` is no part of its answer, nor is a next question that
+    it goes on to ask itself.
+    """
+    if len(response) > 2 * MAX_END:
+        response = response[:MAX_END] + "\n" + response[-MAX_END:]
+    text = plain(_END_MARK.sub("\n", response.rpartition("</think>")[2])).strip()
+    if runaway := _NEXT_QUESTION.search(text):
+        text = text[: runaway.start()]
+    parts = [part.strip(" \t|>-•") for part in _SENTENCE.split(text)]
+    joined: list[str] = []
+    for part in filter(None, parts):
+        if joined and _CONTINUES.search(joined[-1]) and len(joined[-1]) < MAX_SENTENCE:
+            joined[-1] += " " + part
+        else:
+            joined.append(part)
+    kept = (part[-MAX_SENTENCE:] for part in joined if not _CLOSER.match(part))
+    return [part for part in kept if not part.endswith("?")]
+
+
+# -------------------------------------------------------------------------------- which one counts
+
+STATED = re.compile(
+    r"\b(?:answer|final (?:value|result|number)|result|missing (?:number|term|value))\b"
+    r"(?:[^:=\n]{0,120}?\b(?:is|are|was|be|equals)\b|\s*[:=])",
+    re.I,
+)
+CONCLUSION = re.compile(
+    r"^[*\-\s]{0,4}(?:\d{1,2}[.)]\s)?(?:therefore|thus|hence|so\b|"
+    r"in (?:conclusion|total|summary)|finally|as a result|this means|"
+    r"which means|consequently|overall|∴|所以|因此|故|综上)",
+    re.I,
+)
+#: A sentence that refuses to answer.
+REFUSAL = re.compile(
+    r"\b(?:cannot|can't|unable|impossible|insufficient|unclear|incomplete|sorry|please provide|"
+    r"not (?:possible|enough|sufficient|provided|clear|specified|given|mentioned|visible)|"
+    r"(?:does|do|did) ?(?:not|n't) (?:provide|contain|give|specify|include|"
+    r"have (?:enough|sufficient|any))|need more|more information)\b",
+    re.I,
+)
+_WORD = re.compile(
+    r"\b(?!(?:the|and|are|was|were|there|this|that|with|from|for|what|which|how|many|much|does|did|"
+    r"has|have|image|picture|shown)\b)[a-z]{3,}",
+    re.I,
+)
+
+
+def by_weight(lines: Sequence[str], question: str) -> Iterator[tuple[str, list[str]]]:
+    """The sentences that may hold the answer, best first, under the rule that they come by:
+    ``stated`` (what follows "the answer is"), ``conclusion``, ``first`` where no other takes up
+    more of the question, ``last``."""
+    stated = [(line, list(STATED.finditer(line))) for line in reversed(lines)]
+    yield "stated", [line[found[-1].end() - 1 :] for line, found in stated if found]
+    yield "conclusion", [line for line in reversed(lines) if CONCLUSION.match(line)]
+    shares = [share(line, question) for line in lines]
+    if lines and shares[0] >= max(1 / 3, *shares):
+        yield "first", [lines[0]]
+    yield "last", list(reversed(lines))
+
+
+def share(line: str, question: str) -> float:
+    """The share of a sentence's words that are the question's, or the other way round."""
+    asked, said = ({word.lower() for word in _WORD.findall(text)} for text in (question, line))
+    return len(asked & said) / min(len(asked), len(said)) if asked and said else 0.0

@@ -1,0 +1,176 @@
+"""``rules``: one scorer without a judge for every official benchmark.
+
+It reads the answer wherever a response gives it (box, tag, statement, option text, bare value, the
+sentence that concludes), judges it by the benchmark's own criterion (MathVista's precision, the
+gold letter or its text, the same meaning), and gives no credit for an answer that is not there. A
+verdict says what it rests on: ``ok``, an answer was read and judged; ``unparsed``, none was found;
+``undecided``, one was found, and rules cannot tell whether it is right.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+
+from .answers import MAX_ANSWER, choice, equivalent, extract_with_rule, rational
+from .base import Item, Verdict
+from .numerals import numbers, read_number
+from .options import read_choice
+from .prose import plain
+
+#: Part of the scorers' ids: raised by hand whenever a verdict can change.
+VERSION = 1
+
+#: Where a format says which part is the answer, that part alone is read.
+MARKED = ("boxed", "tag")
+_LIST = re.compile(r"\[[^\[\]]{0,400}\]")
+_PROSE = re.compile(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}\s+[A-Za-z]{2,}")
+
+
+def score_choice(
+    item: Item, response: str, options: Mapping[str, str], gold: str, question: str = ""
+) -> Verdict:
+    """Right if the option that the response settles on is the gold's letter, or has its text."""
+    extraction, rule = extract_with_rule(response)
+    if extraction is None and rule in MARKED:
+        return Verdict(item.id, False, None, "unparsed", rule)
+    letter = _option(extraction, options) if extraction is not None else None
+    if letter is None and rule in MARKED and extraction:
+        letter, _ = read_choice(extraction, question, options)
+        if letter is None:
+            return Verdict(item.id, False, extraction, "ok", rule)
+    if letter is None:
+        letter, rule = read_choice(response, question or item.question, options)
+    if letter is None:
+        if rule == "none of the options":
+            return Verdict(item.id, False, extraction, "ok", rule)
+        several = rule == "several"
+        return Verdict(item.id, False, extraction, "undecided" if several else "unparsed", rule)
+    right = letter == gold or options[letter] == options.get(gold) != ""
+    return Verdict(item.id, right, letter, "ok", rule)
+
+
+def _option(answer: str, options: Mapping[str, str]) -> str | None:
+    """The letter that an answer names. A number is compared with numbers only: what it would take
+    to find that it equals an option such as ``\\sqrt{16}`` is not spent."""
+    number = rational(answer)
+    if number is None:
+        return choice(answer, options)
+    same = [letter for letter, text in options.items() if rational(text) == number]
+    return same[0] if len(same) == 1 else None
+
+
+def read_value(item: Item, response: str, question: str, unit: str) -> tuple[str | None, str]:
+    """The number that a response gives, as it is written, and the rule that found it."""
+    extraction, rule = extract_with_rule(response)
+    if extraction is None and rule in MARKED:
+        return None, rule
+    if extraction is not None and rule != "statement":
+        if rational(extraction) is not None:
+            return extraction, rule
+        found = list(numbers(plain(extraction)))
+        if found and (rule in MARKED or len(found) == 1):
+            return found[-1].text, rule
+        if rule in MARKED:
+            return extraction, rule
+    return read_number(response, question, unit)
+
+
+def value(text: str) -> Fraction | None:
+    """The number that a text states."""
+    known = rational(text)
+    if known is None:
+        found = list(numbers(plain(text)))
+        known = found[0].value if len(found) == 1 else None
+    return known
+
+
+def score_mathvista(item: Item, response: str) -> Verdict:
+    """Choice, integer, float to the item's precision, or list."""
+    meta = item.meta
+    question = item.question.partition("\nChoices:")[0]
+    if meta["question_type"] == "multi_choice":
+        options = {chr(ord("A") + i): str(text) for i, text in enumerate(meta["choices"])}
+        gold = next((k for k, text in options.items() if text == item.answer), "")
+        return score_choice(item, response, options, gold, question)
+    if meta["answer_type"] == "list":
+        return _score_list(item, response)
+    said, rule = read_value(item, response, question, meta.get("unit") or "")
+    if said is None:
+        return Verdict(item.id, False, None, "unparsed", rule)
+    number = value(said)
+    if number is None:
+        return Verdict(item.id, False, said, "undecided", rule)
+    if meta["answer_type"] == "integer":
+        return Verdict(item.id, number == Fraction(item.answer), said, "ok", rule)
+    try:
+        right = str(round(float(number), meta["precision"])) == item.answer
+    except OverflowError:
+        right = False
+    return Verdict(item.id, right, said, "ok", rule)
+
+
+def _score_list(item: Item, response: str) -> Verdict:
+    extraction, rule = extract_with_rule(response)
+    lists = _LIST.findall(extraction if rule in MARKED and extraction else plain(response[-20000:]))
+    if not lists:
+        return Verdict(item.id, False, None, "unparsed", "none")
+    said, gold = ([n.value for n in numbers(text)] for text in (lists[-1], item.answer))
+    return Verdict(item.id, said == gold, lists[-1], "ok", rule if rule in MARKED else "list")
+
+
+def score_free_form(item: Item, response: str, gold: str) -> Verdict:
+    """Right if the answer means the same as the gold: equal mathematics, or the same number where
+    the response gives one in prose."""
+    extraction, rule = extract_with_rule(response)
+    if extraction is None and rule in MARKED:
+        return Verdict(item.id, False, None, "unparsed", rule)
+    if extraction is not None and equivalent(extraction, gold):
+        return Verdict(item.id, True, extraction, "ok", rule)
+    prose = extraction is None or bool(_PROSE.search(extraction))
+    if extraction is not None and (rule in MARKED or (not prose and value(extraction) is not None)):
+        decided = len(extraction) <= MAX_ANSWER and not prose
+        return Verdict(item.id, False, extraction, "ok" if decided else "undecided", rule)
+    wanted = value(gold)
+    said, rule = read_number(response, item.question, "")
+    if said is not None and wanted is not None:
+        return Verdict(item.id, value(said) == wanted, said, "ok", rule)
+    if extraction is None and said is None:
+        return Verdict(item.id, False, None, "unparsed", "none")
+    return Verdict(item.id, False, extraction or said, "undecided", rule)
+
+
+def score_wemath(item: Item, response: str) -> Verdict:
+    """The gold's letter, or the text of its option."""
+    meta = item.meta
+    question = item.question.partition("\n")[0]
+    return score_choice(item, response, meta["options"], item.answer, question)
+
+
+_LETTER = re.compile(r"(?<![A-Za-z])[A-H](?![A-Za-z])")
+
+
+def score_mathverse(item: Item, response: str) -> Verdict:
+    """Multiple choice: the gold's letter or the text of its option. Free form: the same meaning."""
+    meta = item.meta
+    gold = _LETTER.findall(item.answer)
+    if meta["question_type"] != "multi-choice" or not gold:
+        return score_free_form(item, response, item.answer)
+    if len(gold) > 1:
+        extraction, rule = extract_with_rule(response)
+        if extraction is None:
+            return Verdict(item.id, False, None, "unparsed", rule)
+        right = set(_LETTER.findall(extraction)) == set(gold)
+        return Verdict(item.id, right, extraction, "ok", rule)
+    options = meta["options"] or dict.fromkeys("ABCD", "")
+    return score_choice(item, response, options, gold[0], meta["question_for_eval"])
+
+
+def score_mathvision(item: Item, response: str) -> Verdict:
+    """With options: the gold's letter or the text of its option. Without: the same meaning."""
+    texts = item.meta["options"]
+    if not texts:
+        return score_free_form(item, response, item.answer)
+    options = {chr(ord("A") + i): text for i, text in enumerate(texts)}
+    return score_choice(item, response, options, item.answer, item.question.partition("\n(A)")[0])
