@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -44,7 +45,7 @@ class Learner:
         )
         self.policy = policy
         self.ranks = ranks
-        with _unwarned():
+        with _unwarned(), _uncompiled():
             self.engine: Any = deepspeed.initialize(
                 model=policy, optimizer=self.optimizer, config=_config(policy, stage, resources)
             )[0]
@@ -172,6 +173,21 @@ def _import_deepspeed() -> ModuleType:
     deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     logger.setLevel("ERROR")
     return deepspeed
+
+
+@contextmanager
+def _uncompiled() -> Iterator[None]:
+    """Setting up, DeepSpeed imports its Muon optimizer, whose decorators load torch's compiler:
+    seconds of start-up for something this trainer does not use."""
+    before = os.environ.get("TORCHDYNAMO_DISABLE")
+    os.environ["TORCHDYNAMO_DISABLE"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TORCHDYNAMO_DISABLE"]
+        else:
+            os.environ["TORCHDYNAMO_DISABLE"] = before
 
 
 @contextmanager
