@@ -79,7 +79,9 @@ class MathVerse(OfficialBenchmark):
         base = f"mathverse/official@{REVISION}"
         return {
             "official+extract": FunctionScorer(f"{base}+extract1", score_extracted),
-            "official": FunctionScorer(base, score_official),
+            "official": FunctionScorer(
+                base, score_official, lambda item, text: score_official(item, str(text))
+            ),
             "rules": FunctionScorer(f"mathverse/rules{rules.VERSION}", rules.score_mathverse),
         }
 

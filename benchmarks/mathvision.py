@@ -62,14 +62,15 @@ class MathVision(OfficialBenchmark):
         base = f"mathvision/official@{REVISION}"
         return {
             "official+extract": FunctionScorer(f"{base}+extract1", score_extracted),
-            "official": FunctionScorer(base, score_official),
+            "official": FunctionScorer(base, score_official, score_extraction),
             "rules": FunctionScorer(f"mathvision/rules{rules.VERSION}", rules.score_mathvision),
         }
 
 
-def score_extraction(item: Item, extraction: str, rule: str = "official") -> Verdict:
+def score_extraction(item: Item, extraction: Any, rule: str = "official") -> Verdict:
     """The owners' verdict on an extraction (``model_answer`` in their published files): equal to
     the gold, or to the text of the gold's option."""
+    extraction = str(extraction)
     golds = [item.answer]
     if item.meta["options"]:
         golds.append(item.meta["options"][LETTERS.index(item.answer)])

@@ -110,37 +110,40 @@ class MathVista(OfficialBenchmark):
         return {
             "official+extract": FunctionScorer(f"{base}+extract1", score_extracted),
             "official": FunctionScorer(
-                base, lambda item, text: score_rules(item, text, "official")
+                base, lambda item, text: score_rules(item, text, "official"), score_extraction
             ),
             "official-2023": FunctionScorer(
                 "mathvista/official-2023",
                 lambda item, text: score_rules(item, text, "official-2023"),
+                lambda item, extraction: score_extraction(item, extraction, "official-2023"),
             ),
             "rules": FunctionScorer(f"mathvista/rules{rules.VERSION}", rules.score_mathvista),
         }
 
 
-def score_extraction(item: Item, extraction: str, rule: str = "official") -> Verdict:
+def score_extraction(item: Item, extraction: Any, rule: str = "official") -> Verdict:
     """The owners' verdict on an extraction, such as their published files hold.
 
     Their rule credits an empty extraction of a multiple-choice item with the shortest choice.
     """
     prediction = normalised(item, extraction, INTEGER[rule])
-    return Verdict(item.id, prediction == item.answer, extraction, "ok", rule)
+    return Verdict(item.id, prediction == item.answer, str(extraction), "ok", rule)
 
 
-def normalised(item: Item, extraction: str, integer: Callable[[Any], str]) -> str | None:
+def normalised(item: Item, extraction: Any, integer: Callable[[Any], str]) -> str | None:
     """An extraction in the form of the gold; None where it has none."""
     meta = item.meta
     if meta["question_type"] == "multi_choice":
         choices = meta["choices"]
-        extraction = extraction.strip()
+        extraction = str(extraction).strip()
         if found := LETTER.search(extraction):
             extraction = found.group(1).upper()
         if extraction in letters(len(choices)):
             return str(choices[ord(extraction) - ord("A")])
         return str(min(choices, key=lambda text: Levenshtein.distance(extraction, text)))
-    return _number(item, extraction, integer) if meta["answer_type"] != "list" else extraction
+    if meta["answer_type"] == "list":
+        return str(extraction)
+    return _number(item, extraction, integer)
 
 
 def _number(item: Item, value: Any, integer: Callable[[Any], str]) -> str | None:
@@ -148,7 +151,7 @@ def _number(item: Item, value: Any, integer: Callable[[Any], str]) -> str | None
         if item.meta["answer_type"] == "integer":
             return integer(value)
         return str(round(float(value), item.meta["precision"]))
-    except (ValueError, OverflowError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

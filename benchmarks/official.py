@@ -54,11 +54,15 @@ class OfficialBenchmark(Benchmark):
 
     def _load(self, source: Path, pictures: bool) -> list[Item]:
         rows, folder = owners_rows(source, self.splits)
+        return self.items(str(source), rows, folder if pictures else None)
+
+    def items(self, source: str, rows: Iterable[Row], pictures: Path | None = None) -> list[Item]:
+        """The items of rows in the owners' columns. Raises :class:`DataError` as :meth:`load`."""
         items: list[Item] = []
         seen: dict[str, str] = {}
         for where, row in rows:
             try:
-                item = self.item(where, row, folder if pictures else None)
+                item = self.item(where, row, pictures)
             except KeyError as error:
                 raise DataError(
                     f"{where}: no field {error}; is this a file of {self.title}? Fields there: "
@@ -95,11 +99,21 @@ class OfficialBenchmark(Benchmark):
 
 
 class FunctionScorer(Scorer):
-    """A scorer that is a function of item and response."""
+    """A scorer that is a function of item and response.
 
-    def __init__(self, id: str, judge: Callable[[Item, str], Verdict]) -> None:
+    ``judge_extraction`` judges what the owners' own extraction made of a response, where a
+    published file holds it; None: the scorer reads responses only.
+    """
+
+    def __init__(
+        self,
+        id: str,
+        judge: Callable[[Item, str], Verdict],
+        judge_extraction: Callable[[Item, Any], Verdict] | None = None,
+    ) -> None:
         self.id = id
         self.judge = judge
+        self.judge_extraction = judge_extraction
 
     def score(self, item: Item, response: str) -> Verdict:
         return self.judge(item, response)

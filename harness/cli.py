@@ -121,6 +121,47 @@ def evaluate(
 
 
 @app.command()
+def rescore(
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="A published result file (.json, .jsonl, .tsv, .csv, .xlsx), generations.parquet, "
+            "or a trial's, score's or generate step's folder."
+        ),
+    ],
+    benchmark: Annotated[
+        str | None, typer.Option(help="Default: what the file says it is of.")
+    ] = None,
+    scorer: Annotated[
+        list[str] | None, typer.Option(help="May be repeated. Default: the benchmark's own.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="The benchmark's files, where FILE holds no golds.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Write every verdict here, one JSON object a line.")
+    ] = None,
+    disagreements: Annotated[
+        Path | None, typer.Option(help="Write every response that scorers differ on here.")
+    ] = None,
+    show: Annotated[int, typer.Option(min=0, help="Print so many of them.")] = 20,
+    workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+) -> None:
+    """Score saved responses with one or several scorers, and list what they differ on. No model."""
+    from dataclasses import asdict
+
+    from harness import rescore, saved
+
+    answers = saved.load(file, benchmark, data)
+    scored = rescore.score(answers, scorer or [], workers)
+    if out is not None:
+        rescore.write(out, rescore.rows(answers, scored))
+    if disagreements is not None:
+        rescore.write(disagreements, map(asdict, rescore.differences(answers, scored)))
+    rescore.show(answers, scored, _console(), show)
+
+
+@app.command()
 def status(run_folder: RunFolder) -> None:
     """Show where each trial of a run is, also while it runs."""
     from harness import planned

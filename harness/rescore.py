@@ -1,0 +1,320 @@
+"""``harness rescore``: saved responses under several scorers, and the items they differ on.
+
+No model and no GPU: a change of rules, or a doubt about a toolkit's figure, is answered from the
+responses alone.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from benchmarks import benchmark
+from benchmarks.base import DataError, Item, Scorer, Verdict
+from benchmarks.official import FunctionScorer
+from benchmarks.published import Answer
+from harness.errors import HarnessError, unknown
+from harness.saved import Saved
+from harness.steps.score import figures
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PUBLISHED = "published"
+#: Responses that a worker is handed at a time.
+CHUNK = 250
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One scorer's verdicts, in the order of the answers, and the benchmark's figures on them with
+    the number of units of each."""
+
+    name: str
+    id: str
+    verdicts: tuple[Verdict, ...]
+    metrics: Mapping[str, float]
+    ns: Mapping[str, int]
+
+    def count(self, status: str) -> int:
+        return sum(v.status == status for v in self.verdicts)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One response that not all judges agree on: their verdicts by name, ``rule: extracted``."""
+
+    item: str
+    gold: str
+    decoding: str
+    sample: int
+    correct: Mapping[str, bool]
+    said: Mapping[str, str]
+
+
+def score(saved: Saved, names: Sequence[str], workers: int = 1) -> list[Scored]:
+    """Every answer under every scorer of ``names`` (default: the benchmark's own), in ``workers``
+    processes. Raises :class:`HarnessError` for an unknown scorer, and where rows are missing that a
+    figure needs."""
+    one = saved.benchmark
+    names = list(dict.fromkeys(names)) or [one.default_scorer]
+    for name in names:
+        if name not in one.scorers:
+            raise HarnessError(unknown(f"scorer of {one.name}", name, one.scorers))
+    items = {item.id: item for item in saved.items}
+    tasks = [(items[answer.generation.item], answer) for answer in saved.answers]
+    columns = _verdicts(one.name, names, tasks, workers)
+    return [
+        _figures(saved, name, one.scorer(name).id, verdicts)
+        for name, verdicts in zip(names, columns, strict=True)
+    ]
+
+
+def _verdicts(
+    one: str, names: Sequence[str], tasks: Sequence[tuple[Item, Answer]], workers: int
+) -> list[list[Verdict]]:
+    chunks = [(one, names, tasks[i : i + CHUNK]) for i in range(0, len(tasks), CHUNK)]
+    if workers == 1 or len(chunks) == 1:
+        rows = [row for chunk in chunks for row in _judge(*chunk)]
+    else:
+        spawn = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(min(workers, len(chunks)), mp_context=spawn) as pool:
+            rows = [row for part in pool.map(_judge, *zip(*chunks, strict=True)) for row in part]
+    return [list(column) for column in zip(*rows, strict=True)]
+
+
+def _judge(
+    one: str, names: Sequence[str], tasks: Sequence[tuple[Item, Answer]]
+) -> list[list[Verdict]]:
+    """One row of verdicts a task, in the order of the scorers. Runs in a worker."""
+    scorers = [benchmark(one).scorer(name) for name in names]
+    return [[_one(scorer, item, answer) for scorer in scorers] for item, answer in tasks]
+
+
+def _one(scorer: Scorer, item: Item, answer: Answer) -> Verdict:
+    """A verdict; a scorer that starts from the owners' extraction does so where there is one."""
+    said = answer.generation
+    if (
+        answer.extraction is not None
+        and isinstance(scorer, FunctionScorer)
+        and scorer.judge_extraction is not None
+    ):
+        verdict = scorer.judge_extraction(item, answer.extraction)
+    else:
+        verdict = scorer.score(item, said.text)
+    return replace(verdict, decoding=said.decoding, sample=said.sample)
+
+
+def _figures(saved: Saved, name: str, id: str, verdicts: Sequence[Verdict]) -> Scored:
+    try:
+        values, extra = figures(saved.benchmark, saved.items, verdicts)
+    except DataError as error:
+        raise HarnessError(str(error)) from None
+    metrics = {v.metric: v.mean for v in values if v.units} | extra
+    return Scored(
+        name, id, tuple(verdicts), metrics, {v.metric: len(v.units) for v in values if v.units}
+    )
+
+
+# ------------------------------------------------------------------------------------- comparing
+
+
+def judges(saved: Saved, scored: Sequence[Scored]) -> dict[str, list[bool | None]]:
+    """Whether each answer is correct, by scorer, and by the file itself where it says so."""
+    columns: dict[str, list[bool | None]] = {}
+    published = [answer.published for answer in saved.answers]
+    if any(verdict is not None for verdict in published):
+        columns[PUBLISHED] = published
+    for one in scored:
+        columns[one.name] = [verdict.correct for verdict in one.verdicts]
+    return columns
+
+
+def agreement(left: Sequence[bool | None], right: Sequence[bool | None]) -> tuple[int, int]:
+    """On how many of how many responses that both judged the two agree."""
+    pairs = [(a, b) for a, b in zip(left, right, strict=True) if None not in (a, b)]
+    return sum(a == b for a, b in pairs), len(pairs)
+
+
+def differences(saved: Saved, scored: Sequence[Scored]) -> list[Difference]:
+    """Every response on which two judges differ, in the order of the answers."""
+    columns = judges(saved, scored)
+    gold = {item.id: item.answer for item in saved.items}
+    found = []
+    for row, answer in enumerate(saved.answers):
+        correct = {name: c for name, column in columns.items() if (c := column[row]) is not None}
+        if len(set(correct.values())) < 2:
+            continue
+        said = {one.name: _said(one.verdicts[row]) for one in scored}
+        if answer.extraction is not None:
+            said[PUBLISHED] = str(answer.extraction)
+        generation = answer.generation
+        found.append(
+            Difference(
+                generation.item,
+                gold[generation.item],
+                generation.decoding,
+                generation.sample,
+                correct,
+                said,
+            )
+        )
+    return found
+
+
+def _said(verdict: Verdict) -> str:
+    state = "" if verdict.status == "ok" else f" ({verdict.status})"
+    return f"{verdict.rule}{state}: {verdict.extracted}"
+
+
+# --------------------------------------------------------------------------------------- writing
+
+
+def rows(saved: Saved, scored: Sequence[Scored]) -> Iterator[dict[str, Any]]:
+    """One object a response and scorer, for ``verdicts.jsonl``."""
+    for one in scored:
+        for answer, verdict in zip(saved.answers, one.verdicts, strict=True):
+            row: dict[str, Any] = {
+                "id": verdict.item,
+                "scorer": one.name,
+                "scorer_id": one.id,
+                "correct": verdict.correct,
+                "extracted": verdict.extracted,
+                "rule": verdict.rule,
+                "status": verdict.status,
+                "decoding": verdict.decoding,
+                "sample": verdict.sample,
+            }
+            if answer.published is not None:
+                row[PUBLISHED] = answer.published
+            yield row
+
+
+def write(path: Path, objects: Iterable[Mapping[str, Any]]) -> None:
+    """JSON lines; the file appears when it is complete."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with partial.open("w", encoding="utf-8") as file:
+            for each in objects:
+                file.write(json.dumps(each, ensure_ascii=False) + "\n")
+        partial.replace(path)
+    except OSError as error:
+        raise HarnessError(f"{path}: cannot be written ({error})") from None
+
+
+# --------------------------------------------------------------------------------------- showing
+
+
+def show(saved: Saved, scored: Sequence[Scored], console: Console, first: int) -> None:
+    """Print the figures of every scorer, how far they agree, and the first items they differ on."""
+    n = len(saved.items)
+    subset = "" if n == saved.total else f" (SUBSET of {saved.total})"
+    console.print(
+        f"[bold]{saved.benchmark.title}[/]: {len(saved.answers)} responses to {n} items{subset}, "
+        f"from a {saved.format}\n"
+    )
+    _show_summary(saved, scored, console)
+    _show_figures(scored, console)
+    columns = judges(saved, scored)
+    if len(columns) > 1:
+        _show_agreement(columns, console)
+        _show_differences(saved, scored, console, first)
+
+
+def _table(title: str, *columns: str) -> Any:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=None)
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="right" if number else "left", overflow="fold")
+    return table
+
+
+def _show_summary(saved: Saved, scored: Sequence[Scored], console: Console) -> None:
+    published = judges(saved, scored).get(PUBLISHED)
+    table = _table("scorers", "scorer", "correct", "n", "%", "unparsed", "undecided", "agrees")
+    for one in scored:
+        right, n = sum(v.correct for v in one.verdicts), len(one.verdicts)
+        counts = [str(one.count(status)) for status in ("unparsed", "undecided")]
+        agrees = ""
+        if published is not None:
+            same, both = agreement(published, [v.correct for v in one.verdicts])
+            agrees = f"{same}/{both} = {100 * same / both:.1f}%"
+        table.add_row(one.name, str(right), str(n), f"{100 * right / n:.1f}", *counts, agrees)
+    console.print(table)
+    if published is not None:
+        console.print("[dim]agrees: with the verdicts published in the file[/]")
+    ids = ", ".join(f"{one.name} = {one.id}" for one in scored)
+    console.print(f"[dim]{ids}[/]\n", soft_wrap=True)
+
+
+def _show_figures(scored: Sequence[Scored], console: Console) -> None:
+    table = _table("figures (%)", "figure", "n", *(one.name for one in scored))
+    for metric in dict.fromkeys(metric for one in scored for metric in one.metrics):
+        values = [one.metrics.get(metric) for one in scored]
+        n = next((str(one.ns[metric]) for one in scored if metric in one.ns), "")
+        table.add_row(metric, n, *("" if v is None else f"{100 * v:.2f}" for v in values))
+    console.print(table)
+    console.print()
+
+
+def _show_agreement(columns: Mapping[str, Sequence[bool | None]], console: Console) -> None:
+    table = _table("agreement (%)", "", *columns)
+    for name, left in columns.items():
+        cells = []
+        for right in columns.values():
+            same, both = agreement(left, right)
+            cells.append(f"{100 * same / both:.1f}" if both else "")
+        table.add_row(name, *cells)
+    console.print(table)
+    console.print()
+
+
+def _show_differences(saved: Saved, scored: Sequence[Scored], console: Console, first: int) -> None:
+    from rich.markup import escape
+
+    found = differences(saved, scored)
+    if not found:
+        console.print("All judges agree on every response.")
+        return
+    names = list(judges(saved, scored))
+    rules = Counter(
+        " | ".join(
+            f"{name} {'+' if d.correct.get(name) else '-'} {_rule(d, name)}".strip()
+            for name in names
+        )
+        for d in found
+    )
+    table = _table(f"{len(found)} responses differ, by rule (+ correct, - wrong)", "judges", "n")
+    for kinds, n in rules.most_common(first):
+        table.add_row(escape(kinds), str(n))
+    console.print(table)
+    console.print()
+    shown = found[:first]
+    table = _table(f"the first {len(shown)} of {len(found)}", "item", "gold", *names)
+    for column in table.columns:
+        column.justify = "left"
+    for d in shown:
+        cells = [
+            f"{'+' if d.correct.get(name) else '-'} {_short(d.said.get(name, ''))}"
+            for name in names
+        ]
+        table.add_row(*map(escape, (d.item, _short(d.gold), *cells)))
+    console.print(table)
+
+
+def _rule(difference: Difference, name: str) -> str:
+    return "" if name == PUBLISHED else difference.said.get(name, "").partition(":")[0]
+
+
+def _short(text: str, limit: int = 48) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
