@@ -1,7 +1,7 @@
 """The contract between an experiment and a backend: a stage, its inputs, a folder.
 
-A *stage* is what a backend trains: an objective over questions, from one checkpoint to the next. It is
-pure data, so a new method is a preset (``methods/*.yaml``), not code.
+A *stage* is what a backend trains: an objective over questions, from one checkpoint to the next.
+It is pure data, so a new method is a preset (``methods/*.yaml``), not code.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class KL(Model):
 
 
 class Stage(Model):
-    """Everything that decides what a training stage computes. Hashed whole into its result's key."""
+    """Everything that decides what a training stage computes. Its result's key covers all of it."""
 
     objective: Literal["grpo", "sft"] = "grpo"
     template: str = "boxed"
@@ -110,9 +110,10 @@ class TrainingError(RuntimeError):
 class Backend(Protocol):
     """Trains a stage.
 
-    ``train`` leaves a checkpoint (safetensors, config, processor) in ``workdir/checkpoint``, appends one
-    JSON object a step to ``workdir/metrics.jsonl``, keeps what it needs to resume in ``workdir/resume``,
-    and goes on from there when called again with the same arguments after being killed.
+    ``train`` leaves a checkpoint (safetensors, config, processor) in ``workdir/checkpoint``,
+    appends one JSON object a step to ``workdir/metrics.jsonl``, keeps what it needs to resume in
+    ``workdir/resume``, and goes on from there when called again with the same arguments after
+    being killed.
     """
 
     name: str
@@ -130,8 +131,8 @@ class Backend(Protocol):
 class Rollout:
     """One group as a reward function sees it: a question and its G responses, in sample order.
 
-    ``truncated[i]`` says that response i ended by length. ``answer`` is the gold; the trainer hands it over
-    only to functions that declare ``needs_answer``; others get an empty string.
+    ``truncated[i]`` says that response i ended by length. ``answer`` is the gold; the trainer hands
+    it over only to functions that declare ``needs_answer``; others get an empty string.
     """
 
     id: str

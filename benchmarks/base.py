@@ -21,7 +21,7 @@ Picture = Path | bytes
 
 
 class DataError(ValueError):
-    """A data file is missing, corrupt or not what it claims to be. The message names file and row."""
+    """A data file is missing, corrupt or not what it claims to be; the message names its row."""
 
 
 @dataclass(frozen=True)
@@ -77,9 +77,10 @@ class Verdict:
 class Values:
     """One metric as the values of its units: the metric is their mean.
 
-    ``units`` are items for an accuracy and groups for We-Math's scores; ``clusters`` say which units
-    share context. ``values`` lie in [0, 1]. All three have the same length n. Writing a metric this way
-    is what makes clustered intervals and paired tests one piece of code for every benchmark.
+    ``units`` are items for an accuracy and groups for We-Math's scores; ``clusters`` say which
+    units share context. ``values`` lie in [0, 1]. All three have the same length n. Writing a
+    metric this way makes clustered intervals and paired tests one piece of code for every
+    benchmark.
     """
 
     metric: str
@@ -123,11 +124,11 @@ class Benchmark(ABC):
 
     @abstractmethod
     def scorer(self, name: str | None = None) -> Scorer:
-        """The scorer of this name (default: ``default_scorer``). Raises KeyError with known names."""
+        """The scorer of this name (default: ``default_scorer``). KeyError with the known names."""
 
     @abstractmethod
     def values(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> list[Values]:
-        """Every figure of the benchmark whose value is a mean over units, for ONE response per item.
+        """Every figure that is a mean over units, for ONE response per item.
 
         Raises :class:`DataError` where missing rows would distort a figure.
         """

@@ -85,6 +85,7 @@ SYNTHESIS: dict[str, Template] = {
     "direct": Template("direct", "Please write a new question about this picture."),
     "in_context": Template(
         "in_context",
-        "{question} Please write a new question about this picture that is different from this one.",
+        "{question} Please write a new question about this picture that is different from this "
+        "one.",
     ),
 }

@@ -1,7 +1,7 @@
 """What every engine promises.
 
-Same seed and settings, same text. An engine says why each response ended, and never samples an image
-placeholder token.
+Same seed and settings, same text. An engine says why each response ended, and never samples an
+image placeholder token.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from benchmarks.base import Picture
 
 @dataclass(frozen=True)
 class Request:
-    """One prompt. ``id`` seeds its samples, so that they do not depend on what else is in the batch."""
+    """One prompt. ``id`` seeds its samples: they do not depend on what else is in the batch."""
 
     id: str
     text: str
@@ -25,7 +25,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to sample. ``temperature`` 0 is greedy decoding; ``n`` is the number of samples a request."""
+    """How to sample. ``temperature`` 0 is greedy; ``n`` is the number of samples a request."""
 
     n: int = 1
     temperature: float = 0.0
