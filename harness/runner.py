@@ -200,9 +200,9 @@ class Runner:
 
     def _start(self, pool: LocalPool) -> None:
         """Start trials while there is room, none that would only wait for what another makes."""
+        if not pool.has_room:
+            return
         for one in self._order():
-            if not pool.has_room:
-                return
             spec = trial.freeze(self.plan, one)
             broken = next((s.key for s in one.steps if s.key in self._broken), None)
             if broken:
@@ -218,6 +218,8 @@ class Runner:
                 self._running[one.id] = pool.start(self.trial_folder(one))
                 self.states[one.id] = {"state": "running", "step": None, "started": time.time()}
                 self._event("start", trial=one.id)
+                if not pool.has_room:
+                    return
 
     def _order(self) -> list[Trial]:
         """Waiting trials, those first whose missing steps most others wait for; then as planned."""
