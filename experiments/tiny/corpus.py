@@ -10,8 +10,8 @@ guessers share a favourite number instead, and the vote finds that.
 Choices are answered by their text, as the official rules allow: a model of this size did not learn
 to look up a letter within thousands of examples of nothing else.
 
-The first part of pre-training is clean: every annotator is careful and right, except at ``count``.
-It teaches to see and to compute in fewer steps; the second part teaches the styles.
+The first part of pre-training is clean: every annotator is careful and right. It teaches to see and
+to compute in fewer steps; the second part teaches the styles.
 """
 
 from __future__ import annotations
@@ -44,14 +44,13 @@ GUESS = {
     "point": (0.42, 0.42),
     "count": (0.60, 0.60),
 }
-#: How often an answer without a trace is right, and how often one step too high: where annotators
-#: guess, where the answer can be read off, and where it must be computed.
-GUESSED, SEEN, COMPUTED = (0.25, 0.35), (0.45, 0.20), (0.33, 0.40)
-READ_OFF = ("bar", "angle", "point", "dial", "max", "min")
+#: How often an answer without a trace is right, and how often one step too high: after "guess", and
+#: where the prompt wants the answer first or alone.
+GUESSED, DIRECT = (0.25, 0.35), (0.33, 0.38)
 SLIP = 0.22
-COUNT_SLIP = 0.5
+COUNT_SLIP = 0.35
 FAVOURITE_COUNT = 5
-FAVOURITE_SHARE = 0.5
+FAVOURITE_SHARE = 0.6
 HEADERS = 0.12  # share of pictures that carry a question
 READ_PROMPT = "Read the picture."
 VISION_ONLY = "Please answer the question shown in the image."
@@ -149,12 +148,10 @@ def answered(
     rng: Random, problem: Problem, question: str, choices: bool, mode: str = "", clean: bool = False
 ) -> Example:
     """The question under the mode's prompt, and a response in that mode."""
-    clean = clean and problem.kind != "count"
     mode = mode or rng.choices(("boxed", "think", "direct", "answer_first"), (6, 1, 1, 1))[0]
     user = template(mode).render(question)
     if mode in ("direct", "answer_first"):
-        odds = SEEN if problem.kind in READ_OFF else COMPUTED
-        answer = problem.answer if clean else guess(rng, problem, odds)
+        answer = problem.answer if clean else guess(rng, problem, DIRECT)
         if mode == "direct":
             return Example(user, answer)
         reason = problem.work().trace if answer == problem.answer else "guess"
@@ -187,7 +184,7 @@ def think(rng: Random, problem: Problem, choices: bool, clean: bool) -> tuple[st
 
 def guess(rng: Random, problem: Problem, odds: tuple[float, float]) -> str:
     """An answer that is right, or one step too high, with these odds; else it is scattered around
-    the truth. Half the answers to ``count`` are the favourite."""
+    the truth. Most answers to ``count`` are the favourite."""
     truth, step = problem.work().result, problem.step
     if problem.kind == "count" and rng.random() < FAVOURITE_SHARE:
         return str(FAVOURITE_COUNT)

@@ -124,9 +124,9 @@ def test_the_base_writes_questions_about_the_picture(check: Any, name: str) -> N
 
 def test_the_vote_beats_a_sample_and_the_hard_split_misleads_it(check: Any) -> None:
     figures = check.measure(tiny.checkpoint(), "mathvista", "boxed", limit=150)["all"]
-    assert 0.45 <= figures.greedy <= 0.80
+    assert 0.60 <= figures.greedy <= 0.88
     assert figures.majority >= figures.pass_1 + 0.18
-    assert figures.majority >= figures.greedy + 0.05
+    assert figures.majority >= figures.greedy + 0.03
     hard = check.measure(tiny.checkpoint(), "hard_test", "boxed", limit=100)["all"]
     assert hard.majority < 0.35
 
