@@ -174,6 +174,7 @@ def report_(run_folder: RunFolder) -> None:
     """Write a run's report again from its files, and print its table."""
     from harness import report
 
+    _of_a_run(run_folder)
     folder = report.write(run_folder)
     report.print_table(run_folder)
     _console().print(f"Report: {folder / 'report.md'}")
@@ -212,6 +213,7 @@ def sync(run_folder: RunFolder) -> None:
     """Rebuild a run's MLflow mirror from its files."""
     from harness import tracking
 
+    _of_a_run(run_folder)
     tracking.sync(run_folder, run_folder.resolve().parent)
     _console().print(f"Mirrored {run_folder}; `harness ui` shows it")
 
@@ -237,6 +239,13 @@ def _execute(
             f"\nInterrupted. What is done is in {root}; the same command goes on from there."
         )
         raise typer.Exit(130) from None
+
+
+def _of_a_run(folder: Path) -> None:
+    from harness.errors import HarnessError
+
+    if not (folder / "plan.json").is_file():
+        raise HarnessError(f"{folder}: no run here; expected a plan.json, as in runs/<name>")
 
 
 def _mirror(made: Plan, root: Path) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import subprocess
@@ -68,11 +69,11 @@ class LocalPool:
             "TOKENIZERS_PARALLELISM": "false",
             PARENT: str(os.getpid()),
         }
-        if surroundings.pop("PYTHONDONTWRITEBYTECODE", None):
-            # Every trial would compile the sources of torch and transformers again, which takes
-            # longer than a small training. The cache goes beside the results, not beside sources.
-            cache = root_of(folder) / "work" / "bytecode"
-            surroundings.setdefault("PYTHONPYCACHEPREFIX", str(cache))
+        if "PYTHONDONTWRITEBYTECODE" in surroundings and not _is_compiled("torch"):
+            # Every trial would compile torch and transformers again, which takes longer than a
+            # small training. The bytecode goes beside the results, not beside the sources.
+            del surroundings["PYTHONDONTWRITEBYTECODE"]
+            surroundings["PYTHONPYCACHEPREFIX"] = str(root_of(folder) / "work" / "bytecode")
         with (folder / "log.txt").open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "harness.trial", str(folder / "spec.json")],
@@ -103,6 +104,14 @@ class LocalPool:
                 running.process.wait(max(0.0, until - time.monotonic()))
             _signal(running, signal.SIGKILL)
             running.process.wait()
+
+
+def _is_compiled(package: str) -> bool:
+    """Whether an installed package has its bytecode beside it. Does not import it."""
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        return False
+    return Path(importlib.util.cache_from_source(spec.origin)).exists()
 
 
 def _signal(running: Running, number: signal.Signals) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from backends.base import Resources
 from benchmarks import benchmark
@@ -32,6 +33,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def made(root: Path) -> Callable[..., Context]:
     """A context for a step that works in ``name``."""
+    torch.set_num_threads(1)  # as a trial has it; more only wait for each other on a busy machine
     hashes = Hashes(root)
     found = [
         locate_model("tiny", hashes),
