@@ -7,11 +7,12 @@ import os
 import random
 import subprocess
 import sys
-from contextlib import suppress
+import time
 from pathlib import Path
 
 import pytest
 
+from harness import status
 from harness.listing import sections
 
 TEXT = """\
@@ -170,7 +171,7 @@ KILLED = """\
 name: killed
 model: tiny
 questions: tiny/train
-training: {steps: 6, questions_per_step: 8, group_size: 4, max_response_tokens: 24, lr: 5.0e-5}
+training: {steps: 12, questions_per_step: 8, group_size: 4, max_response_tokens: 24, lr: 5.0e-5}
 arms:
   mm_upt: {method: mm_upt}
   grpo: {method: grpo}
@@ -191,19 +192,18 @@ def test_a_real_training_killed_at_random_ends_with_the_same_weights_and_figures
     harness("run", file, "--root", tmp_path / "undisturbed", "--no-tracking")
     draw = random.Random(3)
     root = tmp_path / "disturbed"
-    begun = False
-    for _ in range(4):
+    for lines in (1, 3, 6, 9):
         process = subprocess.Popen(
             [sys.executable, "-m", "harness.cli", "run", file, "--root", root, "--no-tracking"],
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             stdout=subprocess.DEVNULL,
         )
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(draw.uniform(12, 40))
+        while max(map(status.lines, root.glob("work/*/out/metrics.jsonl")), default=0) < lines:
+            assert process.poll() is None, "the run ended before it could be killed"
+            time.sleep(0.02)
+        time.sleep(draw.uniform(0.0, 0.5))
         process.kill()
         process.wait()
-        begun = begun or any(root.glob("work/*/out/metrics.jsonl"))
-    assert begun, "no training was ever killed half-way"
     harness("run", file, "--root", root, "--no-tracking")
     for name in ("mm_upt-s0", "grpo-s0"):
         assert content(tmp_path / "undisturbed", name) == content(root, name)
