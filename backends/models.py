@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers.utils import logging as transformers_logging
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
 
     from backends.encoding import PictureBatch
+
+# Whoever trains or asks shows its own progress; bars about reading shards would drown it.
+transformers_logging.disable_progress_bar()
 
 _ARCHITECTURE = "qwen2_5_vl"
 
