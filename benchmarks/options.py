@@ -19,8 +19,10 @@ _LETTER_STATED = re.compile(
 _LETTER_OPTION = re.compile(r"\b(?:option|choice|letter)\s{1,2}[\"'(\[]?([A-Z])\b", re.I)
 _LETTER_BRACKETS = re.compile(r"[(\[]\s?([A-Za-z])\s?[)\]]")
 _LETTER_LEADS = re.compile(r"\(?([A-Z])(?:\)|[.:,](?=\s|$)|$)")
+_LETTER_ENDS = re.compile(r"\b(?:is|be)\s{1,2}\(?([A-Z])\)?[.\s]{0,3}$")
 _WRONG = re.compile(
-    r"^[^.;]{0,60}?\b(?:incorrect|wrong|not (?:the )?(?:correct|right|answer)|isn't|not)\b", re.I
+    r"[\s\"')\]},:]{0,4}(?:\w+\s){0,3}?(?:is|are|was)(?:n't|\s+(?:not|incorrect|wrong|false))\b",
+    re.I,
 )
 _SPACES = re.compile(r"\s+")
 _TEX = re.compile(r"\\(?:text|mathrm|left|right|circ|degree)|[\\${}*]|°|\bdegrees?\b")
@@ -40,23 +42,45 @@ _ORDER: Mapping[str, str] = {
 def read_choice(response: str, question: str, options: Mapping[str, str]) -> tuple[str | None, str]:
     """The letter of ``options`` (letter -> text) that a response settles on, and the rule.
 
-    ``letter``: stated by its letter; ``text``: named by its text; ``value``: by the number it is;
+    ``letter``: stated by its letter; ``text``: named by its text, ``words``: by a part of it; ``value``: by the number it is;
     ``polarity``: yes or no, by what a sentence affirms or denies. None where it names none of them,
     or several (rule ``several``).
     """
     lines = sentences(response)
     if not lines:
         return None, "none"
-    letter = _letter(lines, options)
-    if letter:
+    forms = {letter: _form(text) for letter, text in options.items()}
+    lines = _unlisted(lines, options)
+    if texts := [letter for line in lines if (letter := _misnumbered(line, forms))]:
+        return texts[-1], "text"
+    if letter := _letter(lines, options):
         return letter, "letter"
-    binary = {text.strip().lower(): letter for letter, text in options.items()}
+    binary = {form: letter for letter, form in forms.items()}
     if set(binary) in ({"yes", "no"}, {"true", "false"}):
         return _polarity(lines, question, binary)
-    return _named(lines, question, options)
+    if len(lines) == 0:
+        return None, "none"
+    return _named(lines, question, forms, options)
+
+
+def _unlisted(lines: list[str], options: Mapping[str, str]) -> list[str]:
+    """The sentences without a list of the options, which is no answer."""
+    leads = {m[1] for line in lines if (m := _LETTER_LEADS.match(line)) and m[1] in options}
+    return [line for line in lines if not _LETTER_LEADS.match(line)] if len(leads) > 1 else lines
+
+
+def _misnumbered(line: str, forms: Mapping[str, str]) -> str | None:
+    """The option whose text stands behind a letter that is another's, or none's: "A: No"."""
+    if not (leads := _LETTER_LEADS.match(line)):
+        return None
+    said = _form(re.split(r"[,.;](?!\d)", line[leads.end() :])[0])
+    named = [letter for letter, form in forms.items() if form == said and form]
+    return named[0] if len(named) == 1 and named[0] != leads[1] else None
 
 
 def _letter(lines: Sequence[str], options: Mapping[str, str]) -> str | None:
+    if not lines:
+        return None
     whole = lines[0].strip(" .\"'()")
     if len(lines) == 1 and whole.upper() in options:
         return whole.upper()
@@ -68,6 +92,9 @@ def _letter(lines: Sequence[str], options: Mapping[str, str]) -> str | None:
     for line in (lines[0], lines[-1]):
         if (leads := _LETTER_LEADS.match(line)) and leads[1] in options:
             return leads[1]
+    ends = _LETTER_ENDS.search(lines[-1])
+    if ends and ends[1] in options and len(options) > 2:
+        return ends[1]
     bracketed = [
         match[1].upper()
         for line in lines
@@ -104,9 +131,8 @@ def _mentions(line: str, forms: Mapping[str, str]) -> list[str]:
 
 
 def _named(
-    lines: Sequence[str], question: str, options: Mapping[str, str]
+    lines: Sequence[str], question: str, forms: Mapping[str, str], options: Mapping[str, str]
 ) -> tuple[str | None, str]:
-    forms = {letter: _form(text) for letter, text in options.items()}
     if all(len(form) == 1 and form.isalpha() for form in forms.values()):
         return None, "none"
     if len(lines) == 1 and len(whole := _form(lines[0])) > 2:
@@ -119,6 +145,10 @@ def _named(
     for rule, candidates in by_weight(lines, question):
         for line in candidates:
             named = _mentions(line, forms) or _paraphrased(line, forms)
+            if REFUSAL.search(line) and not any(REFUSAL.search(forms[name]) for name in named):
+                if rule in ("stated", "conclusion"):
+                    return None, "none"
+                continue
             if len(named) > 1 and (before := _mentions(_AGAINST.split(line)[0], forms)):
                 named = before
             if len(named) == 1:
@@ -128,7 +158,23 @@ def _named(
                 same = [letter for letter, other in values.items() if other == value]
                 return (same[0], "value") if same else (None, "none of the options")
             several = several or len(named) > 1
+    for line in (lines[0], lines[-1]):
+        if len(told := _told(line, question, forms)) == 1:
+            return told[0], "words"
     return None, "several" if several else "none"
+
+
+def _told(line: str, question: str, forms: Mapping[str, str]) -> list[str]:
+    """The letters of which at least one word, that is no other option's, is in a sentence."""
+    said = _stems(_CONDITION.sub("", _form(line)))
+    stems = {letter: _stems(form) for letter, form in forms.items()}
+    asked = _stems(_form(question))
+    shared = [w for words in stems.values() for w in words]
+    return [
+        letter
+        for letter, words in stems.items()
+        if any(word in said and word not in asked and shared.count(word) == 1 for word in words)
+    ]
 
 
 def _bounded(form: str) -> str:
@@ -136,17 +182,18 @@ def _bounded(form: str) -> str:
 
 
 _AGAINST = re.compile(
-    r"\b(?:than|instead of|compared (?:to|with)|rather|unlike|while|whereas|but not)\b", re.I
+    r"\b(?:than|instead of|compared (?:to|with)|rather|unlike|while|whereas|but not|because|,\s(?:as|since|which))\b",
+    re.I,
 )
 _CONDITION = re.compile(r"^(?:if|when|since|as|because|given)\b[^,]{0,200},", re.I)
 _TELLING = re.compile(
-    r"\b(?!(?:it|the|an|of|to|in|would|will|be|is|are|also|stay|likely)\b)[^\W\d_]{2,}"
+    r"\b(?!(?:it|the|an|of|to|in|would|will|be|is|are|also|stay|likely)\b)[^\W\d_](?:[^\W\d_]|')+"
 )
 _ENDING = re.compile(r"(?:es|ed|ing|e|s|d)$")
 
 
 def _stems(text: str) -> set[str]:
-    return {_ENDING.sub("", word) if len(word) > 4 else word for word in _TELLING.findall(text)}
+    return {_ENDING.sub("", word) if len(word) > 3 else word for word in _TELLING.findall(text)}
 
 
 def _paraphrased(line: str, forms: Mapping[str, str]) -> list[str]:
@@ -174,6 +221,8 @@ def _polarity(
     lines: Sequence[str], question: str, binary: Mapping[str, str]
 ) -> tuple[str | None, str]:
     yes, no = ("yes", "no") if "yes" in binary else ("true", "false")
+    if not lines:
+        return None, "none"
     settled = (line for line in reversed(lines) if CONCLUSION.match(line) or STATED.search(line))
     for line in (lines[0], *settled):
         if match := _YES_NO.match(line):
@@ -185,9 +234,9 @@ def _polarity(
         ):
             said = match[1].lower()
             return binary[{"true": yes, "yes": yes, "false": no, "no": no}[said]], "text"
-    if REFUSAL.search(lines[0]):
-        return None, "none"
     concluding = [line for line in reversed(lines) if CONCLUSION.match(line)]
+    if any(REFUSAL.search(line) for line in (lines[0], lines[-1], *concluding)):
+        return None, "none"
     for line in (*concluding, *lines):
         if not REFUSAL.search(line) and share(line, question) >= 1 / 3:
             return binary[yes if _affirms(line, question) else no], "polarity"
@@ -199,12 +248,17 @@ def _affirms(line: str, question: str) -> bool:
     asked, said = _comparison(question), _comparison(line)
     if asked and said:
         kind = said[0]
-        straight = len(asked[1] & said[1]) + len(asked[2] & said[2])
-        crossed = len(asked[1] & said[2]) + len(asked[2] & said[1])
-        if crossed > straight:
+        left, right = asked[1] - asked[2], asked[2] - asked[1]
+        straight = _tends(left, said[1], said[2]) + _tends(right, said[2], said[1])
+        if straight < 0:
             kind = {"more": "less", "less": "more"}.get(kind, kind)
         return (kind == asked[0]) != negative
     return not negative
+
+
+def _tends(words: set[str], here: set[str], there: set[str]) -> float:
+    """How much more of some words is here than there, from -1 to 1."""
+    return (len(words & here) - len(words & there)) / max(1, len(words))
 
 
 def _comparison(text: str) -> tuple[str, set[str], set[str]] | None:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 
 #: Of a longer response the first and the last so many characters are read.
 MAX_END = 6_000
-#: Of a longer sentence only the end.
+#: Of a longer sentence only its two ends.
 MAX_SENTENCE = 600
 
 
@@ -39,15 +39,27 @@ _END_MARK = re.compile(r"</s>|<\|[a-z_]{1,20}\|>|<br\s*/?>")
 _EMPHASIS = re.compile(r"\*\*|__|`+|^#{1,6}\s", re.M)
 _SENTENCE = re.compile(r"(?<=[.!?])[\"'”)]{0,2}\s+(?=[^\s])|[\n\r]+|[。！？]")
 _CONTINUES = re.compile(
-    r"(?:\b(?:e\.g|i\.e|vs|approx|mr|dr|fig|st|[A-Za-z])|^\(?\d{1,2})\.$"
+    r"(?:\b(?:e\.g|i\.e|vs|approx|mr|dr|fig)|^\(?(?:\d{1,2}|[A-Za-z]))\.$"
     r"|\b(?:is|are|answer|option)\s?:$",
     re.I,
 )
+_BRACKETED = re.compile(r"\([A-Z]\)")
 _CLOSER = re.compile(
     r"(?:i hope|let me know|do you (?:have|want)|is there anything|please (?:let|provide|note)|"
     r"if you have|feel free|note that|note:|explanation|sure\b.{0,40}$)",
     re.I,
 )  # fmt: skip
+
+
+def answered(response: str) -> str:
+    """A response without what was thought before ``</think>`` and without end-of-text marks."""
+    return _END_MARK.sub("\n", response.rpartition("</think>")[2])
+
+
+def before_next_question(response: str) -> str:
+    """A response up to where the model goes on to ask itself a question of its own."""
+    runaway = _NEXT_QUESTION.search(response)
+    return response[: runaway.start()] if runaway else response
 
 
 def plain(text: str) -> str:
@@ -64,31 +76,29 @@ def _ascii_digit(match: re.Match[str]) -> str:
 
 
 def sentences(response: str) -> list[str]:
-    """The sentences of a response without markup, courtesies and empty lines.
-
-    What a model thought before ``</think>`` is no part of its answer, nor is a next question that
-    it goes on to ask itself.
-    """
+    """The sentences of a response without markup, courtesies, questions and empty lines."""
     if len(response) > 2 * MAX_END:
         response = response[:MAX_END] + "\n" + response[-MAX_END:]
-    text = plain(_END_MARK.sub("\n", response.rpartition("</think>")[2])).strip()
-    if runaway := _NEXT_QUESTION.search(text):
-        text = text[: runaway.start()]
-    parts = [part.strip(" \t|>-•") for part in _SENTENCE.split(text)]
+    parts = [part.strip(" \t|>-•") for part in _SENTENCE.split(plain(response).strip())]
     joined: list[str] = []
     for part in filter(None, parts):
         if joined and _CONTINUES.search(joined[-1]) and len(joined[-1]) < MAX_SENTENCE:
             joined[-1] += " " + part
         else:
             joined.append(part)
-    kept = (part[-MAX_SENTENCE:] for part in joined if not _CLOSER.match(part))
-    return [part for part in kept if not part.endswith("?")]
+    half = MAX_SENTENCE // 2
+    return [
+        part if len(part) <= MAX_SENTENCE else f"{part[:half]} {part[-half:]}"
+        for part in joined
+        if not _CLOSER.match(part) and not (part.endswith("?") and not _BRACKETED.search(part))
+    ]
 
 
 # -------------------------------------------------------------------------------- which one counts
 
 STATED = re.compile(
-    r"\b(?:answer|final (?:value|result|number)|result|missing (?:number|term|value))\b"
+    r"\b(?:answer|final (?:value|result|number)|result|missing (?:number|term|value)|"
+    r"total (?:sum|number|value|amount|count))\b"
     r"(?:[^:=\n]{0,120}?\b(?:is|are|was|be|equals)\b|\s*[:=])",
     re.I,
 )
@@ -101,9 +111,10 @@ CONCLUSION = re.compile(
 #: A sentence that refuses to answer.
 REFUSAL = re.compile(
     r"\b(?:cannot|can't|unable|impossible|insufficient|unclear|incomplete|sorry|please provide|"
-    r"not (?:possible|enough|sufficient|provided|clear|specified|given|mentioned|visible)|"
-    r"(?:does|do|did) ?(?:not|n't) (?:provide|contain|give|specify|include|"
-    r"have (?:enough|sufficient|any))|need more|more information)\b",
+    r"not (?:possible|provided|clear|specified|given|mentioned|visible|"
+    r"(?:have )?(?:enough|sufficient) (?:information|context|data|details?|evidence))|"
+    r"(?:does|do|did) ?(?:not|n't) (?:provide|contain|give|specify|include|have any)|"
+    r"need more|more information)\b",
     re.I,
 )
 _WORD = re.compile(
@@ -113,12 +124,15 @@ _WORD = re.compile(
 )
 
 
-def by_weight(lines: Sequence[str], question: str) -> Iterator[tuple[str, list[str]]]:
+def by_weight(
+    lines: Sequence[str], question: str, emphasised: Sequence[str] = ()
+) -> Iterator[tuple[str, list[str]]]:
     """The sentences that may hold the answer, best first, under the rule that they come by:
-    ``stated`` (what follows "the answer is"), ``conclusion``, ``first`` where no other takes up
+    ``stated`` (what follows "the answer is"), ``emphasis``, ``conclusion``, ``first`` where no other takes up
     more of the question, ``last``."""
     stated = [(line, list(STATED.finditer(line))) for line in reversed(lines)]
     yield "stated", [line[found[-1].end() - 1 :] for line, found in stated if found]
+    yield "emphasis", list(emphasised)
     yield "conclusion", [line for line in reversed(lines) if CONCLUSION.match(line)]
     shares = [share(line, question) for line in lines]
     if lines and shares[0] >= max(1 / 3, *shares):

@@ -10,14 +10,15 @@ verdict says what it rests on: ``ok``, an answer was read and judged; ``unparsed
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from fractions import Fraction
+from functools import wraps
 
-from .answers import MAX_ANSWER, choice, equivalent, extract_with_rule, rational
+from .answers import MAX_ANSWER, MAX_RESPONSE, choice, equivalent, extract_with_rule, rational
 from .base import Item, Verdict
 from .numerals import numbers, read_number
 from .options import read_choice
-from .prose import plain
+from .prose import answered, before_next_question, plain
 
 #: Part of the scorers' ids: raised by hand whenever a verdict can change.
 VERSION = 1
@@ -28,6 +29,23 @@ _LIST = re.compile(r"\[[^\[\]]{0,400}\]")
 _PROSE = re.compile(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}\s+[A-Za-z]{2,}")
 
 
+Judge = Callable[[Item, str], Verdict]
+
+
+def _settled(judge: Judge) -> Judge:
+    """The judge on what a response says before the model goes on to ask its own next question;
+    where that is no answer, on all of it."""
+
+    @wraps(judge)
+    def judged(item: Item, response: str) -> Verdict:
+        whole = answered(response[-MAX_RESPONSE:])
+        part = before_next_question(whole)
+        verdict = judge(item, part)
+        return judge(item, whole) if verdict.status == "unparsed" and part != whole else verdict
+
+    return judged
+
+
 def score_choice(
     item: Item, response: str, options: Mapping[str, str], gold: str, question: str = ""
 ) -> Verdict:
@@ -35,9 +53,14 @@ def score_choice(
     extraction, rule = extract_with_rule(response)
     if extraction is None and rule in MARKED:
         return Verdict(item.id, False, None, "unparsed", rule)
-    letter = _option(extraction, options) if extraction is not None else None
+    letter = None
+    if extraction is not None and rule != "bare":  # read_choice knows what a bare line says
+        letter = _option(extraction, options)
     if letter is None and rule in MARKED and extraction:
         letter, _ = read_choice(extraction, question, options)
+        stated, how = read_choice(response, question, options)
+        if letter is None and how == "letter":  # "(B) ... so the area is \\boxed{9.5}"
+            letter, rule = stated, how
         if letter is None:
             return Verdict(item.id, False, extraction, "ok", rule)
     if letter is None:
@@ -86,6 +109,7 @@ def value(text: str) -> Fraction | None:
     return known
 
 
+@_settled
 def score_mathvista(item: Item, response: str) -> Verdict:
     """Choice, integer, float to the item's precision, or list."""
     meta = item.meta
@@ -141,6 +165,7 @@ def score_free_form(item: Item, response: str, gold: str) -> Verdict:
     return Verdict(item.id, False, extraction or said, "undecided", rule)
 
 
+@_settled
 def score_wemath(item: Item, response: str) -> Verdict:
     """The gold's letter, or the text of its option."""
     meta = item.meta
@@ -151,6 +176,7 @@ def score_wemath(item: Item, response: str) -> Verdict:
 _LETTER = re.compile(r"(?<![A-Za-z])[A-H](?![A-Za-z])")
 
 
+@_settled
 def score_mathverse(item: Item, response: str) -> Verdict:
     """Multiple choice: the gold's letter or the text of its option. Free form: the same meaning."""
     meta = item.meta
@@ -167,6 +193,7 @@ def score_mathverse(item: Item, response: str) -> Verdict:
     return score_choice(item, response, options, gold[0], meta["question_for_eval"])
 
 
+@_settled
 def score_mathvision(item: Item, response: str) -> Verdict:
     """With options: the gold's letter or the text of its option. Without: the same meaning."""
     texts = item.meta["options"]
