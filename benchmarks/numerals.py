@@ -66,7 +66,8 @@ def _value(match: re.Match[str]) -> Fraction | None:
 
 _COPULA = re.compile(
     r"(?:\b(?:is|are|was|were|be|been|equals?|equal to|has|have|had|approximately|about|around|"
-    r"exactly|roughly|only|total of|gives?(?: us)?|to|by|of|costs?|needs?|remains?|leaves?|leaving)|[:=≈])"
+    r"exactly|roughly|only|total of|gives?(?: us)?|to|by|of|costs?|needs?|remains?|leaves?|"
+    r"leaving)|[:=≈])"
     r"[\s$({\[]{0,4}(?:\\approx\s?)?$",
     re.I,
 )
@@ -82,10 +83,11 @@ _BLANK = re.compile(r"\(?_{1,9}\)?(\s\w+\s\w+\b)")
 def read_number(response: str, question: str, unit: str = "") -> tuple[str | None, str]:
     """The number that a response settles on, as it is written, and the rule that chose it.
 
-    ``stated``: behind "the answer is"; ``emphasis``: the one number in bold; ``conclusion``: in the last sentence that concludes;
     ``blank``: where the question leaves a blank, before the words that follow it there;
-    ``first``: in a first sentence that answers the question; ``last``: in the last sentence with a
-    number of its own. Numbers that the question names are passed over where there are others.
+    ``stated``: behind "the answer is"; ``emphasis``: the one number in bold; ``conclusion``: in the
+    last sentence that concludes; ``first``: in a first sentence that takes up the question;
+    ``last``: in the last sentence with a number of its own. Numbers that the question names are
+    passed over where there are others.
     """
     lines = sentences(response)
     if blank := _BLANK.search(question):

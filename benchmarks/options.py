@@ -42,9 +42,10 @@ _ORDER: Mapping[str, str] = {
 def read_choice(response: str, question: str, options: Mapping[str, str]) -> tuple[str | None, str]:
     """The letter of ``options`` (letter -> text) that a response settles on, and the rule.
 
-    ``letter``: stated by its letter; ``text``: named by its text, ``words``: by a part of it; ``value``: by the number it is;
-    ``polarity``: yes or no, by what a sentence affirms or denies. None where it names none of them,
-    or several (rule ``several``).
+    ``letter``: stated by its letter; ``text``: named by its text, ``words``: by a part of it;
+    ``value``: by the number it is; ``polarity``: yes or no, by what a sentence affirms or denies.
+    None where it names none of them (``none``; ``none of the options``: it gives a number that is
+    none of them), or several (``several``).
     """
     lines = sentences(response)
     if not lines:
@@ -182,7 +183,8 @@ def _bounded(form: str) -> str:
 
 
 _AGAINST = re.compile(
-    r"\b(?:than|instead of|compared (?:to|with)|rather|unlike|while|whereas|but not|because|,\s(?:as|since|which))\b",
+    r"\b(?:than|instead of|compared (?:to|with)|rather|unlike|while|whereas|but not|because|"
+    r",\s(?:as|since|which))\b",
     re.I,
 )
 _CONDITION = re.compile(r"^(?:if|when|since|as|because|given)\b[^,]{0,200},", re.I)

@@ -128,8 +128,8 @@ def by_weight(
     lines: Sequence[str], question: str, emphasised: Sequence[str] = ()
 ) -> Iterator[tuple[str, list[str]]]:
     """The sentences that may hold the answer, best first, under the rule that they come by:
-    ``stated`` (what follows "the answer is"), ``emphasis``, ``conclusion``, ``first`` where no other takes up
-    more of the question, ``last``."""
+    ``stated`` (what follows "the answer is"), ``emphasis``, ``conclusion``, ``first`` where no
+    other takes up more of the question, ``last``."""
     stated = [(line, list(STATED.finditer(line))) for line in reversed(lines)]
     yield "stated", [line[found[-1].end() - 1 :] for line, found in stated if found]
     yield "emphasis", list(emphasised)

@@ -221,7 +221,7 @@ def _kit_mathvista(row: Mapping[str, Any]) -> dict[str, Any]:
         "question_type": row.get("question_type", "multi_choice" if choices else "free_form"),
         "answer_type": row["answer_type"],
         "unit": row.get("unit"),
-        "precision": row.get("precision", decimals or None),
+        "precision": row.get("precision", decimals),
         "answer": answer,
         "image": row["index"],
         "metadata": {"task": row.get("task"), "skills": _literal(row.get("skills")) or []},

@@ -15,10 +15,10 @@ from fractions import Fraction
 from functools import wraps
 
 from .answers import MAX_ANSWER, MAX_RESPONSE, choice, equivalent, extract_with_rule, rational
-from .base import Item, Verdict
+from .base import Item, Status, Verdict
 from .numerals import numbers, read_number
 from .options import read_choice
-from .prose import answered, before_next_question, plain
+from .prose import CONCLUSION, answered, before_next_question, plain, sentences
 
 #: Part of the scorers' ids: raised by hand whenever a verdict can change.
 VERSION = 1
@@ -26,6 +26,8 @@ VERSION = 1
 #: Where a format says which part is the answer, that part alone is read.
 MARKED = ("boxed", "tag")
 _LIST = re.compile(r"\[[^\[\]]{0,400}\]")
+_FORMULA = re.compile(r"\$([^$]{1,200})\$")
+_BEHIND = re.compile(r"(?:\bis|\bare|\bbe|\bto|[=:≈])\s{0,3}([^=:≈]{1,100})$")
 _PROSE = re.compile(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}\s+[A-Za-z]{2,}")
 
 
@@ -47,31 +49,28 @@ def _settled(judge: Judge) -> Judge:
 
 
 def score_choice(
-    item: Item, response: str, options: Mapping[str, str], gold: str, question: str = ""
+    item: Item, response: str, options: Mapping[str, str], gold: str, question: str
 ) -> Verdict:
     """Right if the option that the response settles on is the gold's letter, or has its text."""
     extraction, rule = extract_with_rule(response)
     if extraction is None and rule in MARKED:
         return Verdict(item.id, False, None, "unparsed", rule)
-    letter = None
-    if extraction is not None and rule != "bare":  # read_choice knows what a bare line says
+    letter, how = None, rule
+    if extraction is not None and rule != "bare":
         letter = _option(extraction, options)
-    if letter is None and rule in MARKED and extraction:
+    if letter is None and extraction is not None and rule in MARKED:
         letter, _ = read_choice(extraction, question, options)
-        stated, how = read_choice(response, question, options)
-        if letter is None and how == "letter":  # "(B) ... so the area is \\boxed{9.5}"
-            letter, rule = stated, how
-        if letter is None:
-            return Verdict(item.id, False, extraction, "ok", rule)
     if letter is None:
-        letter, rule = read_choice(response, question or item.question, options)
-    if letter is None:
-        if rule == "none of the options":
+        letter, how = read_choice(response, question, options)
+        if rule in MARKED and how != "letter":  # "(B) ... so it is \\boxed{9.5}" says B
             return Verdict(item.id, False, extraction, "ok", rule)
-        several = rule == "several"
-        return Verdict(item.id, False, extraction, "undecided" if several else "unparsed", rule)
+    if letter is None and extraction is not None and rule == "bare":
+        letter, how = _option(extraction, options), rule
+    if letter is None:
+        status: Status = "ok" if how == "none of the options" else "unparsed"
+        return Verdict(item.id, False, extraction, "undecided" if how == "several" else status, how)
     right = letter == gold or options[letter] == options.get(gold) != ""
-    return Verdict(item.id, right, letter, "ok", rule)
+    return Verdict(item.id, right, letter, "ok", how)
 
 
 def _option(answer: str, options: Mapping[str, str]) -> str | None:
@@ -81,7 +80,7 @@ def _option(answer: str, options: Mapping[str, str]) -> str | None:
     if number is None:
         return choice(answer, options)
     same = [letter for letter, text in options.items() if rational(text) == number]
-    return same[0] if len(same) == 1 else None
+    return same[0] if len({options[letter] for letter in same}) == 1 else None
 
 
 def read_value(item: Item, response: str, question: str, unit: str) -> tuple[str | None, str]:
@@ -127,7 +126,7 @@ def score_mathvista(item: Item, response: str) -> Verdict:
     if number is None:
         return Verdict(item.id, False, said, "undecided", rule)
     if meta["answer_type"] == "integer":
-        return Verdict(item.id, number == Fraction(item.answer), said, "ok", rule)
+        return Verdict(item.id, number == value(item.answer), said, "ok", rule)
     try:
         right = str(round(float(number), meta["precision"])) == item.answer
     except OverflowError:
@@ -146,7 +145,9 @@ def _score_list(item: Item, response: str) -> Verdict:
 
 def score_free_form(item: Item, response: str, gold: str) -> Verdict:
     """Right if the answer means the same as the gold: equal mathematics, or the same number where
-    the response gives one in prose."""
+    the response gives one in prose. ``undecided`` where either is prose that is no number."""
+    if response.strip() == gold.strip():
+        return Verdict(item.id, bool(gold.strip()), gold, "ok", "verbatim")
     extraction, rule = extract_with_rule(response)
     if extraction is None and rule in MARKED:
         return Verdict(item.id, False, None, "unparsed", rule)
@@ -157,12 +158,28 @@ def score_free_form(item: Item, response: str, gold: str) -> Verdict:
         decided = len(extraction) <= MAX_ANSWER and not prose
         return Verdict(item.id, False, extraction, "ok" if decided else "undecided", rule)
     wanted = value(gold)
+    if wanted is None:
+        formula = _last_formula(response)
+        if formula is not None and not _PROSE.search(formula):
+            return Verdict(item.id, equivalent(formula, gold), formula, "ok", "formula")
+        return Verdict(item.id, False, extraction, "undecided" if extraction else "unparsed", rule)
     said, rule = read_number(response, item.question, "")
-    if said is not None and wanted is not None:
-        return Verdict(item.id, value(said) == wanted, said, "ok", rule)
-    if extraction is None and said is None:
-        return Verdict(item.id, False, None, "unparsed", "none")
-    return Verdict(item.id, False, extraction or said, "undecided", rule)
+    if said is None:
+        return Verdict(item.id, False, extraction, "undecided" if extraction else "unparsed", rule)
+    number = value(said)
+    return Verdict(item.id, number == wanted, said, "undecided" if number is None else "ok", rule)
+
+
+def _last_formula(response: str) -> str | None:
+    """The last formula of the last sentence that concludes, or of the last one: between ``$``, or
+    behind its ``=`` or verb."""
+    lines = sentences(response)
+    for line in [line for line in reversed(lines) if CONCLUSION.match(line)] + lines[-1:]:
+        if found := _FORMULA.findall(line):
+            return str(found[-1])
+        if behind := _BEHIND.search(line):
+            return behind[1].strip(" .")
+    return None
 
 
 @_settled
@@ -189,7 +206,7 @@ def score_mathverse(item: Item, response: str) -> Verdict:
             return Verdict(item.id, False, None, "unparsed", rule)
         right = set(_LETTER.findall(extraction)) == set(gold)
         return Verdict(item.id, right, extraction, "ok", rule)
-    options = meta["options"] or dict.fromkeys("ABCD", "")
+    options = dict.fromkeys("ABCD", "") | meta["options"]
     return score_choice(item, response, options, gold[0], meta["question_for_eval"])
 
 
