@@ -12,14 +12,14 @@ from .prose import CONCLUSION, REFUSAL, STATED, by_weight, plain, sentences, sha
 _LETTER_STATED = re.compile(
     r"(?:\b(?:answer|option|choice|letter|solution)s?\b[^\n]{0,80}?(?:\b(?:is|be|are)\b|[:=])"
     r"|\b(?:choose|select|pick)\b|答案(?:选项)?[是为]?|选项?|故选)"
-    r"[\s:]{0,3}(?:(?:the|correct|option|choice|letter|answer|therefore|thus)\s{1,2}){0,3}"
+    r"[\s:：]{0,3}(?:(?:the|correct|option|choice|letter|answer|therefore|thus)\s{1,2}){0,3}"
     r"[\"'“(\[{]{0,2}([A-Za-z])(?![A-Za-z0-9_'’])",
     re.I,
 )
 _LETTER_OPTION = re.compile(r"\b(?:option|choice|letter)\s{1,2}[\"'(\[]?([A-Z])\b", re.I)
 _LETTER_BRACKETS = re.compile(r"[(\[]\s?([A-Za-z])\s?[)\]]")
 _LETTER_LEADS = re.compile(r"\(?([A-Z])(?:\)|[.:,](?=\s|$)|$)")
-_LETTER_ENDS = re.compile(r"\b(?:is|be)\s{1,2}\(?([A-Z])\)?[.\s]{0,3}$")
+_LETTER_ENDS = re.compile(r"\b(?:is|be)\s{1,2}[($]?([A-Z])[)$]?[.\s]{0,3}$")
 _WRONG = re.compile(
     r"[\s\"')\]},:]{0,4}(?:\w+\s){0,3}?(?:is|are|was)(?:n't|\s+(?:not|incorrect|wrong|false))\b",
     re.I,

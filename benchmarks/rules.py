@@ -14,7 +14,15 @@ from collections.abc import Callable, Mapping
 from fractions import Fraction
 from functools import wraps
 
-from .answers import MAX_ANSWER, MAX_RESPONSE, choice, equivalent, extract_with_rule, rational
+from .answers import (
+    MAX_ANSWER,
+    MAX_BARE,
+    MAX_RESPONSE,
+    choice,
+    equivalent,
+    extract_with_rule,
+    rational,
+)
 from .base import Item, Status, Verdict
 from .numerals import numbers, read_number
 from .options import read_choice
@@ -202,6 +210,8 @@ def score_mathverse(item: Item, response: str) -> Verdict:
         return score_free_form(item, response, item.answer)
     if len(gold) > 1:
         extraction, rule = extract_with_rule(response)
+        if extraction is None and 0 < len(response.strip()) <= MAX_BARE:
+            extraction = response.strip()  # "C", new line, "D"
         if extraction is None:
             return Verdict(item.id, False, None, "unparsed", rule)
         right = set(_LETTER.findall(extraction)) == set(gold)

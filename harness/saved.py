@@ -131,7 +131,7 @@ def _ours(file: Path, name: str | None, data: str | None) -> Saved:
     source = _source(one, folder, spec.get("data"), located, data)
     items = subset(_text_items(one, source), spec.get("limit"))
     answers = [Answer(generation) for generation in _generations(path)]
-    return _joined(path, one, "generations", items, answers)
+    return _joined(path, one, "generations file of ours", items, answers)
 
 
 def _trial_score(folder: Path, name: str | None) -> tuple[Path, Mapping[str, Any]]:
