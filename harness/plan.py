@@ -137,13 +137,14 @@ class _Planner:
     def _benchmark(self, choice: BenchmarkChoice) -> BenchmarkPlan:
         one = benchmark(choice.name)
         scorer = choice.scorer or one.default_scorer
+        data = sources.locate_benchmark(
+            choice.name, choice.data, self.experiment.model, self.hashes
+        )
         return BenchmarkPlan(
             name=choice.name,
-            title=one.title,
+            title=_title(one.title, data),
             headline=one.headline,
-            data=sources.locate_benchmark(
-                choice.name, choice.data, self.experiment.model, self.hashes
-            ),
+            data=data,
             scorer=scorer,
             scorer_id=one.scorer(scorer).id,
             limit=choice.limit,
@@ -271,6 +272,14 @@ def _step(spec: StepSpec, name: str, label: str, parents: dict[str, str]) -> Ste
         parents=parents,
         key=step_key(spec.KIND, spec.VERSION, plain, parents),
     )
+
+
+def _title(title: str, data: Located) -> str:
+    """A mini benchmark must not pass for the real one in a table."""
+    kind, _, name = data.source.partition("/")
+    if kind != sources.TINY:
+        return title
+    return f"mini {title.partition(' (')[0]}" + (", hard split" if name == "hard" else "")
 
 
 def _label(condition: Condition) -> str:

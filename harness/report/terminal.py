@@ -15,8 +15,11 @@ WIDTH = 110
 
 
 def show(report: Report, console: Console | None = None) -> None:
-    """Print the report's tables."""
-    (console or Console(width=min(Console().width, WIDTH))).print(render(report))
+    """Print the report's tables: as wide as the terminal, or in full where there is none."""
+    if console is None:
+        here = Console()
+        console = Console(width=min(here.width, WIDTH) if here.is_terminal else WIDTH)
+    console.print(render(report))
 
 
 def render(report: Report) -> RenderableType:
