@@ -78,7 +78,8 @@ class Stage(Model):
 
 
 class Resources(Model):
-    """How a stage is executed. Changes speed and rounding, not what is computed: not hashed."""
+    """How a stage is executed: changes speed, not what is computed, so it is not hashed; but for
+    ``dtype``, which is part of every step that computes in it."""
 
     processes: int = Field(default=1, ge=1)
     zero_stage: Literal[0, 1, 2, 3] = 1

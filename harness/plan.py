@@ -196,6 +196,7 @@ class _Planner:
                 prompt=template(stage.template).hash,
                 backend=self.experiment.backend,
                 seed=seed,
+                dtype=self.experiment.resources.dtype,
             )
             name = f"train {number}" if many else "train"
             label = f"{who}-{number}" if many else who
@@ -209,6 +210,7 @@ class _Planner:
             model=self.model.id,
             questions=pool.id,
             prompt=SYNTHESIS[settings.mode].hash,
+            dtype=self.experiment.resources.dtype,
             **settings.model_dump(),
         )
         return _step(spec, "synthesize", settings.mode, {})
@@ -231,6 +233,7 @@ class _Planner:
             sampled=sampled if asked.samples else None,
             max_tokens=asked.max_tokens,
             max_prompt_tokens=asked.max_prompt_tokens,
+            dtype=self.experiment.resources.dtype,
         )
         who = f"{condition.name}-s{seed}" if checkpoint else condition.name
         label = f"{one.name}-{who}"

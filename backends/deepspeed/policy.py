@@ -50,6 +50,7 @@ class Policy(nn.Module):
             model.model.visual.requires_grad_(False)
         if activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
+            model.train()  # transformers recomputes layers in training mode only
 
     def forward(self, batch: PackedBatch, temperature: float = 1.0) -> Tensor:
         """log p(token) [N] in float32, of all response tokens in (group, response, token) order,

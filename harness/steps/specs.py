@@ -31,6 +31,7 @@ class Synthesize(StepSpec):
     top_p: float
     max_tokens: int
     seed: int
+    dtype: str
 
 
 class Train(StepSpec):
@@ -48,6 +49,7 @@ class Train(StepSpec):
     prompt: str
     backend: str
     seed: int
+    dtype: str
 
 
 class Sampled(Model):
@@ -77,6 +79,7 @@ class Generate(StepSpec):
     sampled: Sampled | None
     max_tokens: int
     max_prompt_tokens: int
+    dtype: str
 
 
 class Score(StepSpec):

@@ -131,12 +131,16 @@ def test_checkpointing_and_chunk_size_change_nothing(
 ) -> None:
     results = []
     for checkpointing, chunk in ((False, 1000), (True, 1000), (True, 5)):
-        model = build_model().train()
+        model = build_model().eval()  # as a checkpoint is loaded
         policy = Policy(
             model, suppressed, activation_checkpointing=checkpointing, chunk_tokens=chunk
         )
+        passes = []
+        layer = model.model.language_model.layers[0].self_attn
+        layer.register_forward_hook(lambda *_, passes=passes: passes.append(1))
         logp = policy(packed(make_groups(), encoder), 1.0)
         (logp * weights(len(logp))).sum().backward()
+        assert len(passes) == (2 if checkpointing else 1), "recomputed in the backward pass"
         results.append((logp, gradients(model)))
     for logp, grads in results[1:]:
         torch.testing.assert_close(logp, results[0][0], rtol=1e-6, atol=1e-6)

@@ -31,6 +31,7 @@ SPECS: dict[str, StepSpec] = {
         top_p=1.0,
         max_tokens=48,
         seed=0,
+        dtype="float32",
     ),
     "train": Train(
         model="sha256:aa",
@@ -40,6 +41,7 @@ SPECS: dict[str, StepSpec] = {
         prompt="0123",
         backend="deepspeed",
         seed=1,
+        dtype="float32",
     ),
     "generate": Generate(
         model=None,
@@ -52,6 +54,7 @@ SPECS: dict[str, StepSpec] = {
         sampled=Sampled(n=4, temperature=0.7, top_p=1.0, seed=0),
         max_tokens=32,
         max_prompt_tokens=4096,
+        dtype="float32",
     ),
     "score": Score(
         benchmark="wemath",

@@ -106,9 +106,15 @@ def test_a_scorer_changes_scores_and_nothing_that_needs_a_model(
 
 
 def test_resources_workers_and_names_change_no_key(plan: Plan, folder: Path, text: str) -> None:
-    more = "\nresources: {processes: 2, dtype: bfloat16, tokens_per_micro_batch: 99}\nworkers: 7\n"
+    more = "\nresources: {processes: 2, zero_stage: 3, tokens_per_micro_batch: 99}\nworkers: 7\n"
     other = planned(text.replace("tiny-ablation", "another") + more, folder)
     assert [t.steps for t in other.trials] == [t.steps for t in plan.trials]
+
+
+def test_a_result_in_one_precision_is_none_in_another(plan: Plan, folder: Path, text: str) -> None:
+    other = planned(text + "\nresources: {dtype: bfloat16}\n", folder)
+    assert moved(plan, other, "generate") == {t.id for t in plan.trials}
+    assert moved(plan, other, "train") == {t.id for t in plan.trials if t.arm != "base"}
 
 
 def test_supervised_fine_tuning_ignores_shared_settings_of_rollouts(

@@ -73,6 +73,7 @@ def asking(made: Any, **changes: Any) -> Generate:
         "sampled": Sampled(n=2, temperature=0.7, top_p=1.0, seed=0),
         "max_tokens": 32,
         "max_prompt_tokens": 4096,
+        "dtype": "float32",
     }
     return Generate(**(fields | changes))
 
@@ -191,6 +192,7 @@ def test_a_model_writes_questions_without_answers_about_the_pools_pictures(made:
         top_p=1.0,
         max_tokens=48,
         seed=0,
+        dtype="float32",
     )
     synthesize.run(spec, context)
     written = load_questions(context.out / "questions.jsonl")
@@ -215,6 +217,7 @@ def test_no_usable_question_is_an_error_that_says_what_to_change(made: Any) -> N
         top_p=1.0,
         max_tokens=1,
         seed=0,
+        dtype="float32",
     )
     with pytest.raises(StepError, match="max_tokens"):
         synthesize.run(spec, made("cut"))
