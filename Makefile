@@ -10,8 +10,9 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 READY := $(VENV)/.ready
 EXPERIMENT ?= experiments/ablation.yaml
 
-# DeepSpeed and the test suite run on the CPU here unless the caller says otherwise.
 export MLFLOW_DISABLE_TELEMETRY ?= true
+# Trials and tests start many processes; without kept bytecode each compiles torch's sources anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: help run collapse plan test test-slow lint types fmt install ui clean
 
