@@ -108,12 +108,8 @@ def read_number(response: str, question: str, unit: str = "") -> tuple[str | Non
 
 def _filled(lines: Sequence[str], behind: str) -> str | None:
     """The last number that stands before these words."""
-    found = [
-        number.text
-        for line in lines
-        for number in numbers(line)
-        if f"{line[number.end :]} ".lower().startswith(f"{behind} ".lower())
-    ]
+    words = re.compile(re.escape(behind) + r"\b", re.I)
+    found = [n.text for line in lines for n in numbers(line) if words.match(line, n.end)]
     return found[-1] if found else None
 
 
@@ -144,6 +140,7 @@ def pick(
         return _range(line, (behind or found)[0])
     if colon := line.find(":") + 1:  # "3 are left: 2 red and 1 blue"
         own = [n for n in own if n.end < colon] or own
+    own = [n for n in own if not line[: n.start].endswith("out of ")] or own
     if unit:
         own = [n for n in own if line[n.end :].lstrip(" -").startswith(unit)] or own
     linked = [n for n in own if _COPULA.search(line[max(0, n.start - 24) : n.start])]

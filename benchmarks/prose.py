@@ -62,6 +62,19 @@ def before_next_question(response: str) -> str:
     return response[: runaway.start()] if runaway else response
 
 
+_CODE_LINE = re.compile(
+    r"\s|```|[#@)\]}]|(?:import|from|def|class|if|elif|else|for|while|return|try|except|with|print)\b|"
+    r"[\w.\[\]\"', ]{1,80}\s?[-+*/]?=|[\w.]{1,80}\("
+)
+_OUTPUT = re.compile(r"^\s*(?:print\(|return\b)", re.M)
+
+
+def is_program(response: str) -> bool:
+    """Whether a response is source code throughout, whose output would be the answer."""
+    lines = [line for line in response[-MAX_END:].splitlines() if line.strip()]
+    return bool(_OUTPUT.search(response[-MAX_END:])) and all(map(_CODE_LINE.match, lines))
+
+
 def plain(text: str) -> str:
     """A text with its digits in ASCII, its mojibake mended and its Markdown emphasis gone."""
     if not text.isascii():

@@ -4,7 +4,8 @@ It reads the answer wherever a response gives it (box, tag, statement, option te
 sentence that concludes), judges it by the benchmark's own criterion (MathVista's precision, the
 gold letter or its text, the same meaning), and gives no credit for an answer that is not there. A
 verdict says what it rests on: ``ok``, an answer was read and judged; ``unparsed``, none was found;
-``undecided``, one was found, and rules cannot tell whether it is right.
+``undecided``, one was found, and rules cannot tell whether it is right. A response that is a
+program is ``undecided``: model output is never run.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from .answers import (
 from .base import Item, Status, Verdict
 from .numerals import numbers, read_number
 from .options import read_choice
-from .prose import CONCLUSION, answered, before_next_question, plain, sentences
+from .prose import CONCLUSION, answered, before_next_question, is_program, plain, sentences
 
 #: Part of the scorers' ids: raised by hand whenever a verdict can change.
 VERSION = 1
@@ -49,6 +50,8 @@ def _settled(judge: Judge) -> Judge:
     @wraps(judge)
     def judged(item: Item, response: str) -> Verdict:
         whole = answered(response[-MAX_RESPONSE:])
+        if is_program(whole):
+            return Verdict(item.id, False, None, "undecided", "program")
         part = before_next_question(whole)
         verdict = judge(item, part)
         return judge(item, whole) if verdict.status == "unparsed" and part != whole else verdict

@@ -123,6 +123,8 @@ def test_what_a_response_says_is_read(asked: Item, response: str, rule: str) -> 
         (item("How many?", "5"), "I cannot see the picture.", "unparsed"),
         (item("How many?", "5"), "There are 6 objects left.", "ok"),
         (item("How old?", "40"), "It is 40-60 years.", "undecided"),
+        (item("How many?", "5"), "a = 5\nb = 2\nprint(a * b)", "undecided"),
+        (SHAPE, "def f(x):\n    return 'circle'\n\nprint(f(2))", "undecided"),
         (item("How many?", "14"), "14.9", "ok"),  # no truncation
         (item("What is d?", "1.2", kind="float"), "1.3", "ok"),
         (item("Which list?", "[1, 2]", kind="list"), "[2, 1]", "ok"),
