@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -194,12 +192,13 @@ def picture(where: str, given: object, folder: Path) -> Picture:
 def save_questions(items: Iterable[Item], folder: Path) -> Path:
     """Write ``questions.jsonl`` and ``images/`` (each picture once, named by its content).
 
-    The file appears when it is complete. Returns its path.
+    The file and each picture appear when they are complete; one process writes to a folder at a
+    time. Returns the file's path.
     """
     pictures = folder / "images"
     pictures.mkdir(parents=True, exist_ok=True)
     path = folder / "questions.jsonl"
-    partial = folder / f".questions.{os.getpid()}.jsonl"
+    partial = folder / ".questions.jsonl"
     with partial.open("w", encoding="utf-8") as file:
         for item in items:
             row: dict[str, Any] = {"id": item.id, "question": item.question, "answer": item.answer}
@@ -215,10 +214,10 @@ def _store(given: Picture, folder: Path) -> str:
     suffix = given.suffix.lower() if isinstance(given, Path) else _suffix(content)
     name = hashlib.sha256(content).hexdigest()[:16] + suffix
     if not (folder / name).exists():
-        if isinstance(given, Path):
-            shutil.copyfile(given, folder / name)
-        else:
-            (folder / name).write_bytes(content)
+        # One name for all: what a killed writer left is written over, never taken for a picture.
+        partial = folder / ".partial"
+        partial.write_bytes(content)
+        partial.replace(folder / name)
     return name
 
 

@@ -43,6 +43,26 @@ def test_a_saved_pool_is_loaded_as_it_was(tmp_path) -> None:
     assert len(list((path.parent / "images").iterdir())) == 1  # one content, one file
 
 
+def test_a_disk_that_fills_up_leaves_no_picture_cut_short(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = Path.write_bytes
+
+    def cut(path: Path, content: bytes) -> int:
+        whole(path, content[:20])
+        raise OSError(28, "No space left on device")
+
+    items = [Item("a", "How many?", images=(PNG,))]
+    monkeypatch.setattr(Path, "write_bytes", cut)
+    with pytest.raises(OSError, match="No space"):
+        save_questions(items, tmp_path)
+    monkeypatch.undo()
+    [item] = load_questions(save_questions(items, tmp_path))
+    assert Path(str(item.images[0])).read_bytes() == PNG
+    files = {p.name for p in tmp_path.rglob("*") if p.is_file()}
+    assert files == {"questions.jsonl", Path(str(item.images[0])).name}
+
+
 def test_aliases_placeholders_numbers_and_row_numbers(tmp_path) -> None:
     path = write(tmp_path, {"problem": "<image>\nHow <image> many?", "answer": 5, "level": 3}, "")
     (item,) = load_questions(path)
