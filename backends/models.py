@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 from collections.abc import Iterable, Mapping
@@ -102,13 +103,14 @@ def save_checkpoint(
 
     ``state`` replaces the model's own weights, for a model whose parameters are partitioned
     (ZeRO-3). The folder appears whole or not at all: it is written beside its place and renamed.
-    An older checkpoint at ``path`` is replaced.
+    An older checkpoint at ``path`` is replaced, and what a killed process left beside it removed:
+    one process saves to a place at a time.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
     stale = path.with_name(f".{path.name}.{os.getpid()}.old")
-    for leftover in (fresh, stale):
+    for leftover in _unfinished(path):
         shutil.rmtree(leftover, ignore_errors=True)
     model.save_pretrained(fresh, state_dict=None if state is None else dict(state))
     processor.save_pretrained(fresh)
@@ -117,6 +119,12 @@ def save_checkpoint(
     fresh.rename(path)
     shutil.rmtree(stale, ignore_errors=True)
     return path
+
+
+def _unfinished(path: Path) -> list[Path]:
+    """What any process has left of saving to ``path``."""
+    name = glob.escape(f".{path.name}.")
+    return [found for end in ("new", "old") for found in path.parent.glob(f"{name}*.{end}")]
 
 
 def stop_token_ids(model: PreTrainedModel, processor: ProcessorMixin) -> tuple[int, ...]:

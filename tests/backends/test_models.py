@@ -63,6 +63,8 @@ def test_saving_replaces_the_old_checkpoint_and_leaves_nothing_beside_it(
     build_model: Callable[..., PreTrainedModel], processor: Qwen2_5_VLProcessor, tmp_path: Path
 ) -> None:
     path = tmp_path / "out" / "checkpoint"
+    for killed in (".checkpoint.1.new", ".checkpoint.2.old"):  # by processes that were killed
+        (path.parent / killed).mkdir(parents=True)
     for seed in (0, 1):
         assert save_checkpoint(build_model(seed=seed), processor, path) == path
     assert [p.name for p in path.parent.iterdir()] == ["checkpoint"]
