@@ -46,6 +46,8 @@ _CURVES = {
     "response_length": "response length (tokens)",
 }
 
+_RATIOS = ("majority_ratio", "label_accuracy")
+
 
 def write(report: Report, results: Results, folder: Path) -> dict[str, str]:
     """Draw what the run has data for; returns {file stem: caption}."""
@@ -117,7 +119,7 @@ def training(arms: Sequence[Condition]) -> Figure | None:
                 )
         ax.set_title(_CURVES[name], loc="left")
         ax.set_xlabel("step")
-        if name != "response_length":
+        if name in _RATIOS:
             ax.set_ylim(-0.02, 1.02)
     for ax in axes.flat[len(names) :]:
         ax.set_visible(False)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 import harness.report
 from harness import results, stats
-from harness.report import markdown, papers, summary, terminal, text
+from harness.report import markdown, papers, plots, summary, terminal, text
 from harness.report.model import Report
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -199,6 +199,20 @@ def test_files_of_the_report(full: Path) -> None:
     assert written.keys() == schema["properties"].keys()
     now = harness.report.as_json(full)
     assert now["rows"] == written["rows"]
+
+
+def test_a_reward_is_drawn_whole_whatever_its_range(small: Path) -> None:
+    for path in (small.parent / "store" / "train").glob("*/metrics.jsonl"):
+        rows = [json.loads(line) for line in path.read_text().splitlines()]
+        rows = [row | {"reward": 2.0 - 3.0 * (row["step"] == 1)} for row in rows]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    figure = plots.training(results.load(small).arms)
+    assert figure is not None
+    limits = {ax.get_title("left"): ax.get_ylim() for ax in figure.axes}
+    plots.plt.close(figure)
+    assert limits["reward"][0] < -1
+    assert limits["reward"][1] > 2
+    assert limits["majority ratio"] == (-0.02, 1.02)
 
 
 def test_every_number_names_its_sources(full: Path, report: Report) -> None:
