@@ -73,11 +73,9 @@ def micro_batches(groups: Sequence[Group], tokens_budget: int) -> list[list[int]
     return batches
 
 
-def pack(
-    groups: Sequence[Group], device: str | torch.device, pad_id: int | None = None
-) -> PackedBatch:
+def pack(groups: Sequence[Group], device: str | torch.device) -> PackedBatch:
     """Pack groups in the order given. A response's positions go on from its prompt's, so each one
-    sees exactly what it would see alone. (``pad_id`` is not used: nothing is padded.)"""
+    sees exactly what it would see alone. Nothing is padded."""
     if not groups or not all(group.responses for group in groups):
         raise ValueError("pack needs at least one group, and one response in each")
     ids: list[Tensor] = []

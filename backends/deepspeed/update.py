@@ -125,7 +125,7 @@ class Updater:
         for number in range(self.ranks.most(max(len(mine), 1))):
             indices = mine[number] if number < len(mine) else []
             chosen = [groups[i] for i in indices] or [self._dummy()]
-            yield indices, pack(chosen, self.ranks.device, self.pad_id)
+            yield indices, pack(chosen, self.ranks.device)
 
     def _dummy(self) -> Group:
         one = torch.tensor([self.pad_id])
