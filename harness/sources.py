@@ -8,8 +8,9 @@ id is ``sha256:<64 hex>`` for local files, ``<repository>@<commit>`` for the hub
 from __future__ import annotations
 
 import hashlib
+import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,22 +61,32 @@ class Hashes:
         self._new = True
         return value
 
-    def folder(self, folder: Path, skip: Iterable[str] = ()) -> str:
-        """One id for all regular files of a folder by relative name; hidden ones do not count."""
-        skipped = set(skip)
-        names = sorted(
-            path.relative_to(folder).as_posix()
-            for path in folder.rglob("*")
-            if path.is_file() and not any(p[0] == "." for p in path.relative_to(folder).parts)
-        )
-        return "sha256:" + digest(
-            {name: self.file(folder / name) for name in names if name not in skipped}
-        )
+    def folder(self, folder: Path) -> str:
+        """One id for all regular files of a folder by relative name; hidden ones do not count.
+
+        Links count as what they lead to, files and folders alike: that is what a loader reads.
+        """
+        names = sorted(path.relative_to(folder).as_posix() for path in _files(folder))
+        return "sha256:" + digest({name: self.file(folder / name) for name in names})
 
     def save(self) -> None:
         if self._new:
             write_json(self._file, self._known)
             self._new = False
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The regular files below a folder, in no order. (``rglob`` follows no linked folder.)"""
+    for where, folders, names in os.walk(folder, followlinks=True):
+        here = Path(where)
+        place = here.resolve()
+        folders[:] = [
+            name
+            for name in folders
+            # A link to a folder that it lies in would go round for ever.
+            if name[0] != "." and not place.is_relative_to((here / name).resolve())
+        ]
+        yield from (here / name for name in names if name[0] != "." and (here / name).is_file())
 
 
 def locate_model(source: str, hashes: Hashes) -> Located:

@@ -221,3 +221,24 @@ def test_no_usable_question_is_an_error_that_says_what_to_change(made: Any) -> N
     )
     with pytest.raises(StepError, match="max_tokens"):
         synthesize.run(spec, made("cut"))
+
+
+def test_a_linked_folder_counts_by_what_it_leads_to(tmp_path: Path) -> None:
+    data, pictures = tmp_path / "data", tmp_path / "pictures"
+    (data / "own").mkdir(parents=True)
+    pictures.mkdir()
+    (data / "own" / "a.txt").write_text("a")
+    (pictures / "b.png").write_bytes(b"one")
+    (data / "round").symlink_to(data)  # a loader does not go round either
+    hashes = Hashes(tmp_path)
+    alone = hashes.folder(data)
+    (data / "images").symlink_to(pictures)
+    linked = hashes.folder(data)
+    (pictures / "b.png").write_bytes(b"other")
+    assert len({alone, linked, hashes.folder(data)}) == 3
+    copy = tmp_path / "copy"
+    (copy / "images").mkdir(parents=True)
+    (copy / "own").mkdir()
+    (copy / "own" / "a.txt").write_text("a")
+    (copy / "images" / "b.png").write_bytes(b"other")
+    assert hashes.folder(copy) == hashes.folder(data)
