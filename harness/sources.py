@@ -269,4 +269,16 @@ def unchanged(located: Mapping[str, Located], hashes: Hashes) -> None:
     for role, one in located.items():
         path = Path(one.source)
         if one.id.startswith("sha256:") and path.is_dir() and hashes.folder(path) != one.id:
-            raise StepError(f"the {role} {path} changed since the run was planned; run again")
+            raise _changed(role, one)
+
+
+def planned_questions(questions: Located, hashes: Hashes) -> list[Item]:
+    """The items of a pool; :class:`StepError` where they are not those that were planned with."""
+    items = load_questions(questions)
+    if questions.id.startswith("sha256:") and _items_id(items, hashes) != questions.id:
+        raise _changed("question file", questions)
+    return items
+
+
+def _changed(role: str, one: Located) -> StepError:
+    return StepError(f"the {role} {one.source} changed since the run was planned; run again")

@@ -20,6 +20,9 @@ class Context:
     """``out`` becomes the result; ``scratch`` is kept when the step is killed, and is no part of
     it.
 
+    A model, a pool or a benchmark's data that is no longer what its id says is a
+    :class:`StepError`: the result would be stored under a name that is not its own.
+
     ``parents`` maps a role to a finished step's folder, ``located`` a content id to its place.
     ``progress(done, total, unit)`` tells people; ``watch(file, total, unit)`` lets the number of
     lines of a growing file tell them.
@@ -42,10 +45,16 @@ class Context:
         sources.unchanged({"model": found}, Hashes(self.store.root))
         return sources.model_path(found)
 
+    def questions(self, content_id: str) -> list[Item]:
+        """The question pool of this id."""
+        return sources.planned_questions(self.located[content_id], Hashes(self.store.root))
+
     def items(self, name: str, data_id: str, limit: int | None) -> list[Item]:
         """A benchmark's items in the owners' order; with ``limit`` a part, whole clusters."""
-        folder = sources.benchmark_folder(self.located[data_id], self.store)
-        return subset(_items(name, folder), limit)
+        found = self.located[data_id]
+        items = _items(name, sources.benchmark_folder(found, self.store))
+        sources.unchanged({f"data of {name}": found}, Hashes(self.store.root))
+        return subset(items, limit)
 
 
 @lru_cache(maxsize=4)

@@ -9,7 +9,6 @@ from benchmarks.base import Item
 from benchmarks.prompts import SYNTHESIS
 from benchmarks.questions import save_questions
 from harness.errors import StepError
-from harness.sources import load_questions
 from harness.steps.asking import ask, engine
 from harness.steps.context import Context
 from harness.steps.specs import Synthesize
@@ -22,7 +21,7 @@ def run(spec: Synthesize, context: Context) -> None:
     Texts that are empty or were cut by the length limit are no questions and are left out;
     ``summary.json`` counts them. Raises :class:`StepError` where none is left.
     """
-    pool = load_questions(context.located[spec.questions])
+    pool = context.questions(spec.questions)
     prompt = SYNTHESIS[spec.mode]
     count = spec.count or len(pool)
     order = random.Random(f"synthesize {spec.seed}").sample(range(len(pool)), len(pool))

@@ -10,7 +10,6 @@ from backends import backend
 from backends.base import Inputs
 from benchmarks.base import Item
 from benchmarks.questions import load_questions, save_questions
-from harness import sources
 from harness.errors import StepError
 from harness.steps.asking import release
 from harness.steps.context import Context
@@ -19,7 +18,7 @@ from harness.steps.specs import Train
 
 def run(spec: Train, context: Context) -> None:
     """Leave ``checkpoint/`` and ``metrics.jsonl`` in the result. A killed training goes on."""
-    real = sources.load_questions(context.located[spec.questions])
+    real = context.questions(spec.questions)
     synthetic: list[Item] = []
     if "synthetic" in context.parents:
         synthetic = load_questions(context.parents["synthetic"] / "questions.jsonl")

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from backends.base import Resources
-from benchmarks import benchmark
+from benchmarks import benchmark, tiny
 from benchmarks.prompts import SYNTHESIS, template
 from benchmarks.questions import load_questions
 from harness.errors import StepError
@@ -221,6 +221,35 @@ def test_no_usable_question_is_an_error_that_says_what_to_change(made: Any) -> N
     )
     with pytest.raises(StepError, match="max_tokens"):
         synthesize.run(spec, made("cut"))
+
+
+def test_data_that_changed_since_the_plan_stops_the_step(
+    made: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pool, a picture of it, and a benchmark's folder, edited between plan and step."""
+    context = made("edited")
+    (tmp_path / "dot.png").write_bytes(b"a picture")
+    pool = tmp_path / "pool.jsonl"
+    line = json.dumps({"id": "a", "question": "How many?", "answer": "5", "images": ["dot.png"]})
+    pool.write_text(line)
+    tiny.write_benchmark("mathvista", tmp_path / "data")
+    hashes = Hashes(tmp_path)
+    questions = locate_questions(str(pool), hashes)
+    data = locate_benchmark("mathvista", str(tmp_path / "data"), "tiny", hashes)
+    monkeypatch.setitem(context.located, questions.id, questions)
+    monkeypatch.setitem(context.located, data.id, data)
+    assert [item.answer for item in context.questions(questions.id)] == ["5"]
+    assert context.items("mathvista", data.id, None)
+    pool.write_text(line.replace("5", "6"))
+    with pytest.raises(StepError, match=r"pool\.jsonl changed since the run was planned"):
+        context.questions(questions.id)
+    pool.write_text(line)
+    (tmp_path / "dot.png").write_bytes(b"other")
+    with pytest.raises(StepError, match=r"pool\.jsonl changed"):
+        context.questions(questions.id)
+    next((tmp_path / "data").rglob("*.json")).write_text("{}")
+    with pytest.raises(StepError, match=r"data of mathvista .* changed"):
+        context.items("mathvista", data.id, None)
 
 
 def test_a_linked_folder_counts_by_what_it_leads_to(tmp_path: Path) -> None:
