@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -82,8 +83,10 @@ class LiveTable:
 
     def changed(self, trial: Trial, state: Mapping[str, Any]) -> None:
         if state["state"] in _MARKS:
-            said = state.get("reason") or _took(state)
-            self._console.print(f"{_MARKS[state['state']]} {trial.id} [dim]{said}[/]")
+            said = str(state.get("reason") or _took(state))
+            self._console.print(
+                f"{_MARKS[state['state']]} {escape(trial.id)} [dim]{escape(said)}[/]"
+            )
 
     def tick(self) -> None:
         if self._live:
@@ -116,15 +119,15 @@ class LiveTable:
     def _row(self, runner: Runner, one: Trial, state: Mapping[str, Any]) -> list[RenderableType]:
         progress = state.get("progress")
         bar: RenderableType = ""
-        said = state.get("reason") or ""
+        said = str(state.get("reason") or "")
         if progress:
             bar = ProgressBar(progress["total"], progress["done"], width=16)
             said = f"{progress['done']}/{progress['total']} {progress['unit']}"
         return [
-            f"  {one.id}",
+            f"  {escape(one.id)}",
             state.get("step") or "starting",
             bar,
-            f"[dim]{said}[/]",
+            f"[dim]{escape(said)}[/]",
             f"[cyan]{figures(runner.work_folder(one))}[/]",
             f"[dim]{_clock(time.time() - (state.get('started') or time.time()))}[/]",
         ]

@@ -18,13 +18,16 @@ _NEEDED = ("torch", "transformers", "deepspeed", "mlflow", "optuna", "pyarrow", 
 
 def show(console: Console, root: Path) -> bool:
     """Print every check; True where nothing that is needed is missing."""
+    from rich.markup import escape
+
     fine = True
 
     def say(good: bool, what: str, found: str) -> None:
         nonlocal fine
         fine = fine and good
         console.print(
-            f"{'[green]✓[/]' if good else '[red]✗[/]'} [bold]{what}[/] {found}", soft_wrap=True
+            f"{'[green]✓[/]' if good else '[red]✗[/]'} [bold]{what}[/] {escape(found)}",
+            soft_wrap=True,
         )
 
     versions = environment.versions()
@@ -43,7 +46,9 @@ def show(console: Console, root: Path) -> bool:
     say(not broken, "store", f"{len(found)} results, {len(broken)} damaged")
     for path, names in broken.items():
         console.print(
-            f"    {path}: {', '.join(names)} (remove the folder; it is made again)", soft_wrap=True
+            f"    {path}: {', '.join(names)} (remove the folder; it is made again)",
+            markup=False,
+            soft_wrap=True,
         )
     say(*_tiny())
     return fine

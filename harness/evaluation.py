@@ -69,6 +69,7 @@ def text(spec: Experiment) -> str:
 
 def show(folder: Path, console: Console) -> None:
     """Print every figure of the evaluation with its n, and how the responses could be read."""
+    from rich.markup import escape
     from rich.table import Table
 
     for trial in sorted((folder / "trials").glob(f"{_ARM}-s*")):
@@ -92,6 +93,7 @@ def show(folder: Path, console: Console) -> None:
             unread = ", ".join(f"{v} {k}" for k, v in counts.items() if k != "n" and v)
             console.print(
                 f"[dim]{counts['n']} responses{': ' + unread if unread else ''}. "
-                f"Scorer {score['scorer']}, prompt {score['prompt']}, data {score['data']}[/]\n",
+                f"Scorer {escape(score['scorer'])}, prompt {escape(score['prompt'])}, "
+                f"data {escape(score['data'])}[/]\n",
                 soft_wrap=True,
             )

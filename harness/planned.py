@@ -59,6 +59,7 @@ def show(plan: Plan, root: Path, console: Console) -> None:
 
     A step that several need is counted where it is needed first.
     """
+    from rich.markup import escape
     from rich.table import Table
 
     store = Store(root)
@@ -81,7 +82,7 @@ def show(plan: Plan, root: Path, console: Console) -> None:
         shared = sum(key in todo for key in needed) - len(own)
         stored = sum(key not in todo for key in needed)
         table.add_row(
-            label,
+            escape(label),
             str(len(trials)),
             _kinds(own),
             str(shared or ""),
@@ -95,7 +96,9 @@ def show(plan: Plan, root: Path, console: Console) -> None:
     for one in plan.benchmarks:
         part = f", a subset of about {one.limit} items" if one.limit else ""
         console.print(
-            f"  {one.title}: data {one.data.id}, scorer {one.scorer_id}{part}", soft_wrap=True
+            f"  {one.title}: data {one.data.id}, scorer {one.scorer_id}{part}",
+            markup=False,
+            soft_wrap=True,
         )
     console.print()
     console.print(table)
@@ -132,6 +135,7 @@ def _kinds(steps: list[Step]) -> str:
 
 def show_status(run_folder: Path, console: Console) -> None:
     """Print where each trial of a run is. Raises :class:`HarnessError` where there is no run."""
+    from rich.markup import escape
     from rich.table import Table
 
     plan = read_json(run_folder / "plan.json")
@@ -150,12 +154,12 @@ def show_status(run_folder: Path, console: Console) -> None:
         key = next((s["key"] for s in trial["steps"] if s["name"] == state.get("step")), None)
         running = state["state"] == "running"
         table.add_row(
-            trial["id"],
+            escape(trial["id"]),
             f"[{colour.get(state['state'], 'dim')}]{state['state']}[/]",
             state.get("step") or "",
             f"{progress['done']}/{progress['total']} {progress['unit']}" if progress else "",
             figures(store.work(key)) if key and running else "",
-            state.get("reason") or state.get("note") or "",
+            escape(str(state.get("reason") or state.get("note") or "")),
         )
     console.print(table)
     console.print(", ".join(f"{n} {state}" for state, n in counts.items()))

@@ -7,10 +7,11 @@ on from its last checkpoint. One runner works on a run folder at a time; several
 from __future__ import annotations
 
 import json
+import logging
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,8 @@ from harness.plan import Plan, Trial
 from harness.search import Sweep
 from harness.spec import Experiment
 from harness.store import Store, read_json, update_json, write_json
+
+_log = logging.getLogger(__name__)
 
 _POLL_SECONDS = 0.25
 
@@ -86,6 +89,7 @@ class Runner:
         self._waiting: list[Trial] = []
         self._shown: dict[str, tuple[Any, ...]] = {}
         self._broken: dict[str, str] = {}
+        self._warned: set[str] = set()
 
     def run(self, experiment: Experiment, text: str) -> Outcome:
         """Run what is not done yet. Raises :class:`HarnessError` where another runner is at work
@@ -100,7 +104,7 @@ class Runner:
                 self._mirror.start()
             if sweep:
                 sweep.begin()
-                sweep.update()
+                self._guarded(sweep.update)
             if worked:
                 self._work(sweep)
             if self._mirror:
@@ -182,44 +186,52 @@ class Runner:
         pool = LocalPool(self.plan.resources, self._wanted_workers)
         self.workers = pool.workers
         self._event("run", workers=pool.workers, trials=len(self._waiting))
-        self._observer.begin(self)
+        self._guarded(self._observer.begin, self)
         try:
             while self._waiting or self._running:
                 self._start(pool)
                 time.sleep(_POLL_SECONDS)
                 for name in list(self._running):
                     self._look(self._trials[name], pool, sweep)
-                self._observer.tick()
+                self._guarded(self._observer.tick)
         finally:
             stopped = list(self._running)
             pool.stop(list(self._running.values()))
             for name in stopped:
                 self._set(self._trials[name], "pending", "interrupted; `harness run` goes on")
             self._event("end", interrupted=stopped)
-            self._observer.end()
+            self._guarded(self._observer.end)
 
     def _start(self, pool: LocalPool) -> None:
         """Start trials while there is room, none that would only wait for what another makes."""
         if not pool.has_room:
             return
         for one in self._order():
-            spec = trial.freeze(self.plan, one)
-            broken = next((s.key for s in one.steps if s.key in self._broken), None)
-            if broken:
+            try:
+                self._take_up(one, pool)
+            except OSError as error:  # a full disk, most often: it fails this trial, not the run
                 self._waiting.remove(one)
-                self._set(one, "failed", f"needs a step that failed: {self._broken[broken]}")
+                self._set(one, "failed", trial.reason(error, None))
                 self._ended(one)
-            elif trial.stored(spec, self.trial_folder(one)):
-                self._waiting.remove(one)
-                self._set(one, "ok", "", note="from the store")
-                self._ended(one)
-            elif self._missing(one).isdisjoint(self._in_progress()):
-                self._waiting.remove(one)
-                self._running[one.id] = pool.start(self.trial_folder(one))
-                self.states[one.id] = {"state": "running", "step": None, "started": time.time()}
-                self._event("start", trial=one.id)
-                if not pool.has_room:
-                    return
+            if not pool.has_room:
+                return
+
+    def _take_up(self, one: Trial, pool: LocalPool) -> None:
+        """Start a waiting trial, or end it where it needs no process, or leave it waiting."""
+        broken = next((s.key for s in one.steps if s.key in self._broken), None)
+        if broken:
+            self._waiting.remove(one)
+            self._set(one, "failed", f"needs a step that failed: {self._broken[broken]}")
+            self._ended(one)
+        elif trial.stored(trial.freeze(self.plan, one), self.trial_folder(one)):
+            self._waiting.remove(one)
+            self._set(one, "ok", "", note="from the store")
+            self._ended(one)
+        elif self._missing(one).isdisjoint(self._in_progress()):
+            self._running[one.id] = pool.start(self.trial_folder(one))
+            self._waiting.remove(one)
+            self.states[one.id] = {"state": "running", "step": None, "started": time.time()}
+            self._event("start", trial=one.id)
 
     def _order(self) -> list[Trial]:
         """Waiting trials, those first whose missing steps most others wait for; then as planned."""
@@ -260,7 +272,7 @@ class Runner:
             self._blame(one)
         self._ended(one)
         if sweep:
-            sweep.update()
+            self._guarded(sweep.update)
 
     def _blame(self, one: Trial) -> None:
         """Remember the step that failed: others that need it are not run to fail the same way."""
@@ -275,14 +287,26 @@ class Runner:
         if state.get("step") and self._shown.get(one.id) != now:
             self._shown[one.id] = now
             self._event("step", trial=one.id, step=state["step"], note=state.get("reason", ""))
-            self._observer.changed(one, state)
+            self._guarded(self._observer.changed, one, state)
 
     def _ended(self, one: Trial) -> None:
         state = self.states[one.id]
         self._event(state["state"], trial=one.id, reason=state.get("reason", ""))
-        self._observer.changed(one, state)
+        self._guarded(self._observer.changed, one, state)
         if self._mirror:
             self._mirror.update(one.id)
+
+    def _guarded(self, work: Callable[..., None], *details: Any) -> None:
+        """Do what only shows or counts the trials: where it fails it costs a warning, never a
+        trial.
+        """
+        try:
+            work(*details)
+        except Exception as error:
+            said = f"{work.__qualname__} failed ({type(error).__name__}: {error})"
+            if said not in self._warned:
+                self._warned.add(said)
+                _log.warning("%s; the trials go on", said)
 
     def _event(self, event: str, **details: Any) -> None:
         line = json.dumps({"time": round(time.time(), 3), "event": event, **details})

@@ -57,11 +57,12 @@ class Sweep:
 
         now = self.values()
         for point in [p for p in self._asked if p in now]:
-            number, value = self._asked.pop(point), now[point]
+            number, value = self._asked[point], now[point]
             if value is None:
                 self._study.tell(number, state=TrialState.FAIL)
             else:
                 self._study.tell(number, value)
+            del self._asked[point]
         told = {point: value for point, value in now.items() if point not in self._asked}
         if told != self._told():
             write_json(self._folder / _TOLD, {"study": self.name, "values": told})

@@ -68,7 +68,7 @@ def main(arguments: list[str]) -> int:
         run(spec, folder, status)
     except BaseException as error:
         traceback.print_exc()
-        status.end("failed", _reason(error, status.state["step"]))
+        status.end("failed", reason(error, status.state["step"]))
         return 1
     status.end("ok")
     return 0
@@ -238,7 +238,7 @@ def finished(spec: TrialSpec, folder: Path) -> bool:
     return all(store.find(s.kind, s.key) for s in spec.trial.steps)
 
 
-def _reason(error: BaseException, step: str | None) -> str:
+def reason(error: BaseException, step: str | None) -> str:
     """Why a trial failed, in a line that its reader understands."""
     at = f"{step}: " if step else ""
     cause: BaseException | None = error

@@ -61,7 +61,7 @@ class LocalPool:
         """Start the trial whose ``spec.json`` is in this folder; its output is added to
         ``log.txt``.
         """
-        gpus = self._free.pop(0)
+        gpus = self._free[0]
         surroundings = os.environ | {
             "CUDA_VISIBLE_DEVICES": gpus,
             "OMP_NUM_THREADS": str(self._threads),
@@ -84,6 +84,7 @@ class LocalPool:
                 # Its own group: Ctrl-C reaches the runner only, a stop all that the trial started.
                 start_new_session=True,
             )
+        self._free.remove(gpus)
         return Running(process, gpus)
 
     def ended(self, running: Running) -> int | None:

@@ -5,6 +5,8 @@ Trials are real processes; the backend is a plug-in that needs no torch (``stead
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
 import random
@@ -16,10 +18,16 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
+from backends.base import Resources
+from harness import planned as tables
 from harness import status
-from harness.store import Store
-from tests.harness.experiments import model_folder, question_file
+from harness.display import Lines, LiveTable
+from harness.executors.local import LocalPool
+from harness.runner import Runner
+from harness.store import Store, write_json
+from tests.harness.experiments import EXAMPLE, model_folder, planned, question_file, read
 
 HERE = Path(__file__).parent
 
@@ -301,6 +309,53 @@ def test_a_failure_shows_its_traceback_in_the_log_only(place: Place) -> None:
     _, out, error = place.run(STEADY_WRONG="raise")
     assert "Traceback" not in out + error
     assert "TrainingError" in (place.trial("vote-s0") / "log.txt").read_text()
+
+
+class Broken:
+    """An observer that cannot show anything."""
+
+    def begin(self, *shown: object) -> None:
+        raise ValueError("nothing can be shown")
+
+    changed = tick = end = begin
+
+
+def test_neither_a_full_disk_nor_what_shows_a_run_takes_the_runner_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(self: LocalPool, folder: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "log.txt"))
+
+    model_folder(tmp_path / "model")
+    question_file(tmp_path)
+    text = TEXT.replace("backend: steady\n", "").format(name="test", folder=tmp_path)
+    runner = Runner(planned(text, tmp_path), tmp_path / "runs", Broken())
+    monkeypatch.setattr(LocalPool, "start", full)
+    outcome = runner.run(read(text, tmp_path), text)
+    assert list(outcome.failed) == IDS
+    assert all(reason.startswith("the disk is full") for reason in outcome.failed.values())
+    assert caplog.text.count("nothing can be shown") == 1
+
+
+def test_a_trial_that_cannot_be_started_keeps_no_worker(tmp_path: Path) -> None:
+    pool = LocalPool(Resources(device="cpu"), 1)
+    with pytest.raises(FileNotFoundError):
+        pool.start(tmp_path / "gone")
+    assert pool.has_room
+
+
+def test_reasons_with_brackets_are_shown_as_they_are(tmp_path: Path) -> None:
+    """gloo's errors begin with a path in brackets, which rich would take for a tag."""
+    reason = "[/third_party/gloo/pair.cc:534] peer closed; see hub:a/b[test]"
+    trials = tmp_path / "runs" / "test" / "trials"
+    write_json(trials.parent / "plan.json", {"trials": [{"id": "vote-s0", "steps": []}]})
+    write_json(trials / "vote-s0" / status.FILE, {"state": "failed", "reason": reason})
+    console = Console(width=200, record=True, file=io.StringIO())
+    tables.show_status(trials.parent, console)
+    one = planned(EXAMPLE.format(model=model_folder(tmp_path / "model")), tmp_path).trials[0]
+    for shown in (LiveTable(console), Lines(console)):
+        shown.changed(one, {"state": "failed", "reason": reason})
+    assert console.export_text().count(reason) == 3
 
 
 def test_gpus_are_handed_out_and_never_shared(place: Place, tmp_path: Path) -> None:
