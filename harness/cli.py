@@ -170,14 +170,22 @@ def status(run_folder: RunFolder) -> None:
 
 
 @app.command("report")
-def report_(run_folder: RunFolder) -> None:
+def report_(
+    run_folder: RunFolder,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON; nothing is written.")] = False,
+) -> None:
     """Write a run's report again from its files, and print its table."""
+    import json
+
     from harness import report
 
     _of_a_run(run_folder)
+    if as_json:
+        typer.echo(json.dumps(report.as_json(run_folder), indent=1))
+        return
     folder = report.write(run_folder)
     report.print_table(run_folder)
-    _console().print(f"Report: {folder / 'report.md'}")
+    _console().print(f"Report: {folder / 'report.md'}", markup=False)
 
 
 @app.command("list")
@@ -215,7 +223,7 @@ def sync(run_folder: RunFolder) -> None:
 
     _of_a_run(run_folder)
     tracking.sync(run_folder, run_folder.resolve().parent)
-    _console().print(f"Mirrored {run_folder}; `harness ui` shows it")
+    _console().print(f"Mirrored {run_folder}; `harness ui` shows it", markup=False)
 
 
 def _execute(
@@ -236,7 +244,8 @@ def _execute(
         return runner.run(spec, text)
     except KeyboardInterrupt:
         _console(stderr=True).print(
-            f"\nInterrupted. What is done is in {root}; the same command goes on from there."
+            f"\nInterrupted. What is done is in {root}; the same command goes on from there.",
+            markup=False,
         )
         raise typer.Exit(130) from None
 
@@ -255,20 +264,27 @@ def _mirror(made: Plan, root: Path) -> Any:
 
 
 def _summary(outcome: Outcome, folder: Path) -> None:
+    from rich.markup import escape
+
     console = _console()
     if not outcome.worked:
         console.print("[dim]Everything was in the store; nothing was run.[/]")
     for name, reason in outcome.failed.items():
         log = folder / "trials" / name / "log.txt"
-        console.print(f"[red]failed[/] {name}: {reason} [dim]({log})[/]", soft_wrap=True)
-    console.print(f"[dim]Results: {folder}[/]", soft_wrap=True)
+        said = escape(f"{name}: {reason}")
+        console.print(f"[red]failed[/] {said} [dim]({escape(str(log))})[/]", soft_wrap=True)
+    console.print(f"[dim]Results: {escape(str(folder))}[/]", soft_wrap=True)
     if outcome.failed:
         console.print("The same command tries the failed trials again.")
         raise typer.Exit(1)
 
 
 def _print_report(folder: Path) -> None:
-    """Print the report's tables; compute them only if a result is newer than the last report."""
+    """Print the report's tables; compute them only if a trial is newer than the last report, or
+    another version wrote it.
+    """
+    from pydantic import ValidationError
+
     from harness import report
     from harness.report import terminal
     from harness.report.model import Report
@@ -276,14 +292,21 @@ def _print_report(folder: Path) -> None:
     written = folder / "report" / "report.json"
     if not _is_newest(written, folder):
         report.write(folder)
-    terminal.show(Report.model_validate_json(written.read_text(encoding="utf-8")))
+    try:
+        made = Report.model_validate_json(written.read_bytes())
+    except ValidationError:
+        report.write(folder)
+        made = Report.model_validate_json(written.read_bytes())
+    terminal.show(made)
 
 
 def _is_newest(file: Path, folder: Path) -> bool:
-    """Whether a file is there and newer than every result that it was made from."""
+    """Whether a file is there and newer than everything that it was made from."""
     if not file.exists():
         return False
-    made_from = [folder / "plan.json", *folder.glob("trials/*/result.json")]
+    made_from = [folder / "plan.json"]
+    for name in ("result.json", "status.json"):  # a trial that fails leaves a status only
+        made_from += folder.glob(f"trials/*/{name}")
     return all(file.stat().st_mtime >= each.stat().st_mtime for each in made_from if each.exists())
 
 
@@ -295,7 +318,9 @@ def _console(stderr: bool = False) -> Console:
 
 
 def main() -> None:
-    """Entry point: a user's mistake is one message on stderr and exit code 2, never a traceback."""
+    """Entry point: a user's mistake is one message on stderr and exit code 2, what the system
+    refuses is one and exit code 1, never a traceback.
+    """
     from harness.errors import HarnessError
 
     try:
@@ -303,6 +328,13 @@ def main() -> None:
     except HarnessError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        where = "" if error.filename is None else f"{error.filename}: "
+        said = error.strerror or " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, (FileExistsError, NotADirectoryError)):
+            said = "a folder is needed here, and there is a file"
+        print(f"{where}{said}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

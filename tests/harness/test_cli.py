@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from harness import status
+from harness import cli, status
 from harness.listing import sections
+from tests.harness import synthetic_run
 
 TEXT = """\
 name: small
@@ -122,6 +123,46 @@ def test_eval_prints_every_figure_with_its_n_and_labels_a_subset(small: Path) ->
     assert "wemath/accuracy" in done.stdout
     assert "wemath/score_strict" in done.stdout
     assert "official@" in done.stdout
+
+
+def test_the_report_as_json(small: Path) -> None:
+    done = harness("report", small / "runs" / "small", "--json")
+    assert json.loads(done.stdout)["name"] == "small"
+
+
+def test_a_report_is_printed_again_only_if_it_is_of_the_last_run_and_can_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arms = {"base": synthetic_run.ARMS["base"]}
+    run = synthetic_run.make(tmp_path, arms=arms, sweep=False, holes=False, steps=3)
+    cli._print_report(run)
+    report = run / "report" / "report.json"
+    now = report.stat().st_mtime
+    for file in run.rglob("*.json"):
+        os.utime(file, (now - 9, now - 9))
+    cli._print_report(run)
+    assert report.stat().st_mtime == pytest.approx(now - 9, abs=1)
+    report.write_text('{"of": "another version"}')
+    cli._print_report(run)
+    assert json.loads(report.read_text())["name"] == "tiny-ablation"
+    # A trial that failed when it was tried again: its result is gone, its status is new.
+    trial = run / "trials" / "base-s0"
+    (trial / "result.json").unlink()
+    (trial / status.FILE).write_text(json.dumps({"state": "failed", "reason": "out of memory"}))
+    later = report.stat().st_mtime + 9
+    os.utime(trial / status.FILE, (later, later))
+    capsys.readouterr()
+    cli._print_report(run)
+    assert "out of memory" in capsys.readouterr().out
+
+
+def test_what_the_system_refuses_is_one_line_and_exit_1(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    experiment = tmp_path / "small.yaml"
+    experiment.write_text(TEXT)
+    done = harness("run", experiment, "--root", tmp_path / "file", check=False)
+    assert done.returncode == 1
+    assert done.stderr == f"{tmp_path / 'file'}: a folder is needed here, and there is a file\n"
 
 
 MISTAKES = {
