@@ -60,7 +60,11 @@ class Score:
 
 @dataclass(frozen=True)
 class Trial:
-    """One arm (or one point of its sweep) with one seed, and what came of it."""
+    """One arm (or one point of its sweep) with one seed, and what came of it.
+
+    ``keys`` are those of the planned steps: they cover model, data and evaluation as well as the
+    settings.
+    """
 
     id: str
     arm: str
@@ -71,6 +75,7 @@ class Trial:
     state: State
     reason: str = ""
     settings: dict[str, Any] = field(default_factory=dict)
+    keys: tuple[str, ...] = ()
     differences: tuple[str, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)
     scores: dict[str, Score] = field(default_factory=dict)
@@ -226,6 +231,7 @@ def load_trial(folder: Path, root: Path, planned: dict[str, Any]) -> Trial:
         state=state,
         reason=reason,
         settings=planned.get("settings") or {},
+        keys=tuple(step["key"] for step in planned.get("steps", ())),
         differences=tuple(planned.get("differences", ())),
         metrics=result.get("metrics", {}),
         scores=scores,

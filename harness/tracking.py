@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,6 @@ class Mirror:
         self.folder, self.root = Path(run_folder).resolve(), Path(root).resolve()
         self.uri = uri or f"sqlite:///{self.root / 'mlflow.db'}"
         self._memory = self.folder / "mlflow.json"
-        self._state = self._remembered()
         self._client: Any = None
         self._lost = self._worked = False
 
@@ -69,11 +69,14 @@ class Mirror:
 
     # What is new
 
-    def _remembered(self) -> dict[str, Any]:
+    @cached_property
+    def _state(self) -> dict[str, Any]:
+        """What is mirrored of this experiment, read when the run has written its ``spec.json``."""
+        one = {"uri": self.uri, "spec": _digest(results.read_json(self.folder / "spec.json"))}
         known = results.read_json(self._memory)
-        if known.get("uri") == self.uri:
+        if one.items() <= known.items():
             return known
-        return {"uri": self.uri, "experiment": None, "parent": None, "report": None, "trials": {}}
+        return {**one, "experiment": None, "parent": None, "report": None, "trials": {}}
 
     def _remember(self) -> None:
         part = self._memory.with_name(".mlflow.json")
@@ -99,7 +102,7 @@ class Mirror:
     def _stamp(self, trial: Trial) -> str:
         place = self.folder / "trials" / trial.id
         files = [place / "status.json", place / "result.json", *trial.training]
-        return _digest([trial.settings, [_size(path) for path in files]])
+        return _digest([_identity(trial), [_size(path) for path in files]])
 
     # Connecting
 
@@ -152,16 +155,18 @@ class Mirror:
         return list(self._client.search_runs([self._state["experiment"]], condition))
 
     def _parent(self, plan: dict[str, Any]) -> str:
-        """The parent run of this folder: found again by its tag, or a new one."""
-        found = self._search(f"tags.`harness.folder` = '{self.folder}'")
+        """The parent run of this folder and experiment: found again by its tags, or a new one.
+
+        A changed experiment gets its own; the old one keeps its params and its trials.
+        """
+        own = {"harness.folder": str(self.folder), "harness.spec": self._state["spec"]}
+        found = self._search(" and ".join(f"tags.`{k}` = '{v}'" for k, v in own.items()))
         if found:
             return str(found[0].info.run_id)
         commit, dirty = _git(results.read_json(self.folder / "environment.json"))
         spec = results.read_json(self.folder / "spec.json")
         name = plan["name"] + (f" · {commit[:7]}" if commit else "")
-        tags = {"harness.role": "study", "harness.folder": str(self.folder)} | _source(
-            commit, dirty
-        )
+        tags = {"harness.role": "study"} | own | _source(commit, dirty)
         run = self._client.create_run(
             self._state["experiment"], start_time=_now(), run_name=name, tags=tags
         )
@@ -178,7 +183,7 @@ class Mirror:
             tags = run.data.tags
             self._state["trials"][tags["harness.trial"]] = {
                 "run": run.info.run_id,
-                "settings": tags.get("harness.settings"),
+                "identity": tags.get("harness.identity"),
                 "model": tags.get("harness.model_id"),
                 "step": 0,
             }
@@ -217,10 +222,10 @@ class Mirror:
         self._remember()
 
     def _run_of(self, trial: Trial) -> dict[str, Any]:
-        """The trial's run, made where there is none; other settings make another run."""
-        runs, settings = self._state["trials"], _digest(trial.settings)
+        """The trial's run, made where there is none; other settings or steps make another run."""
+        runs, identity = self._state["trials"], _identity(trial)
         seen: dict[str, Any] = runs.get(trial.id, {})
-        if seen and seen["settings"] == settings:
+        if seen and seen["identity"] == identity:
             return seen
         if seen:
             self._client.delete_run(seen["run"])
@@ -231,7 +236,7 @@ class Mirror:
             "harness.trial": trial.id,
             "harness.arm": trial.arm,
             "harness.seed": str(trial.seed),
-            "harness.settings": settings,
+            "harness.identity": identity,
         } | _source(commit, dirty)
         if trial.differences:
             tags["mlflow.note.content"] = "\n".join(f"- {line}" for line in trial.differences)
@@ -243,7 +248,7 @@ class Mirror:
         )
         params = {"arm": trial.arm, "seed": trial.seed, "method": trial.method}
         self._log(run.info.run_id, params={**params, **trial.point, **trial.settings})
-        runs[trial.id] = {"run": run.info.run_id, "settings": settings, "step": 0}
+        runs[trial.id] = {"run": run.info.run_id, "identity": identity, "step": 0}
         self._remember()
         return runs[trial.id]
 
@@ -473,6 +478,11 @@ def _size(path: Path) -> list[int]:
     except OSError:
         return []
     return [stat.st_mtime_ns, stat.st_size]
+
+
+def _identity(trial: Trial) -> str:
+    """What a run in MLflow is of: nothing else may be logged to it."""
+    return _digest([trial.settings, trial.keys])
 
 
 def _digest(value: Any) -> str:

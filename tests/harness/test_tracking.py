@@ -180,6 +180,41 @@ def test_other_settings_under_the_same_name_make_another_run(run: Path) -> None:
     assert after.data.params["lr"] == "0.0001"
 
 
+def test_a_changed_experiment_gets_its_own_runs_and_the_old_ones_stay(run: Path) -> None:
+    """Nothing of the settings changed, but the model: no curve may hold points of both."""
+    mirror(run)
+    before = {r.info.run_id: r for r in client(run).search_runs([state(run)["experiment"]])}
+    spec = json.loads((run / "spec.json").read_text())
+    (run / "spec.json").write_text(json.dumps(spec | {"model": "other"}))
+    mirror(run)
+    found = client(run).search_runs([state(run)["experiment"]])
+    parents = [r.info.run_id for r in found if r.data.tags["harness.role"] == "study"]
+    assert len(parents) == 2
+    new = [r for r in found if r.info.run_id not in before]
+    assert len(found) == 2 * len(before) == 2 * len(new)
+    study = next(r for r in new if r.data.tags["harness.role"] == "study")
+    assert study.data.params["model"] == "other"
+    own = {r.data.tags["mlflow.parentRunId"] for r in new if r is not study}
+    assert own == {study.info.run_id}
+    (run / "spec.json").write_text(json.dumps(spec))  # and back again, to the first parent
+    mirror(run)
+    assert state(run)["parent"] in before
+    assert len(client(run).search_runs([state(run)["experiment"]])) == len(found)
+
+
+def test_other_steps_under_the_same_settings_make_another_run(run: Path) -> None:
+    mirror(run)
+    before = {k: r.info.run_id for k, r in runs(run).items()}
+    plan = json.loads((run / "plan.json").read_text())
+    for planned in plan["trials"]:
+        if planned["id"] == "mm_upt-s2":
+            planned["steps"] = [{"kind": "train", "name": "train", "key": "ab" * 32}]
+    (run / "plan.json").write_text(json.dumps(plan))
+    mirror(run)
+    after = {k: r.info.run_id for k, r in runs(run).items()}
+    assert {k for k in after if after[k] != before[k]} == {"mm_upt-s2"}
+
+
 def test_sync_rebuilds_a_lost_database(run: Path, database: Path) -> None:
     mirror(run)
     before = {k: dict(r.data.metrics) for k, r in runs(run).items()}
