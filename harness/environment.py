@@ -62,12 +62,16 @@ def git(diff: bool = False) -> dict[str, Any]:
 
 
 def gpus() -> list[dict[str, str]]:
-    """The NVIDIA GPUs that this process may use: index, name, memory; from nvidia-smi."""
+    """The NVIDIA GPUs that this process may use: index, name, memory; from nvidia-smi.
+
+    Where ``CUDA_VISIBLE_DEVICES`` is set, its entries in its order, each as ``index``: a number,
+    the (shortened) UUID of a GPU, or that of a MIG slice, which nvidia-smi does not list here.
+    """
     if not shutil.which("nvidia-smi"):
         return []
     try:
         done = subprocess.run(
-            ["nvidia-smi", "--query-gpu=index,name,memory.total", "--format=csv,noheader"],
+            ["nvidia-smi", "--query-gpu=index,name,memory.total,uuid", "--format=csv,noheader"],
             capture_output=True,
             text=True,
             timeout=20,
@@ -77,12 +81,24 @@ def gpus() -> list[dict[str, str]]:
     if done.returncode:
         return []
     rows = [[part.strip() for part in line.split(",")] for line in done.stdout.splitlines()]
-    found = [{"index": row[0], "name": row[1], "memory": row[2]} for row in rows if len(row) == 3]
+    rows = [row for row in rows if len(row) == 4]
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is None:
-        return found
-    allowed = [part.strip() for part in visible.split(",") if part.strip()]
-    return [gpu for gpu in found if gpu["index"] in allowed]
+        return [_gpu(index, name, memory) for index, name, memory, _ in rows]
+    allowed: list[dict[str, str]] = []
+    for entry in filter(None, map(str.strip, visible.split(","))):
+        if entry.startswith("MIG-"):
+            allowed.append(_gpu(entry, "MIG slice", "memory unknown"))
+        allowed += [
+            _gpu(entry, name, memory)
+            for index, name, memory, uuid in rows
+            if entry == index or (entry.startswith("GPU-") and uuid.startswith(entry))
+        ]
+    return allowed
+
+
+def _gpu(index: str, name: str, memory: str) -> dict[str, str]:
+    return {"index": index, "name": name, "memory": memory}
 
 
 def cores() -> int:

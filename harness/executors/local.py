@@ -39,10 +39,10 @@ class LocalPool:
     def __init__(self, resources: Resources, workers: int | None = None) -> None:
         self._threads = resources.threads
         gpus = [] if resources.device == "cpu" else [g["index"] for g in environment.gpus()]
-        if resources.device == "cuda" and len(gpus) < resources.processes:
+        if (gpus or resources.device == "cuda") and len(gpus) < resources.processes:
             raise HarnessError(
                 f"resources ask for {resources.processes} GPU(s) a trial and this machine offers "
-                f"{len(gpus)}"
+                f"{len(gpus)}; ask for fewer processes, or for device: cpu"
             )
         each = resources.processes
         if len(gpus) >= each:

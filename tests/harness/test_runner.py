@@ -24,6 +24,7 @@ from backends.base import Resources
 from harness import planned as tables
 from harness import status
 from harness.display import Lines, LiveTable
+from harness.errors import HarnessError
 from harness.executors.local import LocalPool
 from harness.runner import Runner
 from harness.store import Store, write_json
@@ -358,13 +359,47 @@ def test_reasons_with_brackets_are_shown_as_they_are(tmp_path: Path) -> None:
     assert console.export_text().count(reason) == 3
 
 
-def test_gpus_are_handed_out_and_never_shared(place: Place, tmp_path: Path) -> None:
-    """A machine with four GPUs by its nvidia-smi; two for each trial."""
-    tools = tmp_path / "bin"
+def nvidia_smi(folder: Path) -> Path:
+    """A folder with the nvidia-smi of a machine with four GPUs."""
+    tools = folder / "bin"
     tools.mkdir()
-    rows = "".join(f"echo '{i}, NVIDIA H200, 143771 MiB'\n" for i in range(4))
+    rows = "".join(f"echo '{i}, NVIDIA H200, 143771 MiB, GPU-{i}a-{i}b'\n" for i in range(4))
     (tools / "nvidia-smi").write_text(f"#!/bin/sh\n{rows}")
     (tools / "nvidia-smi").chmod(0o755)
+    return tools
+
+
+@pytest.mark.parametrize(
+    ("visible", "free"),
+    [
+        ("GPU-3a,GPU-1a-1b", ["GPU-3a", "GPU-1a-1b"]),
+        ("MIG-7-8, MIG-9-0", ["MIG-7-8", "MIG-9-0"]),
+        ("2,0", ["2", "0"]),
+        ("", [""]),
+    ],
+)
+def test_gpus_are_handed_out_as_the_surroundings_name_them(
+    visible: str, free: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{nvidia_smi(tmp_path)}:{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    pool = LocalPool(Resources(), workers=len(free))
+    assert pool._free == free
+
+
+def test_too_few_gpus_are_an_error_and_not_the_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", f"{nvidia_smi(tmp_path)}:{os.environ['PATH']}")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-0a,GPU-1a")
+    with pytest.raises(HarnessError, match=r"4 GPU.* offers 2"):
+        LocalPool(Resources(processes=4))
+    assert LocalPool(Resources(processes=4, device="cpu"), workers=1)._free == [""]
+
+
+def test_gpus_are_handed_out_and_never_shared(place: Place, tmp_path: Path) -> None:
+    """A machine with four GPUs by its nvidia-smi; two for each trial."""
+    tools = nvidia_smi(tmp_path)
     text = TEXT.replace("workers: 2", "resources: {{processes: 2}}")
     place.write("test", text.replace("seeds: [0, 1]", "seeds: [0, 1, 2]"))
     place.environment["PATH"] = f"{tools}:{os.environ['PATH']}"
