@@ -19,6 +19,7 @@ from pydantic import BaseModel, ValidationError
 from backends.base import Stage
 from harness import conditions, sources
 from harness.errors import HarnessError, Problem, unknown
+from harness.hashing import show
 from harness.spec import METHOD_FIELDS, ROLLOUT_FIELDS, Experiment
 from harness.yaml_file import YamlFile, dotted
 
@@ -181,15 +182,29 @@ def _sweep(experiment: Experiment) -> Iterator[Mistake]:
         return
     if any(_training(experiment, own, ())):
         return  # reported with the arm; its points would only repeat it
+    sound = True
     for axis, values in axes.items():
         yield from _unused(("sweep", axis), axis, own.stages)
         for i, value in enumerate(values):
-            try:
-                point = conditions.condition(experiment, sweep.of, {axis: value})
-            except ValueError as error:
-                yield ("sweep", axis, i), str(error)
-                continue
-            yield from _training(experiment, point, ("sweep", axis, i))
+            for place, said in _point(experiment, sweep.of, {axis: value}, ("sweep", axis, i)):
+                sound = False
+                yield place, said
+    for row in conditions.rows(sweep) if sound else ():  # a wrong value is wrong in all its rows
+        for place, said in _point(experiment, sweep.of, row, ("sweep",)):
+            shown = ", ".join(f"{axis} {show(value)}" for axis, value in row.items())
+            yield place, f"{shown}: {said}"
+
+
+def _point(
+    experiment: Experiment, of: str, settings: Mapping[str, Any], place: Place
+) -> Iterator[Mistake]:
+    """Whether the arm can be trained with these settings over its own."""
+    try:
+        point = conditions.condition(experiment, of, settings)
+    except ValueError as error:
+        yield place, str(error)
+    else:
+        yield from _training(experiment, point, place)
 
 
 def _arms(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:

@@ -13,7 +13,7 @@ from typing import Any
 from backends.base import Stage
 from backends.methods import method
 from harness.hashing import digest, show
-from harness.spec import ROLLOUT_FIELDS, Experiment
+from harness.spec import ROLLOUT_FIELDS, Experiment, Sweep
 
 
 @dataclass(frozen=True)
@@ -108,13 +108,16 @@ def points(experiment: Experiment) -> list[dict[str, Any]]:
     sweep = experiment.sweep
     if sweep is None:
         return []
+    base = condition(experiment, sweep.of).trains
+    return [row for row in rows(sweep) if condition(experiment, sweep.of, row).trains != base]
+
+
+def rows(sweep: Sweep) -> list[dict[str, Any]]:
+    """What the sweep's design makes of its axes, whether or not its arm can be trained so."""
     axes = sweep.axes()
     if sweep.design == "grid":
-        rows = [dict(zip(axes, row, strict=True)) for row in itertools.product(*axes.values())]
-    else:
-        rows = [{axis: value} for axis, values in axes.items() for value in values]
-    base = condition(experiment, sweep.of).trains
-    return [row for row in rows if condition(experiment, sweep.of, row).trains != base]
+        return [dict(zip(axes, row, strict=True)) for row in itertools.product(*axes.values())]
+    return [{axis: value} for axis, values in axes.items() for value in values]
 
 
 def defaults(experiment: Experiment) -> dict[str, Any]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TINY = "tiny"
 _HUB_MODEL = re.compile(r"^[\w.-]+/[\w.-]+@(?P<revision>\S+)$")
 _HUB_DATA = re.compile(
-    r"^hub:(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[^\s\[\]]+)(?P<split>\[\w+\])?$"
+    r"^hub:(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[^\s\[\]]+)(?P<split>\[[\w.-]+\])?$"
 )
 _COMMIT = re.compile(r"^[0-9a-f]{40}$")
 
@@ -170,6 +170,8 @@ def locate_questions(source: str, hashes: Hashes) -> Located:
         return Located(id=f"{source}@{tiny.VERSION}", source=source)
     if match := _HUB_DATA.match(source):
         _pinned(source, match["revision"])
+        if match["split"] is None:
+            raise HarnessError(f"{source!r}: name the split too, as in {source}[train]")
         return Located(id=source, source=source)
     path = Path(source).expanduser()
     if not path.is_file() or path.suffix not in (".jsonl", ".parquet"):
@@ -230,6 +232,11 @@ def locate_benchmark(name: str, data: str | None, model: str, hashes: Hashes) ->
         return Located(id=f"{data}@{tiny.VERSION}", source=data)
     if match := _HUB_DATA.match(data):
         _pinned(data, match["revision"])
+        if match["split"] is not None:
+            raise HarnessError(
+                f"data {data!r}: leave out {match['split']}; a benchmark takes the files that it "
+                "needs from the whole dataset"
+            )
         return Located(id=data, source=data)
     if not folder.is_dir():
         raise HarnessError(
