@@ -134,5 +134,7 @@ class Benchmark(ABC):
         """
 
     def extra(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> dict[str, float]:
-        """Figures that are no mean over units (ratios such as We-Math's rote-memorisation rate)."""
+        """Figures that are no mean over units (ratios such as We-Math's rote-memorisation rate);
+        NaN where one is undefined for these verdicts.
+        """
         return {}

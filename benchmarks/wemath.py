@@ -6,6 +6,7 @@ composite question (``multi``) and its steps 1..s; they share an ID.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -92,14 +93,15 @@ class WeMath(OfficialBenchmark):
 
     def extra(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> dict[str, float]:
         """``RM_strict`` and ``RM_loose``: of the groups whose composite question is right, the
-        share that is rote memorisation. Left out where there is no such group."""
+        share that is rote memorisation. NaN where there is no such group."""
         states = group_states(items, by_item(items, verdicts)).values()
         composed = [s for s in states if s in (MASTERED, PARTLY, ROTE)]
-        if not composed:
-            return {}
-        strict = sum(s != MASTERED for s in composed) / len(composed)
-        loose = sum(s == ROTE for s in composed) / len(composed)
-        return {f"{self.name}/RM_strict": strict, f"{self.name}/RM_loose": loose}
+        rote = {
+            "RM_strict": sum(s != MASTERED for s in composed),
+            "RM_loose": sum(s == ROTE for s in composed),
+        }
+        n = len(composed)
+        return {f"{self.name}/{rate}": k / n if n else math.nan for rate, k in rote.items()}
 
 
 #: What a group's verdicts say. Composite question wrong: INSUFFICIENT (a step wrong too) or

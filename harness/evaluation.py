@@ -37,11 +37,15 @@ def experiment(
         raise HarnessError("--benchmarks names no benchmark")
     if len(benchmarks) > 1 and benchmarks[0]["data"] is not None:
         raise HarnessError("--data is the folder of one benchmark; evaluate the others separately")
-    name = re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(model).name.partition("@")[0]).strip("-.")
+    hashes = sources.Hashes(root)
+    name = "eval-" + re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(model).name.partition("@")[0])
+    if model != sources.TINY:  # many folders of trained models are called `checkpoint`
+        found = re.split("[:@]", sources.locate_model(model, hashes).id)[-1]
+        name = f"{name[:57]}-{found[:6]}"
     try:
         made = Experiment.model_validate(
             {
-                "name": f"eval-{name}"[:64],
+                "name": name,
                 "model": model,
                 "arms": {_ARM: {"method": "none", "template": template}},
                 "benchmarks": benchmarks,
@@ -52,7 +56,7 @@ def experiment(
     except ValidationError as error:
         said = [f"{dotted(e['loc'])}: {e['msg']}" for e in error.errors()]
         raise HarnessError("\n".join(said)) from None
-    mistakes = checks.meaning(made, sources.Hashes(root))
+    mistakes = checks.meaning(made, hashes)
     if mistakes:
         raise HarnessError("\n".join(dict.fromkeys(said for _, said in mistakes)))
     return made
@@ -88,6 +92,8 @@ def show(folder: Path, console: Console) -> None:
             for metric, value in summary["metrics"].items():
                 n = summary["ns"].get(metric)
                 table.add_row(metric, f"{100 * value:.1f}", "" if n is None else str(n))
+            for metric in summary.get("undefined", ()):
+                table.add_row(metric, "undefined", "")
             console.print(table)
             counts = summary["counts"]
             unread = ", ".join(f"{v} {k}" for k, v in counts.items() if k != "n" and v)

@@ -7,6 +7,7 @@ responses alone.
 from __future__ import annotations
 
 import json
+import math
 import multiprocessing
 import os
 from collections import Counter
@@ -261,9 +262,15 @@ def _show_figures(scored: Sequence[Scored], console: Console) -> None:
     for metric in dict.fromkeys(metric for one in scored for metric in one.metrics):
         values = [one.metrics.get(metric) for one in scored]
         n = next((str(one.ns[metric]) for one in scored if metric in one.ns), "")
-        table.add_row(metric, n, *("" if v is None else f"{100 * v:.2f}" for v in values))
+        table.add_row(metric, n, *map(_percent, values))
     console.print(table)
     console.print()
+
+
+def _percent(value: float | None) -> str:
+    if value is None:
+        return ""
+    return "undefined" if math.isnan(value) else f"{100 * value:.2f}"
 
 
 def _show_agreement(columns: Mapping[str, Sequence[bool | None]], console: Console) -> None:

@@ -54,6 +54,7 @@ def run(spec: Score, context: Context) -> None:
         context.out / "summary.json",
         {
             "metrics": {v.metric: v.mean for v in values if v.units} | finite,
+            "undefined": [name for name in extra if name not in finite],
             "n": len(items),
             "ns": {v.metric: len(v.units) for v in values if v.units},
             "counts": {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections import Counter
 from pathlib import Path
@@ -156,9 +157,11 @@ def test_incomplete_groups_are_refused_by_name() -> None:
         ONE.values(asked, [Verdict(i.id, True) for i in asked])
 
 
-def test_no_rote_memorisation_rate_without_a_right_composite() -> None:
+def test_the_rote_memorisation_rate_is_undefined_without_a_right_composite() -> None:
     asked = items(group("2steps_1"))
-    assert ONE.extra(asked, [Verdict(i.id, False) for i in asked]) == {}
+    undefined = {"wemath/RM_strict": math.nan, "wemath/RM_loose": math.nan}
+    found = ONE.extra(asked, [Verdict(i.id, False) for i in asked])
+    assert found == pytest.approx(undefined, nan_ok=True)
 
 
 @published

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from harness import cli, status
+from harness import cli, evaluation, status
 from harness.listing import sections
+from harness.store import write_json
 from tests.harness import synthetic_run
+from tests.harness.experiments import model_folder
 
 TEXT = """\
 name: small
@@ -122,7 +127,38 @@ def test_eval_prints_every_figure_with_its_n_and_labels_a_subset(small: Path) ->
     assert "SUBSET of" in done.stdout
     assert "wemath/accuracy" in done.stdout
     assert "wemath/score_strict" in done.stdout
+    assert "wemath/RM_strict" in done.stdout  # also where no composite question is right
     assert "official@" in done.stdout
+
+
+def test_models_whose_folders_have_one_name_are_evaluated_in_two(tmp_path: Path) -> None:
+    names = set()
+    for weights in (b"one", b"two"):
+        model = model_folder(tmp_path / weights.decode() / "checkpoint", weights)
+        spec = evaluation.experiment(
+            model=str(model),
+            benchmarks=[{"name": "wemath", "data": "tiny/wemath"}],
+            template="boxed",
+            asked={},
+            resources={"device": "cpu"},
+            root=tmp_path / "runs",
+        )
+        assert re.fullmatch("eval-checkpoint-[0-9a-f]{6}", spec.name)
+        names.add(spec.name)
+    assert len(names) == 2
+
+
+def test_figures_that_are_undefined_are_shown_as_such(tmp_path: Path) -> None:
+    score = {"path": "store/score/one", "n": 3, "limit": None, "scorer": "s", "prompt": "p"}
+    scores = {"wemath": score | {"data": "hub:a/b[test]"}}
+    write_json(tmp_path / "eval-m" / "trials" / "model-s0" / "result.json", {"scores": scores})
+    summary = {"metrics": {}, "ns": {}, "undefined": ["wemath/RM_strict"], "counts": {"n": 3}}
+    write_json(tmp_path / "store" / "score" / "one" / "summary.json", summary)
+    console = Console(width=110, record=True, file=io.StringIO())
+    evaluation.show(tmp_path / "eval-m", console)
+    shown = console.export_text()
+    assert re.search(r"wemath/RM_strict +undefined", shown)
+    assert "data hub:a/b[test]" in shown
 
 
 def test_the_report_as_json(small: Path) -> None:
