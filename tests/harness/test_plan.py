@@ -14,7 +14,7 @@ from benchmarks.base import Item
 from harness.plan import Plan, Trial
 from harness.steps.context import subset
 from harness.steps.train import mix
-from tests.harness.experiments import EXAMPLE, model_folder, planned
+from tests.harness.examples import EXAMPLE, model_folder, planned
 
 
 @pytest.fixture(scope="module")

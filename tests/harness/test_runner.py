@@ -28,7 +28,7 @@ from harness.errors import HarnessError
 from harness.executors.local import LocalPool
 from harness.runner import Runner
 from harness.store import Store, write_json
-from tests.harness.experiments import EXAMPLE, model_folder, planned, question_file, read
+from tests.harness.examples import EXAMPLE, model_folder, planned, question_file, read
 
 HERE = Path(__file__).parent
 
@@ -46,9 +46,11 @@ workers: 2
 """
 IDS = [f"{arm}-s{seed}" for arm in ("vote", "same") for seed in (0, 1)]
 
-#: `harness run` without the report, which is tested on its own.
+#: `harness run` without the report, which is tested on its own. A shell starts what it puts in the
+#: background with interrupts ignored, and a test run may be there.
 RUN = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
 from harness import cli, checks
 try:

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from harness.plan import Plan, Trial
 from harness.search import DATABASE, Sweep
 from harness.store import write_json
-from tests.harness.experiments import EXAMPLE, model_folder, planned
+from tests.harness.examples import EXAMPLE, model_folder, planned
 
 HEADLINE = "mathvista/accuracy"
 
