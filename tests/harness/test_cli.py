@@ -19,7 +19,7 @@ from harness import cli, evaluation, status
 from harness.listing import sections
 from harness.store import write_json
 from tests.harness import synthetic_run
-from tests.harness.experiments import model_folder
+from tests.harness.examples import model_folder
 
 TEXT = """\
 name: small

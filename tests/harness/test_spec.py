@@ -12,7 +12,7 @@ from harness.cli import app
 from harness.errors import HarnessError, SpecError
 from harness.spec import schema
 from harness.yaml_file import YamlFile
-from tests.harness.experiments import EXAMPLE, model_folder, question_file, read
+from tests.harness.examples import EXAMPLE, model_folder, question_file, read
 
 ROOT = Path(__file__).resolve().parents[2]
 
