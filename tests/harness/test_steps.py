@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -39,6 +40,7 @@ def made(root: Path) -> Callable[..., Context]:
         locate_model("tiny", hashes),
         locate_questions("tiny/train", hashes),
         locate_benchmark("mathvista", None, "tiny", hashes),
+        locate_benchmark("wemath", None, "tiny", hashes),
     ]
 
     def context(name: str, **parents: Path) -> Context:
@@ -166,6 +168,20 @@ def test_figures_are_means_of_the_stored_values(made: Any, generated: Context) -
         assert sum(own) / LIMIT == pytest.approx(metrics[metric])
     assert summary["n"] == LIMIT
     assert summary["counts"]["n"] == 3 * LIMIT
+
+
+def test_a_figure_that_is_undefined_is_named(made: Any) -> None:
+    """No composite question is right, so no share of them can be learnt by rote."""
+    context = made("nothing right")
+    items = context.items("wemath", made.ids[3], 9)
+    said = {"text": "", "decoding": "greedy", "sample": 0, "finish": "stop"}
+    table = pa.Table.from_pylist([{"item": item.id, **said} for item in items])
+    pq.write_table(table, context.out / "generations.parquet")
+    changes = {"benchmark": "wemath", "data": made.ids[3], "limit": 9}
+    identity = benchmark("wemath").scorer("official+extract").id
+    summary = scored(made, context, "nothing right score", scorer_id=identity, **changes)
+    assert summary["undefined"] == ["wemath/RM_strict", "wemath/RM_loose"]
+    assert "wemath/RM_strict" not in summary["metrics"]
 
 
 def test_without_greedy_answers_the_official_figures_are_means_over_samples(made: Any) -> None:
