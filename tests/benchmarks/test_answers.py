@@ -208,7 +208,7 @@ _latex = st.lists(
 ).map("".join)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(_latex, _latex)
 def test_any_pair_of_formulas(a: str, b: str) -> None:
     assert equivalent(a, b) == equivalent(b, a)

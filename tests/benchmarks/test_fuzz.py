@@ -220,7 +220,7 @@ def test_hostile_responses(response: str) -> None:
     assert seconds < 2 * LIMIT
 
 
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.one_of(st.sampled_from(PIECES), st.text(max_size=12)), max_size=12))
 def test_any_mixture_of_notation(pieces: list[str]) -> None:
     for asked in ASKED:

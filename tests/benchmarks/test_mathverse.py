@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import benchmark
@@ -129,7 +129,6 @@ def test_the_published_template_of_an_output_file() -> None:
     assert len({i.cluster for i in loaded}) == 1
 
 
-@settings(deadline=None)
 @given(st.text(max_size=60), st.sampled_from(["{}", "\\boxed{{{}}}", "Answer: {}"]))
 def test_any_response_gets_a_verdict(text, around) -> None:
     for name in ONE.scorers:

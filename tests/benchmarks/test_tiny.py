@@ -100,7 +100,7 @@ def test_the_answer_is_one_of_the_four_choices_in_every_rendering() -> None:
 
 
 @given(st.integers(0, 2**32), st.sampled_from(sorted(FAMILY)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_work_of_the_true_values_is_right(seed: int, kind: str) -> None:
     """Against answers computed here from the scene, independently of the traces."""
     problem = problems.sample(Random(seed), scenes.sample(Random(seed), FAMILY[kind]), kind)
@@ -139,7 +139,7 @@ def test_a_slip_is_carried_through() -> None:
 
 
 @given(st.integers(0, 2**32), st.sampled_from(scenes.FAMILIES))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_picture_shows_its_values(seed: int, family: str) -> None:
     """Same look, other values: other pixels; and bars are as high as their values."""
     scene = scenes.sample(Random(seed), family)

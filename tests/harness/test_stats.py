@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import stats
@@ -145,7 +145,6 @@ def test_holm_by_hand() -> None:
 
 
 @given(st.lists(st.floats(0, 1), max_size=8))
-@settings(deadline=None)
 def test_holm_lies_between_the_raw_p_and_bonferroni(p: list[float]) -> None:
     adjusted = stats.holm(p)
     for raw, found in zip(p, adjusted, strict=True):
