@@ -242,7 +242,9 @@ class Mirror:
             tags["mlflow.note.content"] = "\n".join(f"- {line}" for line in trial.differences)
         run = self._client.create_run(
             self._state["experiment"],
-            start_time=_milliseconds(trial.status.get("started")) or _now(),
+            # A trial made from the store alone has no start: it took no time.
+            start_time=_milliseconds(trial.status.get("started") or trial.status.get("ended"))
+            or _now(),
             run_name=trial.name,
             tags=tags,
         )
