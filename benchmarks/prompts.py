@@ -54,6 +54,16 @@ _ALL = (
         source="Think-After-Answer, arXiv 2503.16188 appendix E.2",
     ),
     Template(
+        "adaptive",
+        "{question}. Please first identify whether this problem requires intermediate thinking or "
+        "calculation. If the problem requires thinking or calculation, output the thinking and "
+        "calculation process inside <think> </think> tags and the final answer inside <answer> "
+        "</answer> tags. If no thinking or calculation is required, directly output the final "
+        "answer inside <answer> </answer> tags. Your output should follow one of two cases: (1) "
+        "'<answer> ... </answer>', (2) '<think> ... </think> <answer> ... </answer>'.",
+        source="Adaptive-Thinking, arXiv 2503.16188 appendix E.3",
+    ),
+    Template(
         "lmm_r1",
         "{question}",
         system="You are a helpful assistant good at solving math problems with step-by-step "

@@ -16,7 +16,7 @@ to compute in fewer steps; the second part teaches the styles.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 
 from benchmarks.prompts import SYNTHESIS, template
@@ -52,14 +52,17 @@ COUNT_SLIP = 0.35
 FAVOURITE_COUNT = 5
 FAVOURITE_SHARE = 0.6
 HEADERS = 0.12  # share of pictures that carry a question
+TOLD = 0.06  # share of examples without a picture, all their values told in words
 READ_PROMPT = "Read the picture."
 VISION_ONLY = "Please answer the question shown in the image."
 
 MODES = {
-    "boxed": 0.50,
-    "think": 0.13,
-    "direct": 0.12,
-    "answer_first": 0.12,
+    "boxed": 0.47,
+    "think": 0.12,
+    "direct": 0.10,
+    "answer_first": 0.11,
+    "adaptive": 0.05,
+    "lmm_r1": 0.04,
     "plain": 0.02,
     "synthesize": 0.03,
     "vary": 0.08,
@@ -68,10 +71,12 @@ MODES = {
 
 @dataclass(frozen=True)
 class Example:
-    """One turn of a corpus conversation about a picture."""
+    """One turn of a corpus conversation: about a picture, or about values told in words."""
 
     user: str
     response: str
+    system: str = ""
+    picture: bool = True
 
 
 def scene(rng: Random) -> Scene:
@@ -118,6 +123,9 @@ def example(rng: Random, picture: Scene, clean: bool) -> Example:
             other = problem_about(rng, picture)
         question, _ = dressed(rng, problem)
         return Example(SYNTHESIS["in_context"].render(question), other.text())
+    if problem.quantities() and rng.random() < TOLD:
+        told = problems.mathvista_text(problem.text(len(problem.quantities())))
+        return replace(answered(rng, problem, told, False, mode, clean), picture=False)
     question, choices = dressed(rng, problem)
     return answered(rng, problem, question, choices, mode, clean)
 
@@ -149,7 +157,13 @@ def answered(
 ) -> Example:
     """The question under the mode's prompt, and a response in that mode."""
     mode = mode or rng.choices(("boxed", "think", "direct", "answer_first"), (6, 1, 1, 1))[0]
-    user = template(mode).render(question)
+    form = template(mode)
+    user = form.render(question)
+    if mode == "adaptive":
+        mode = rng.choice(("think", "answer"))
+    if mode == "answer":
+        answer = problem.answer if clean else guess(rng, problem, DIRECT)
+        return Example(user, f"<answer>{answer}</answer>")
     if mode in ("direct", "answer_first"):
         answer = problem.answer if clean else guess(rng, problem, DIRECT)
         if mode == "direct":
@@ -157,6 +171,10 @@ def answered(
         reason = problem.work().trace if answer == problem.answer else "guess"
         return Example(user, f"<answer>{answer}</answer> <reason>{reason}</reason>")
     trace, answer = think(rng, problem, choices, clean)
+    if mode == "lmm_r1":
+        return Example(
+            user, f"<think>{trace}</think><answer> ${answer}$ </answer>", system=form.system
+        )
     if mode == "think":
         return Example(user, f"<think>{trace}</think> <answer>{answer}</answer>")
     return Example(user, f"{trace} \\boxed{{{answer}}}")

@@ -28,12 +28,15 @@ MUON_LR, ADAMW_LR, WARMUP, WEIGHT_DECAY = 5e-3, 3e-3, 50, 0.01
 CLEAN = 0.6  # share of the steps with clean responses, before the annotators' styles
 IGNORE = -100
 
+#: A conversation: its picture's index, that picture's (rows, columns) of image tokens (None: it is
+#: not shown), prompt and response tokens.
+Row = tuple[int, tuple[int, int] | None, list[int], list[int]]
+
 
 def encode(
     processor: Qwen2_5_VLProcessor, rng: Random, clean: bool
-) -> tuple[dict[str, torch.Tensor], list[tuple[int, tuple[int, int], list[int], list[int]]]]:
-    """One step's data: pixels and grids of the pictures, and for each conversation its picture's
-    index, that picture's (rows, columns) of image tokens, and its prompt and response tokens."""
+) -> tuple[dict[str, torch.Tensor], list[Row]]:
+    """One step's data: pixels and grids of the pictures, and the conversations about them."""
     pictures, rows, texts = [], [], []
     for index in range(PICTURES):
         scene, header, footer, examples = corpus.picture_and_examples(rng, QUESTIONS, clean)
@@ -42,12 +45,14 @@ def encode(
         grid = (pixels.shape[0] // build.CELL, pixels.shape[1] // build.CELL)
         for example in examples:
             pads = "<|image_pad|>" * (grid[0] * grid[1])
+            shown = f"<|vision_start|>{pads}<|vision_end|>" if example.picture else ""
+            system = f"<|im_start|>system\n{example.system}<|im_end|>\n" if example.system else ""
             texts.append(
-                f"<|im_start|>user\n<|vision_start|>{pads}<|vision_end|>{example.user}<|im_end|>\n"
+                f"{system}<|im_start|>user\n{shown}{example.user}<|im_end|>\n"
                 "<|im_start|>assistant\n"
             )
             texts.append(f"{example.response}<|im_end|>")
-            rows.append((index, grid))
+            rows.append((index, grid if example.picture else None))
     tokens = processor.tokenizer(texts)["input_ids"]
     pixels = processor.image_processor(pictures, return_tensors="pt")
     pairs = zip(rows, tokens[::2], tokens[1::2], strict=True)
@@ -57,7 +62,7 @@ def encode(
 def batch_loss(
     model: Qwen2_5_VLForConditionalGeneration,
     features: tuple[torch.Tensor, ...],
-    rows: list[tuple[int, tuple[int, int], list[int], list[int]]],
+    rows: list[Row],
 ) -> torch.Tensor:
     """Summed cross-entropy of the responses in ``rows``; ``features`` are the pictures' tokens.
 
@@ -72,10 +77,10 @@ def batch_loss(
         labels[i, len(prompt) - 1 : len(prompt) + len(reply) - 1] = torch.tensor(reply)
     pads = ids == model.config.image_token_id
     types[pads] = 1
-    grids = torch.tensor([[1, 2 * r, 2 * c] for _, (r, c), _, _ in rows])
+    grids = torch.tensor([[1, 2 * grid[0], 2 * grid[1]] for _, grid, _, _ in rows if grid])
     positions, _ = model.model.get_rope_index(ids, types, image_grid_thw=grids)
     embeds = model.get_input_embeddings()(ids)
-    pictures = torch.cat([features[index] for index, _, _, _ in rows])
+    pictures = torch.cat([features[index] for index, grid, _, _ in rows if grid])
     embeds = embeds.masked_scatter(pads[..., None].expand_as(embeds), pictures)
     hidden = model.model.language_model(
         inputs_embeds=embeds, position_ids=positions, use_cache=False
@@ -154,7 +159,7 @@ def _optimizers(model: Qwen2_5_VLForConditionalGeneration) -> list[torch.optim.O
 
 def _tokenizer_texts(rng: Random) -> list[str]:
     """What the tokenizer is trained on: the corpus, and every prompt of the project."""
-    texts = [t.system + "\n" + t.user for t in TEMPLATES.values()] * 20
+    texts = [t.system + "\n" + t.user for t in map(TEMPLATES.get, corpus.MODES) if t] * 20
     texts += [t.user for t in SYNTHESIS.values()] * 20
     for _ in range(1500):
         for example in corpus.picture_and_examples(rng, QUESTIONS)[-1]:
