@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -35,10 +35,59 @@ class KL(Model):
     place: Literal["loss", "reward"] = "loss"
 
 
+class Critic(Model):
+    """The value head of ``advantage: gae``: PPO as LMM-R1's paper trains it (arXiv 2503.07536)."""
+
+    lr: float = Field(default=9e-6, gt=0)
+    gamma: float = Field(default=1.0, gt=0, le=1)
+    lam: float = Field(default=1.0, ge=0, le=1)
+    clip: float = Field(default=0.2, gt=0)
+    weight: float = Field(default=0.5, gt=0)
+
+
+class External(Model):
+    """Responses of other models that join each group (Vision-EKIPL, arXiv 2506.06856).
+
+    Of the policy's and the external responses the ``group_size`` best by reward are kept.
+    ``off_policy`` says what an external response is to the update: ``uncorrected`` takes the
+    policy's own probability before the update as its behaviour; ``unit_behaviour`` takes 1 (LUFFY,
+    arXiv 2504.14945); ``sft`` takes external responses with a reward above the group's mean out of
+    the group and learns them by maximum likelihood.
+    """
+
+    models: Annotated[tuple[str, ...], Field(min_length=1)]
+    samples: int = Field(default=2, ge=1, description="responses of each model to a question")
+    temperature: float = Field(default=1.0, ge=0)
+    off_policy: Literal["uncorrected", "unit_behaviour", "sft"] = "uncorrected"
+    keep_contrast: bool = Field(
+        default=True,
+        description="where the best responses all have one reward, keep the policy's best other",
+    )
+    sft_weight: float = Field(default=0.1, gt=0)
+
+
+class Curation(Model):
+    """Training data that the stage's starting model writes and selects itself.
+
+    ``correct``: responses that agree with the label (rejection sampling); ``majority``: with the
+    vote (LMSI); ``judged``: those that the model itself calls right with P(Yes) > ``threshold``
+    (Genixer); ``ranked``: best and worst by the model's own score, as a pair (SRLM); ``contrast``:
+    a description of the picture against one from a misleading prompt or a distorted picture, as a
+    pair, and ``described``: responses that were given the model's own description (both STIC).
+    """
+
+    keep: Literal["correct", "majority", "judged", "ranked", "contrast", "described"]
+    samples: int = Field(default=8, ge=1)
+    per_question: int = Field(default=1, ge=1, description="demonstrations kept of a question")
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    threshold: float = Field(default=0.7, ge=0, lt=1)
+
+
 class Stage(Model):
     """Everything that decides what a training stage computes. Its result's key covers all of it."""
 
-    objective: Literal["grpo", "sft"] = "grpo"
+    objective: Literal["grpo", "sft", "dpo"] = "grpo"
     template: str = "boxed"
     rewards: tuple[Reward, ...] = ()
 
@@ -51,15 +100,33 @@ class Stage(Model):
     max_response_tokens: int = Field(default=32, ge=1)
 
     updates_per_rollout: int = Field(default=1, ge=1)
-    advantage: Literal["group_norm", "group_mean"] = "group_norm"
+    advantage: Literal[
+        "group_norm", "group_mean", "batch_norm", "rloo", "reinforce_baseline", "gae"
+    ] = "group_norm"
     advantage_eps: float = Field(default=1e-6, ge=0)
     clip_low: float = Field(default=0.2, gt=0)
     clip_high: float = Field(default=0.2, gt=0)
-    aggregation: Literal["token_mean", "sequence_mean"] = "token_mean"
+    dual_clip: float | None = Field(default=None, gt=1, description="bound of a negative ratio * A")
+    ratio: Literal["token", "sequence"] = "token"
+    aggregation: Literal["token_mean", "sequence_mean", "fixed_length"] = "token_mean"
+    mask_truncated: bool = False
     kl: KL = KL()
+    critic: Critic | None = None
+
+    rollout_engine: Literal["hf", "vllm"] = "hf"
+    vote_size: int | None = Field(
+        default=None, ge=2, description="responses that vote; group_size of them are trained on"
+    )
+    dynamic_sampling: int = Field(
+        default=0, ge=0, description="times that a question is replaced whose group agrees (DAPO)"
+    )
+    external: External | None = None
+    curation: Curation | None = None
+    dpo_beta: float = Field(default=0.1, gt=0)
 
     lr: float = Field(default=1e-6, gt=0)
     warmup_steps: int = Field(default=0, ge=0)
+    lr_schedule: Literal["constant", "cosine", "linear"] = "constant"
     weight_decay: float = Field(default=0.0, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
     max_grad_norm: float = Field(default=1.0, gt=0)
@@ -74,6 +141,15 @@ class Stage(Model):
                 raise ValueError("objective grpo needs at least one reward")
         if self.updates_per_rollout > self.questions_per_step:
             raise ValueError("updates_per_rollout cannot exceed questions_per_step")
+        if self.critic is not None and self.advantage != "gae":
+            raise ValueError("a critic is only trained with advantage gae")
+        if self.vote_size is not None and self.vote_size < self.group_size:
+            raise ValueError("vote_size must be at least group_size: the group is drawn from it")
+        pairs = self.curation is not None and self.curation.keep in ("ranked", "contrast")
+        if (self.objective == "dpo") != pairs:
+            raise ValueError("objective dpo needs curation ranked or contrast, and they need it")
+        if self.objective == "grpo" and self.curation is not None:
+            raise ValueError("curation writes data for sft and dpo; grpo samples its own")
         return self
 
 

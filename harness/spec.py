@@ -16,7 +16,7 @@ from backends.base import Model, Resources, Stage
 
 #: What a method *is*. An arm may override these; settings shared by all arms may not, as that would
 #: turn every method into the same one.
-METHOD_FIELDS = frozenset({"objective", "template", "rewards"})
+METHOD_FIELDS = frozenset({"objective", "template", "rewards", "external", "curation"})
 
 #: Settings that only an objective with rollouts reads.
 ROLLOUT_FIELDS = frozenset(
@@ -30,7 +30,15 @@ ROLLOUT_FIELDS = frozenset(
         "advantage_eps",
         "clip_low",
         "clip_high",
+        "dual_clip",
+        "ratio",
+        "mask_truncated",
         "kl",
+        "critic",
+        "rollout_engine",
+        "vote_size",
+        "dynamic_sampling",
+        "external",
     ]
 )
 

@@ -40,7 +40,7 @@ class Train(StepSpec):
     """
 
     KIND: ClassVar[str] = "train"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     model: str | None
     questions: str
