@@ -10,6 +10,23 @@ from backends.base import Inputs, Resources, Stage, TrainingError
 from backends.rewards import reward
 from benchmarks.prompts import template
 
+#: The contract says more than this trainer does so far: values of these fields that it can train.
+CAN: dict[str, tuple[object, ...]] = {
+    "objective": ("grpo", "sft"),
+    "advantage": ("group_norm", "group_mean"),
+    "dual_clip": (None,),
+    "ratio": ("token",),
+    "aggregation": ("token_mean", "sequence_mean"),
+    "mask_truncated": (False,),
+    "critic": (None,),
+    "rollout_engine": ("hf",),
+    "vote_size": (None,),
+    "dynamic_sampling": (0,),
+    "external": (None,),
+    "curation": (None,),
+    "lr_schedule": ("constant",),
+}
+
 
 class DeepSpeedBackend:
     """Our trainer: GRPO and SFT of Qwen2.5-VL models, on 1..N processes of one machine."""
@@ -19,6 +36,10 @@ class DeepSpeedBackend:
     def problems(self, stage: Stage, resources: Resources) -> list[str]:
         """Why a stage cannot be trained as asked; empty where it can."""
         found = []
+        for field, values in CAN.items():
+            if (asked := getattr(stage, field)) not in values:
+                able = ", ".join(map(str, values))
+                found.append(f"the deepspeed backend cannot do {field}: {asked} (it can: {able})")
         for part in stage.rewards:
             try:
                 reward(part.name)
