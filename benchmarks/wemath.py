@@ -6,20 +6,24 @@ composite question (``multi``) and its steps 1..s; they share an ID.
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from . import rules
-from .aggregate import accuracies, by_item
+from .aggregate import accuracies, by_item, slug
 from .answers import choice, extract_with_rule
 from .base import DataError, Item, Scorer, Values, Verdict
-from .official import FunctionScorer, OfficialBenchmark, image
+from .official import FunctionScorer, OfficialBenchmark, image, owners_rows
 
 REVISION = "a57a0e8"
 KEY = re.compile(r"([23])steps_([123]|multi)")
+#: The owners' tree of concepts, beside their rows: which of its twelve domains a concept is of.
+TREE = "knowledge_structure_nodes.json"
 CLEANED = str.maketrans("", "", "><:.")
 
 
@@ -28,6 +32,17 @@ class WeMath(OfficialBenchmark):
     title = "We-Math (testmini)"
     headline = "wemath/accuracy"
     scorers = ("official+extract", "official", "rules")
+
+    def _load(self, source: Path, pictures: bool) -> list[Item]:
+        rows, folder = owners_rows(source, self.splits)
+        items = self.items(str(source), rows, folder if pictures else None)
+        domain = domains(folder / TREE)
+        return [
+            replace(item, meta={**item.meta, "domain": domain[item.meta["knowledge_concept"]]})
+            if item.meta["knowledge_concept"] in domain
+            else item
+            for item in items
+        ]
 
     def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
         group, key, answer = str(row["ID"]), str(row["key"]), str(row["answer"]).strip()
@@ -66,8 +81,9 @@ class WeMath(OfficialBenchmark):
 
     def values(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> list[Values]:
         """``accuracy`` over items; ``S1`` over steps, ``S2`` and ``S3`` over composite questions;
-        and over groups ``score_strict``, ``score_loose``, ``IK``, ``IG``, ``CM_strict``,
-        ``CM_loose``.
+        over groups ``score_strict``, ``score_loose``, ``IK``, ``IG``, ``CM_strict``, ``CM_loose``;
+        and over steps again each ``concept`` and, where the owners' tree of concepts is beside the
+        rows, each ``domain``: the unweighted mean of its concepts.
 
         Raises :class:`DataError` where a group is incomplete: the owners' formula, 525 minus
         penalties, would count it as mastered.
@@ -89,6 +105,25 @@ class WeMath(OfficialBenchmark):
         for metric, value in _GROUP_METRICS.items():
             values = tuple(value(state) for state in states.values())
             out.append(Values(f"{self.name}/{metric}", units, units, values))
+        return out + self._concepts(parts["S1"], found)
+
+    def _concepts(self, steps: Sequence[Item], found: Mapping[str, Verdict]) -> list[Values]:
+        members: dict[str, list[Item]] = {}
+        for item in steps:
+            members.setdefault(item.meta["knowledge_concept"], []).append(item)
+        out: list[Values] = []
+        under: dict[str, dict[str, float]] = {}
+        for concept, those in sorted(members.items()):
+            right = [found[item.id] for item in those]
+            (one,) = accuracies(self.name, those, right, self.facets)
+            name = f"{self.name}/concept/{slug(concept)}"
+            out.append(Values(name, one.units, one.clusters, one.values))
+            if "domain" in those[0].meta:
+                under.setdefault(those[0].meta["domain"], {})[concept] = one.mean
+        for domain, means in under.items():
+            names = tuple(means)
+            name = f"{self.name}/domain/{slug(domain)}"
+            out.append(Values(name, names, names, tuple(means.values())))
         return out
 
     def extra(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> dict[str, float]:
@@ -143,6 +178,21 @@ def _state(steps: Sequence[bool], multi: bool) -> str:
     if not multi:
         return INADEQUATE if all(steps) else INSUFFICIENT
     return MASTERED if all(steps) else PARTLY if any(steps) else ROTE
+
+
+def domains(tree: Path) -> dict[str, str]:
+    """The domain (``root2``) of each concept, by the owners' tree; empty where there is no file.
+
+    A concept is the last part of a node's ``full node``. Raises :class:`DataError` on a file that
+    is no such tree.
+    """
+    if not tree.is_file():
+        return {}
+    try:
+        nodes = json.loads(tree.read_text(encoding="utf-8"))
+        return {str(n["full node"]).rpartition("_")[2]: str(n["root2"]) for n in nodes}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise DataError(f"{tree}: not a list of concept nodes ({error!r}).") from None
 
 
 def incomplete(items: Sequence[Item]) -> dict[str, list[str]]:

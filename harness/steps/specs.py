@@ -88,7 +88,7 @@ class Score(StepSpec):
     ``summary.json``."""
 
     KIND: ClassVar[str] = "score"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     benchmark: str
     data: str

@@ -104,6 +104,25 @@ def test_options_with_letters_inside(text, letters) -> None:
     assert "".join(options(text)) == letters
 
 
+DOMAINS = {f"concept {i}": f"Domain {i % 3}" for i in range(7)}
+TREE = [
+    {"root0": "Geometry", "root1": "R", "root2": d, "root3": c, "full node": f"R_{d}_{c}"}
+    for c, d in DOMAINS.items()
+]
+
+
+def owners_domains(rows: list[tuple[str, bool]]) -> dict[str, float]:
+    """By concept of one-step rows, and by domain the mean of its concepts' means."""
+    by_concept: dict[str, list[bool]] = {}
+    for concept, right in rows:
+        by_concept.setdefault(concept, []).append(right)
+    out = {f"wemath/concept/{c.replace(' ', '_')}": sum(r) / len(r) for c, r in by_concept.items()}
+    for domain in set(DOMAINS.values()):
+        leaves = [sum(r) / len(r) for c, r in by_concept.items() if DOMAINS[c] == domain]
+        out[f"wemath/domain/{domain.lower().replace(' ', '_')}"] = sum(leaves) / len(leaves)
+    return out
+
+
 def owners_score(rows: list[tuple[str, str, bool]]) -> dict[str, float]:
     """The four dimensions as their definitions say, 525 minus penalties."""
     by_group: dict[str, dict[str, bool]] = {}
@@ -135,19 +154,41 @@ def owners_score(rows: list[tuple[str, str, bool]]) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("rate", [0.3, 0.6, 0.95])
-def test_figures_of_a_complete_run_are_the_owners(rate) -> None:
+def test_figures_of_a_complete_run_are_the_owners(rate, tmp_path) -> None:
     draw = random.Random(rate)
     names = [f"2steps_{i}" for i in range(1, 361)] + [f"3steps_{i}" for i in range(1, 166)]
-    asked = items([r for name in names for r in group(name)])
+    rows = [r for name in names for r in group(name)]
+    for number, one in enumerate(r for r in rows if not str(r["key"]).endswith("multi")):
+        one["knowledge concept"] = f"concept {min(number % 29, 6)}"
+    (tmp_path / "1.png").write_bytes(b"png")
+    (tmp_path / "testmini.json").write_text(json.dumps(rows))
+    (tmp_path / "knowledge_structure_nodes.json").write_text(json.dumps(TREE))
+    asked = ONE.load(tmp_path)
     assert len(asked) == 1740
     verdicts = [Verdict(i.id, draw.random() < rate) for i in asked]
-    rows = [(i.meta["ID"], i.meta["step"], v.correct) for i, v in zip(asked, verdicts, strict=True)]
+    pairs = list(zip(asked, verdicts, strict=True))
+    judged = [(i.meta["ID"], i.meta["step"], v.correct) for i, v in pairs]
+    steps = [
+        (i.meta["knowledge_concept"], v.correct) for i, v in pairs if i.meta["step"] != "multi"
+    ]
     values = ONE.values(asked, verdicts)
     ours = {v.metric: v.mean for v in values} | ONE.extra(asked, verdicts)
-    assert ours == pytest.approx(owners_score(rows), abs=1e-12)
+    assert ours == pytest.approx(owners_score(judged) | owners_domains(steps), abs=1e-12)
     sizes = {v.metric: len(v.units) for v in values}
     assert sizes["wemath/S1"] == 1215
     assert sizes["wemath/score_strict"] == 525
+
+
+def test_a_tree_that_is_none_is_named_and_without_one_no_domain_is_figured(tmp_path) -> None:
+    (tmp_path / "1.png").write_bytes(b"png")
+    (tmp_path / "testmini.json").write_text(json.dumps(group("2steps_1")))
+    asked = ONE.load(tmp_path)
+    names = {v.metric for v in ONE.values(asked, [Verdict(i.id, True) for i in asked])}
+    assert "wemath/concept/length" in names
+    assert not any(name.startswith("wemath/domain/") for name in names)
+    (tmp_path / "knowledge_structure_nodes.json").write_text('[{"root2": "R"}]')
+    with pytest.raises(DataError, match=r"knowledge_structure_nodes\.json: .*'full node'"):
+        ONE.load(tmp_path)
 
 
 def test_incomplete_groups_are_refused_by_name() -> None:
@@ -174,6 +215,15 @@ def test_the_published_file() -> None:
         f"3steps_{s}": 165 for s in ("1", "2", "3", "multi")
     }
     assert incomplete(loaded) == {}
+    steps = [i for i in loaded if i.meta["step"] != "multi"]
+    assert len({i.meta["knowledge_concept"] for i in steps}) == 67
+    under = Counter(
+        domain for _, domain in {(i.meta["knowledge_concept"], i.meta["domain"]) for i in steps}
+    )
+    assert sorted(under.values()) == sorted((3, 2, 16, 14, 7, 8, 3, 5, 2, 3, 2, 2))
+    names = {v.metric for v in ONE.values(loaded, [Verdict(i.id, True) for i in loaded])}
+    assert sum(name.startswith("wemath/domain/") for name in names) == 12
+    assert sum(name.startswith("wemath/concept/") for name in names) == 67
     for item in loaded:
         assert item.answer in item.meta["options"], item.id
         assert ONE.scorer().score(item, f"\\boxed{{{item.answer}}}").correct
