@@ -224,7 +224,8 @@ def _arms(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
         stages = method(arm.method).resolve()
         if not stages:
             extra = [k for k in own if k != "template"]
-            extra += [k for k in ("questions", "synthetic_ratio") if k in arm.model_fields_set]
+            also = ("backend", "questions", "synthetic_ratio")
+            extra += [k for k in also if k in arm.model_fields_set]
             for key in extra:
                 yield (*place, key), f"method {arm.method!r} trains nothing, so {key} has no use"
         try:
@@ -280,14 +281,15 @@ def _training(
     from backends.rewards import reward
 
     try:
-        trainer = backend(experiment.backend)
+        trainer = backend(condition.backend)
     except KeyError as error:
-        yield ("backend",), str(error.args[0])
+        own = experiment.arms[condition.arm].backend is not None
+        yield ("arms", condition.arm, "backend") if own else ("backend",), str(error.args[0])
         return
     labelled = []
     for stage in condition.stages:
         for problem in trainer.problems(stage, experiment.resources):
-            yield place, f"backend {experiment.backend!r} cannot train this: {problem}"
+            yield place, f"backend {condition.backend!r} cannot train this: {problem}"
         if stage.objective == "sft":
             labelled.append("supervised fine-tuning")
         for part in stage.rewards:

@@ -24,6 +24,7 @@ class Condition:
     method: str
     template: str
     stages: tuple[Stage, ...]
+    backend: str
     questions: str | None = None
     synthetic_ratio: float = 0.0
     point: Mapping[str, Any] = field(default_factory=dict)
@@ -39,7 +40,8 @@ class Condition:
         flat = stages[0] if len(stages) == 1 else {f"stage{i}": s for i, s in enumerate(stages, 1)}
         settings: dict[str, Any] = {"method": self.method, "template": self.template}
         if self.stages:
-            settings |= {"questions": self.questions, "synthetic_ratio": self.synthetic_ratio}
+            settings |= {"backend": self.backend, "questions": self.questions}
+            settings |= {"synthetic_ratio": self.synthetic_ratio}
         return settings | flat
 
     @property
@@ -84,6 +86,7 @@ def condition(
         method=arm.method,
         template=template,
         stages=stages,
+        backend=arm.backend or experiment.backend,
         questions=arm.questions or experiment.questions,
         synthetic_ratio=point.get("synthetic_ratio", arm.synthetic_ratio),
         point=point,

@@ -194,7 +194,7 @@ class _Planner:
                 synthetic_ratio=condition.synthetic_ratio,
                 stage=stage,
                 prompt=template(stage.template).hash,
-                backend=self.experiment.backend,
+                backend=condition.backend,
                 seed=seed,
                 dtype=self.experiment.resources.dtype,
             )

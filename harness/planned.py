@@ -42,7 +42,8 @@ class Costs:
 def _like(kind: str, spec: dict[str, Any]) -> tuple[Any, ...]:
     """What makes the cost of two steps comparable per unit of work."""
     stage = spec.get("stage") or {}
-    return kind, spec.get("benchmark"), spec.get("data"), stage.get("objective"), spec.get("limit")
+    same = ("benchmark", "data", "limit", "backend")
+    return kind, stage.get("objective"), *map(spec.get, same)
 
 
 def _work(kind: str, spec: dict[str, Any]) -> float:

@@ -89,12 +89,13 @@ class Arm(_Arm):
     """One condition of the comparison: a method, and settings that differ from the shared ones."""
 
     method: str
+    backend: str | None = Field(default=None, description="unset: the experiment's")
     questions: str | None = None
     synthetic_ratio: Ratio = 0.0
 
     def settings(self) -> dict[str, Any]:
         """The stage settings that this arm sets, nested ones only as far as they are set."""
-        own = {"method", "questions", "synthetic_ratio"}
+        own = {"method", "backend", "questions", "synthetic_ratio"}
         return self.model_dump(mode="json", exclude_unset=True, exclude=own)
 
 
