@@ -20,9 +20,9 @@ from benchmarks.base import Item
 from benchmarks.tiny import export, splits
 
 #: Rises with every change to the questions, the pictures or the base model.
-VERSION = 1
+VERSION = 2
 
-SPLITS = ("train", "hard", "hard_test")
+SPLITS = ("train", "text", "hard", "hard_test")
 BENCHMARKS = ("mathvista", "wemath", "mathverse", "hard")
 
 
@@ -32,8 +32,9 @@ def checkpoint() -> Path:
 
 
 def questions(split: str) -> list[Item]:
-    """The questions of a split: ``train`` (1500, voting helps), ``hard`` (800, it collapses) or
-    ``hard_test`` (200, held-out pictures). Raises KeyError on any other name."""
+    """The questions of a split: ``train`` (1500, voting helps), ``text`` (800, told in words,
+    without pictures), ``hard`` (800, voting collapses) or ``hard_test`` (200, held-out pictures).
+    Raises KeyError on any other name."""
     if split not in SPLITS:
         raise KeyError(f"unknown split {split!r}; known: {', '.join(SPLITS)}")
     return [splits.item(split, i, asked) for i, asked in enumerate(splits.split(split))]

@@ -7,7 +7,7 @@ inside it, so no benchmark shows a picture of a training split or of the pre-tra
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from random import Random
 
@@ -32,6 +32,8 @@ TRAIN = {
     "third": 110,
     "slope": 100,
 }
+#: Questions whose values are all told in words, for training without pictures.
+TEXT = {"sum": 240, "diff": 240, "max": 120, "min": 120, "third": 80}
 COUNT = {"count": 800}
 HARD_TEST = {"count": 200}
 MATHVISTA = {
@@ -50,7 +52,10 @@ MATHVISTA = {
 
 @dataclass(frozen=True)
 class Asked:
-    """A problem as a split asks it: the rendering of its text, its choices and its unit."""
+    """A problem as a split asks it: the rendering of its text, its choices and its unit.
+
+    ``given`` of its values are told in words.
+    """
 
     problem: Problem
     form: str  # "mathvista", "wemath" or "mathverse"
@@ -118,13 +123,16 @@ def split(name: str) -> tuple[Asked, ...]:
     every = ("mathvista", "wemath", "mathverse")
     if name == "train":
         return tuple(draw("train", TRAIN, False, every, 0.45))
+    if name == "text":
+        asked = draw("text", TEXT, False, ("mathvista",), 0.0)
+        return tuple(replace(a, given=len(a.problem.quantities())) for a in asked)
     if name == "hard":
         return tuple(draw("hard", COUNT, False, ("mathvista",), 0.0))
     if name == "hard_test":
         return tuple(draw("hard_test", HARD_TEST, True, ("mathvista",), 0.0))
     if name == "mathvista":
         return tuple(draw("mathvista", MATHVISTA, True, ("mathvista",), 0.45))
-    raise KeyError(f"unknown split {name!r}; known: train, hard, hard_test")
+    raise KeyError(f"unknown split {name!r}; known: train, text, hard, hard_test")
 
 
 def item(name: str, number: int, asked: Asked) -> Item:
@@ -137,7 +145,7 @@ def item(name: str, number: int, asked: Asked) -> Item:
         id=f"tiny-{name}-{number}",
         question=asked.question,
         answer=problem.answer,
-        images=(png(problem.scene.draw()),),
+        images=() if name == "text" else (png(problem.scene.draw()),),
         cluster=f"tiny-{name}-{number}",
         solution=f"{problem.work().trace} \\boxed{{{problem.answer}}}",
         meta={"kind": problem.kind},
