@@ -10,7 +10,7 @@ from __future__ import annotations
 from types import GenericAlias
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, create_model
+from pydantic import BeforeValidator, Field, create_model, model_validator
 
 from backends.base import Model, Resources, Stage
 
@@ -148,6 +148,34 @@ class Evaluation(Model):
     seed: int = Field(default=0, ge=0)
 
 
+class Judge(Model):
+    """The language model behind the scorer ``judge``: on a server that speaks OpenAI's protocol, or
+    a local one that an engine loads. Its model and revision are part of the scorer's identity."""
+
+    engine: Literal["openai", "hf", "vllm"] = "openai"
+    model: str = Field(description="as the server calls it; local: `tiny`, a folder, a repository")
+    revision: str | None = Field(default=None, description="of the model; a repository's commit")
+    base_url: str | None = Field(default=None, description="such as http://localhost:8000/v1")
+    api_key_env: str | None = Field(default=None, description="the variable that holds the key")
+    concurrency: int = Field(default=8, ge=1, description="requests at a time")
+    timeout: float = Field(default=60.0, gt=0, description="seconds for one answer")
+    retries: int = Field(default=3, ge=0, description="of a request that got no answer")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Judge:
+        if self.engine == "openai" and self.base_url is None:
+            raise ValueError(
+                "engine openai needs a base_url, such as http://localhost:8000/v1; the engines hf "
+                "and vllm take a local model"
+            )
+        if self.engine != "openai" and (self.base_url or self.api_key_env):
+            raise ValueError(
+                f"engine {self.engine} loads the model itself: leave out base_url and api_key_env, "
+                "or set engine: openai"
+            )
+        return self
+
+
 class Experiment(Model):
     """One experiment file."""
 
@@ -170,6 +198,7 @@ class Experiment(Model):
         ...,
     ] = ()
     evaluation: Evaluation = Evaluation()
+    judge: Judge | None = Field(default=None, description="who is asked by `scorer: judge`")
     baseline: str | None = None
     paper: str | None = Field(default=None, description="published numbers to show beside ours")
     resources: Resources = Resources()
