@@ -36,6 +36,7 @@ class MathVerse(OfficialBenchmark):
     headline = "mathverse/accuracy"
     splits = ("testmini", "testmini_text_only")
     scorers = ("official+extract", "official", "rules")
+    official_template = "mathverse"
 
     def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
         version = row["problem_version"]
@@ -63,6 +64,7 @@ class MathVerse(OfficialBenchmark):
                 "question_type": row["question_type"],
                 "options": {letter: text.strip() for letter, text in OPTION.findall(asked)},
                 "question_for_eval": asked,
+                **{query: row[query] for query in ("query_wo", "query_cot") if row.get(query)},
             },
         )
 

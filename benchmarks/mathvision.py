@@ -32,6 +32,7 @@ class MathVision(OfficialBenchmark):
     headline = "mathvision/accuracy"
     splits = ("test", "testmini")
     scorers = ("official+extract", "official", "rules")
+    official_template = "mathvision"
 
     def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
         options, answer = [str(option) for option in row["options"]], str(row["answer"])
@@ -41,9 +42,12 @@ class MathVision(OfficialBenchmark):
         said = [
             PLACEHOLDER.sub("", option).strip() for option in options
         ]  # some are in the picture
-        if any(said) and options != LETTERS:
-            named = zip(LETTERS, options, strict=False)
-            question += "".join(f"\n({letter}) {text}" for letter, text in named)
+        query = f"{row['question']}\n"  # the owners' prompt keeps the marks of pictures
+        if options and options != LETTERS:
+            named = list(zip(LETTERS, options, strict=False))
+            query += "".join(f"({letter}) {text}\n" for letter, text in named)
+            if any(said):
+                question += "".join(f"\n({letter}) {text}" for letter, text in named)
         return Item(
             id=str(row["id"]),
             question=question,
@@ -51,7 +55,12 @@ class MathVision(OfficialBenchmark):
             images=image(where, row, pictures),
             cluster=str(row["id"]),
             solution=row.get("solution") or "",
-            meta={"options": options, "level": row["level"], "subject": row["subject"]},
+            meta={
+                "options": options,
+                "level": row["level"],
+                "subject": row["subject"],
+                "query": query,
+            },
         )
 
     def facets(self, item: Item) -> Iterable[tuple[str, str]]:

@@ -31,8 +31,27 @@ FACETS = (
     "context",
     "grade",
 )
+#: What the owners' prompt asks for, by type of answer; a float by its precision.
+_HINTS: dict[tuple[str, int | None], str] = {
+    ("text", None): "and provide the correct option letter, e.g., A, B, C, D, at the end.",
+    ("integer", None): "requiring an integer answer and provide the final value, e.g., 1, 2, 3, at "
+    "the end.",
+    ("float", 1): "requiring a floating-point number with one decimal place and provide the final "
+    "value, e.g., 1.2, 1.3, 1.4, at the end.",
+    ("float", 2): "requiring a floating-point number with two decimal places and provide the final "
+    "value, e.g., 1.23, 1.34, 1.45, at the end.",
+    ("list", None): "requiring a Python list as an answer and provide the final list, e.g., "
+    "[1, 2, 3], [1.2, 1.3, 1.4], at the end.",
+}
 LETTER = re.compile(r"\(([a-zA-Z])\)")
 QUICK = re.compile(r'The answer is "(.*)"\.')
+
+
+def hint(answer_type: str, precision: int | None) -> str:
+    """The hint that the owners' prompt gives for this type of answer; empty where they have none
+    (floats of other than one or two decimals)."""
+    said = _HINTS.get((answer_type, precision if answer_type == "float" else None))
+    return f"Please answer the question {said}" if said else ""
 
 
 def letters(n: int) -> list[str]:
@@ -61,6 +80,7 @@ class MathVista(OfficialBenchmark):
     title = "MathVista (testmini)"
     headline = "mathvista/accuracy"
     scorers = ("official+extract", "official", "official-2023", "rules")
+    official_template = "mathvista"
 
     def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
         question_type, answer_type = row["question_type"], row["answer_type"]
@@ -88,6 +108,7 @@ class MathVista(OfficialBenchmark):
             "choices": choices,
             "precision": None if precision is None else int(precision),
             "unit": row.get("unit"),
+            "hint": hint(answer_type, None if precision is None else int(precision)),
         }
         return Item(
             id=str(row["pid"]),

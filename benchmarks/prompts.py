@@ -49,7 +49,9 @@ class Template:
 
         def text(match: re.Match[str]) -> str:
             name = match[1]
-            found = item.question if name == "question" else item.meta.get(name)
+            if name == "question":
+                return item.question
+            found = item.meta.get(name)
             if not isinstance(found, str) or not found:
                 raise DataError(
                     f"item {item.id!r} has no {name!r}, which the template {self.name!r} asks "

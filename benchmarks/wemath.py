@@ -32,6 +32,7 @@ class WeMath(OfficialBenchmark):
     title = "We-Math (testmini)"
     headline = "wemath/accuracy"
     scorers = ("official+extract", "official", "rules")
+    official_template = "wemath"
 
     def _load(self, source: Path, pictures: bool) -> list[Item]:
         rows, folder = owners_rows(source, self.splits)
@@ -63,6 +64,8 @@ class WeMath(OfficialBenchmark):
                 "key": key,
                 "steps": int(match[1]),
                 "step": match[2],
+                "text": row["question"],
+                "option": row["option"],
                 "options": named,
                 "knowledge_concept": row["knowledge concept"],
             },

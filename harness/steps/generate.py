@@ -20,7 +20,7 @@ def run(spec: Generate, context: Context) -> None:
     items = context.items(spec.benchmark, spec.data, spec.limit)
     prompt = template(spec.template)
     requests = [
-        Request(item.id, prompt.render(item.question), item.images, prompt.system) for item in items
+        Request(item.id, prompt.render_item(item), item.images, prompt.system) for item in items
     ]
     model = context.model(spec.model)
     rows: list[dict[str, Any]] = []
