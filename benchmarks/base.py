@@ -114,7 +114,7 @@ class Benchmark(ABC):
     headline: str  # "mathvista/accuracy"
     default_scorer: str = "official"
     scorers: tuple[str, ...] = ()
-    official_template: str = "plain"  # the name of its owners' prompt in benchmarks.prompts
+    templates: tuple[str, ...] = ()  # its owners' prompts in benchmarks.prompts, the usual first
 
     @abstractmethod
     def load(self, source: Path) -> list[Item]:

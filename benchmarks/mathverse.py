@@ -36,7 +36,7 @@ class MathVerse(OfficialBenchmark):
     headline = "mathverse/accuracy"
     splits = ("testmini", "testmini_text_only")
     scorers = ("official+extract", "official", "rules")
-    official_template = "mathverse"
+    templates = ("mathverse", "mathverse_cot")
 
     def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
         version = row["problem_version"]

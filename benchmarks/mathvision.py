@@ -32,7 +32,7 @@ class MathVision(OfficialBenchmark):
     headline = "mathvision/accuracy"
     splits = ("test", "testmini")
     scorers = ("official+extract", "official", "rules")
-    official_template = "mathvision"
+    templates = ("mathvision",)
 
     def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
         options, answer = [str(option) for option in row["options"]], str(row["answer"])

@@ -80,7 +80,7 @@ class MathVista(OfficialBenchmark):
     title = "MathVista (testmini)"
     headline = "mathvista/accuracy"
     scorers = ("official+extract", "official", "official-2023", "rules")
-    official_template = "mathvista"
+    templates = ("mathvista",)
 
     def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
         question_type, answer_type = row["question_type"], row["answer_type"]

@@ -193,8 +193,11 @@ def template(name: str) -> Template:
 
 
 def asked(name: str, benchmark: Benchmark) -> Template:
-    """The template that a benchmark is asked with: ``official`` is the one of its owners."""
-    return template(benchmark.official_template if name == OFFICIAL else name)
+    """The template that a benchmark is asked with: ``official`` is the one of its owners, or the
+    question as it is where they have none. Raises KeyError on an unknown name."""
+    if name == OFFICIAL:
+        name = next(iter(benchmark.templates), "plain")
+    return template(name)
 
 
 #: How a model is asked to write new questions (MM-UPT section 3.3; its own wording is unpublished,

@@ -32,7 +32,7 @@ class WeMath(OfficialBenchmark):
     title = "We-Math (testmini)"
     headline = "wemath/accuracy"
     scorers = ("official+extract", "official", "rules")
-    official_template = "wemath"
+    templates = ("wemath",)
 
     def _load(self, source: Path, pictures: bool) -> list[Item]:
         rows, folder = owners_rows(source, self.splits)
