@@ -18,11 +18,16 @@ BENCHMARKS: dict[str, str] = {
 
 
 def benchmark(name: str) -> Benchmark:
-    """The benchmark of this name: ours, or one that an installed package offers.
+    """The benchmark of this name: ours, an lm-eval task (``lm_eval:<task>``, or its
+    :func:`benchmarks.lmeval.address`), or one that an installed package offers.
 
     A package offers one through the entry-point group ``harness.plugins``, under the name
     ``benchmark.<name>``. Raises KeyError naming the nearest known one.
     """
+    if name.startswith("lm_eval:"):
+        from . import lmeval
+
+        return lmeval.at(name)
     known = BENCHMARKS
     if name not in known:
         offered = {
