@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -55,7 +55,9 @@ class External(Model):
     the group and learns them by maximum likelihood.
     """
 
-    models: Annotated[tuple[str, ...], Field(min_length=1)]
+    models: tuple[str, ...] = Field(
+        default=(), description="as `model`, or arm:<name> for what another arm has trained"
+    )
     samples: int = Field(default=2, ge=1, description="responses of each model to a question")
     temperature: float = Field(default=1.0, ge=0)
     off_policy: Literal["uncorrected", "unit_behaviour", "sft"] = "uncorrected"
@@ -76,7 +78,7 @@ class Curation(Model):
     pair, and ``described``: responses that were given the model's own description (both STIC).
     """
 
-    keep: Literal["correct", "majority", "judged", "ranked", "contrast", "described"]
+    keep: Literal["correct", "majority", "judged", "ranked", "contrast", "described"] = "correct"
     samples: int = Field(default=8, ge=1)
     per_question: int = Field(default=1, ge=1, description="demonstrations kept of a question")
     temperature: float = Field(default=1.0, gt=0)
@@ -171,13 +173,19 @@ class Resources(Model):
 class Inputs:
     """What a stage starts from: a checkpoint folder in Hugging Face layout, and a question file.
 
-    ``questions`` is a JSONL file as :func:`benchmarks.questions.load_questions` reads it. The seed
+    ``questions`` is a JSONL file as :func:`benchmarks.questions.load_questions` reads it; for
+    objective dpo each question's ``meta`` holds a ``chosen`` and a ``rejected`` response. The seed
     decides the order of the questions and every sample.
+
+    ``external`` is there where the stage has external models: a JSONL file with one object for each
+    question and model, ``{"id": <question>, "model": <name>, "texts": [...]}``: the responses that
+    ended by themselves, so their number may be below ``stage.external.samples``, and 0.
     """
 
     model: Path
     questions: Path
     seed: int
+    external: Path | None = None
 
 
 class TrainingError(RuntimeError):

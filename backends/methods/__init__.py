@@ -38,7 +38,7 @@ class Method:
     def resolve(self, overrides: Mapping[str, Any] | None = None) -> tuple[Stage, ...]:
         """The stages with ``overrides`` (flat Stage fields) put over each of them.
 
-        ``kl`` is merged key by key; everything else is replaced. Raises ValueError naming the
+        Nested settings (``kl``, ``external``, ...) are merged key by key; lists are replaced. Raises ValueError naming the
         nearest field for an unknown one, and what is wrong with a value.
         """
         overrides = overrides or {}
@@ -51,8 +51,9 @@ class Method:
 
     def _stage(self, number: int, preset: Mapping[str, Any], overrides: Mapping[str, Any]) -> Stage:
         fields = {**preset, **overrides}
-        if isinstance(overrides.get("kl"), Mapping):
-            fields["kl"] = {**preset.get("kl", {}), **overrides["kl"]}
+        for name, value in overrides.items():
+            if isinstance(value, Mapping):
+                fields[name] = {**(preset.get(name) or {}), **value}
         try:
             return Stage.model_validate(fields)
         except ValidationError as error:
