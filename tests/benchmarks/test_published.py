@@ -113,7 +113,7 @@ def test_vlmevalkit_tables(tmp_path: Path) -> None:
     table = ["\t".join(columns), "\t".join(str(row[c]) for c in columns)]
     path = tmp_path / "model_WeMath.tsv"
     path.write_text("\n".join(table) + "\n")
-    assert benchmark_of(path) is None
+    assert benchmark_of(path) == "wemath"
     for file in (path, write(tmp_path / "model_WeMath.json", [row])):
         found = kept(file, "wemath")
         assert found.items is not None
