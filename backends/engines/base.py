@@ -52,7 +52,8 @@ class Engine(Protocol):
     """Turns requests into responses; ``generate`` keeps the order of the requests."""
 
     def generate(
-        self, requests: Sequence[Request], sampling: Sampling
+        self, requests: Sequence[Request], sampling: Sampling, *, logp: bool = False
     ) -> Iterator[tuple[int, list[Response]]]:
-        """Yield (index of the request, its ``sampling.n`` responses) as they come, in any order."""
+        """Yield (index of the request, its ``sampling.n`` responses) as they come, in any order;
+        with ``logp`` they carry their tokens' log-probabilities."""
         ...

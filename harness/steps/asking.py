@@ -45,12 +45,15 @@ def ask(
     sampling: Sampling,
     record: Path,
     progress: Callable[[int], None],
+    *,
+    first_logp: bool = False,
 ) -> dict[str, list[Answer]]:
     """The ``sampling.n`` answers to each request, by request id.
 
     Answers are appended to ``record`` as they come; those already there are not asked for again. An
     over-long prompt gets ``n`` empty answers whose ``finish`` is "dropped". ``progress`` is told
-    the number of requests answered.
+    the number of requests answered. With ``first_logp`` each answer holds the log-probability of
+    its first token under that name.
     """
     answers = _recorded(record)
     todo = [request for request in requests if request.id not in answers]
@@ -58,10 +61,12 @@ def ask(
     progress(done)
     if todo:
         with record.open("a", encoding="utf-8") as file:
-            for index, responses in make_engine().generate(todo, sampling):
+            for index, responses in make_engine().generate(todo, sampling, logp=first_logp):
                 request = todo[index].id
                 answers[request] = [
-                    {"text": r.text, "finish": r.finish, "tokens": len(r.tokens)} for r in responses
+                    {"text": r.text, "finish": r.finish, "tokens": len(r.tokens)}
+                    | ({"first_logp": r.logp[0]} if first_logp and r.logp else {})
+                    for r in responses
                 ] or [{"text": "", "finish": "dropped", "tokens": 0}] * sampling.n
                 file.write(json.dumps({"id": request, "answers": answers[request]}) + "\n")
                 file.flush()
