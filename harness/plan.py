@@ -10,13 +10,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from backends.base import Model, Resources
-from benchmarks import benchmark
 from benchmarks.prompts import SYNTHESIS, template
-from harness import conditions, sources
+from harness import conditions, judging, sources
 from harness.conditions import Condition
 from harness.hashing import differences, show, step_key
 from harness.sources import Hashes, Located
-from harness.spec import BenchmarkChoice, Experiment
+from harness.spec import BenchmarkChoice, Experiment, Judge
 from harness.steps.specs import Generate, Sampled, Score, StepSpec, Synthesize, Train
 
 
@@ -59,7 +58,8 @@ class BenchmarkPlan(Model):
 
 
 class Plan(Model):
-    """Everything that a run does. ``sources`` says where each content id is found."""
+    """Everything that a run does. ``sources`` says where each content id is found; ``judge`` who is
+    asked, with a local model by its place."""
 
     name: str
     baseline: str | None
@@ -67,6 +67,7 @@ class Plan(Model):
     backend: str
     resources: Resources
     benchmarks: tuple[BenchmarkPlan, ...]
+    judge: Judge | None
     sweep: dict[str, Any] | None
     sources: dict[str, Located]
     trials: tuple[Trial, ...]
@@ -129,24 +130,31 @@ class _Planner:
             backend=experiment.backend,
             resources=experiment.resources,
             benchmarks=tuple(self.benchmarks),
+            judge=experiment.judge and judging.located(experiment.judge, self.hashes),
             sweep=sweep,
             sources={one.id: one for one in found},
             trials=tuple(trials),
         )
 
     def _benchmark(self, choice: BenchmarkChoice) -> BenchmarkPlan:
-        one = benchmark(choice.name)
-        scorer = choice.scorer or one.default_scorer
         data = sources.locate_benchmark(
-            choice.name, choice.data, self.experiment.model, self.hashes
+            choice.name, choice.data, self.experiment.model, self.hashes, choice.num_fewshot
         )
+        one = sources.benchmark_at(choice.name, data)
+        scorer = choice.scorer or one.default_scorer
         return BenchmarkPlan(
             name=choice.name,
             title=_title(one.title, data),
             headline=one.headline,
             data=data,
             scorer=scorer,
-            scorer_id=one.scorer(scorer).id,
+            scorer_id=judging.scorer_id(
+                one,
+                scorer,
+                self.experiment.judge,
+                self.hashes,
+                self.experiment.resources.dtype,
+            ),
             limit=choice.limit,
         )
 
@@ -236,7 +244,7 @@ class _Planner:
             dtype=self.experiment.resources.dtype,
         )
         who = f"{condition.name}-s{seed}" if checkpoint else condition.name
-        label = f"{one.name}-{who}"
+        label = f"{one.name.replace(':', '_')}-{who}"
         parents = {"model": checkpoint.key} if checkpoint else {}
         generate = _step(spec, f"generate {one.name}", label, parents)
         judge = Score(

@@ -24,6 +24,7 @@ from harness import environment
 from harness.errors import HarnessError
 from harness.plan import BenchmarkPlan, Plan, Step, Trial
 from harness.sources import Located
+from harness.spec import Judge
 from harness.status import Status
 from harness.steps.specs import KINDS
 from harness.store import Result, Store, read_json, write_json
@@ -38,6 +39,7 @@ class TrialSpec(Model):
     trial: Trial
     resources: Resources
     benchmarks: tuple[BenchmarkPlan, ...]
+    judge: Judge | None
     sources: dict[str, Located]
 
 
@@ -46,6 +48,7 @@ def freeze(plan: Plan, trial: Trial) -> TrialSpec:
         trial=trial,
         resources=plan.resources,
         benchmarks=plan.benchmarks,
+        judge=plan.judge,
         sources=plan.sources,
     )
 
@@ -170,6 +173,7 @@ def _execute(
         parents={role: done[key].path for role, key in step.parents.items()},
         located=spec.sources,
         resources=spec.resources,
+        judge=spec.judge,
         progress=status.progress,
         watch=status.watch,
     )

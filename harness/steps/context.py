@@ -9,9 +9,10 @@ from pathlib import Path
 
 from backends.base import Resources
 from benchmarks import benchmark
-from benchmarks.base import Item
+from benchmarks.base import Benchmark, Item
 from harness import sources
 from harness.sources import Hashes, Located
+from harness.spec import Judge
 from harness.store import Store
 
 
@@ -25,7 +26,7 @@ class Context:
 
     ``parents`` maps a role to a finished step's folder, ``located`` a content id to its place.
     ``progress(done, total, unit)`` tells people; ``watch(file, total, unit)`` lets the number of
-    lines of a growing file tell them.
+    lines of a growing file tell them. ``judge`` is who is asked by the scorer of that name.
     """
 
     store: Store
@@ -36,6 +37,7 @@ class Context:
     resources: Resources
     progress: Callable[[int, int, str], None]
     watch: Callable[[Path, int, str], None]
+    judge: Judge | None = None
 
     def model(self, content_id: str | None) -> Path:
         """The model folder: the one of this id, or the parent ``model``'s checkpoint."""
@@ -49,10 +51,15 @@ class Context:
         """The question pool of this id."""
         return sources.planned_questions(self.located[content_id], Hashes(self.store.root))
 
+    def benchmark(self, name: str, data_id: str) -> Benchmark:
+        """The benchmark of this name, whose data has this id."""
+        return sources.benchmark_at(name, self.located[data_id])
+
     def items(self, name: str, data_id: str, limit: int | None) -> list[Item]:
         """A benchmark's items in the owners' order; with ``limit`` a part, whole clusters."""
         found = self.located[data_id]
-        items = _items(name, sources.benchmark_folder(found, self.store))
+        folder = sources.benchmark_folder(found, self.store)
+        items = _items(sources.address(name, found), folder)
         sources.unchanged({f"data of {name}": found}, Hashes(self.store.root))
         return subset(items, limit)
 

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from benchmarks import benchmark
 from benchmarks.aggregate import sampled_values
-from benchmarks.base import Benchmark, Item, Values, Verdict
+from benchmarks.base import Benchmark, Item, Scorer, Values, Verdict
+from benchmarks.judge import NAME as JUDGE
+from harness import judging
 from harness.errors import StepError
+from harness.sources import Hashes
 from harness.steps.context import Context
 from harness.steps.specs import Score
 from harness.store import write_json
@@ -21,7 +23,7 @@ def run(spec: Score, context: Context) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    one = benchmark(spec.benchmark)
+    one = context.benchmark(spec.benchmark, spec.data)
     items = context.items(spec.benchmark, spec.data, spec.limit)
     rows = pq.read_table(context.parents["generations"] / "generations.parquet").to_pylist()
     verdicts = _judge(one, spec, items, rows, context)
@@ -78,22 +80,44 @@ def _judge(
     rows: Sequence[dict[str, Any]],
     context: Context,
 ) -> list[Verdict]:
-    scorer = one.scorer(spec.scorer)
-    if scorer.id != spec.scorer_id:
+    """The verdicts in the order of the rows; equal responses to an item are judged once."""
+    dtype, hashes = context.resources.dtype, Hashes(context.store.root)
+    now = judging.scorer_id(one, spec.scorer, context.judge, hashes, dtype)
+    if now != spec.scorer_id:
         raise StepError(
-            f"the scorer {spec.scorer!r} is now {scorer.id}, and was planned as {spec.scorer_id}; "
+            f"the scorer {spec.scorer!r} is now {now}, and was planned as {spec.scorer_id}; "
             "run again"
         )
     by_id = {item.id: item for item in items}
+    answers = [(by_id[row["item"]], row["text"]) for row in rows]
+    if spec.scorer == JUDGE:
+        assert context.judge is not None  # it has an identity
+        judged = judging.verdicts(
+            answers,
+            context.judge,
+            context.store.root,
+            context.resources,
+            lambda done, total: context.progress(done, total, "verdicts"),
+        )
+    else:
+        judged = _by_rules(one.scorer(spec.scorer), answers, context)
+    return [
+        replace(verdict, decoding=row["decoding"], sample=row["sample"])
+        for verdict, row in zip(judged, rows, strict=True)
+    ]
+
+
+def _by_rules(
+    scorer: Scorer, answers: Sequence[tuple[Item, str]], context: Context
+) -> list[Verdict]:
     known: dict[tuple[str, str], Verdict] = {}
     verdicts = []
-    for number, row in enumerate(rows):
-        asked = (row["item"], row["text"])
-        if asked not in known:
-            known[asked] = scorer.score(by_id[row["item"]], row["text"])
-        verdicts.append(replace(known[asked], decoding=row["decoding"], sample=row["sample"]))
+    for number, (item, text) in enumerate(answers):
+        if (item.id, text) not in known:
+            known[item.id, text] = scorer.score(item, text)
+        verdicts.append(known[item.id, text])
         if number % 100 == 0:
-            context.progress(number, len(rows), "verdicts")
+            context.progress(number, len(answers), "verdicts")
     return verdicts
 
 
