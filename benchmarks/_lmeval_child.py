@@ -142,9 +142,9 @@ def _task(folder: str, name: str, doc: Mapping[str, Any]) -> Any:
     from datasets import Dataset
     from lm_eval.tasks import TaskManager
 
-    without = ("dataset_path", "dataset_name", "dataset_kwargs", "training_split")
-    without += ("validation_split", "fewshot_split", "fewshot_config", "process_docs")
-    own = dict.fromkeys(without) | {
+    without = ["dataset_path", "dataset_name", "dataset_kwargs", "training_split"]
+    without += ["validation_split", "fewshot_split", "fewshot_config", "process_docs"]
+    own: dict[str, Any] = dict.fromkeys(without) | {
         "task": name,
         "custom_dataset": lambda **settings: {"test": Dataset.from_list([dict(doc)])},
         "test_split": "test",

@@ -306,15 +306,22 @@ def _training(
 
 def _evaluation(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
     from benchmarks import benchmark
+    from benchmarks.base import DataError
 
     if not experiment.evaluation.greedy and not experiment.evaluation.samples:
         yield ("evaluation",), "neither greedy nor samples: nothing would be asked"
     names = [choice.name for choice in experiment.benchmarks]
     for i, choice in enumerate(experiment.benchmarks):
         place = ("benchmarks", i)
+        where = choice.name
+        if where.startswith(sources.LM_EVAL):
+            where = sources.lm_eval_address(choice.name, choice.data, choice.num_fewshot)
+        elif choice.num_fewshot is not None:
+            said = "only the tasks of lm-eval, lm_eval:<task>, have few-shot examples"
+            yield (*place, "num_fewshot"), said
         try:
-            known = benchmark(choice.name).scorers
-        except KeyError as error:
+            known = benchmark(where).scorers
+        except (KeyError, DataError) as error:
             yield place, str(error.args[0])
             continue
         if choice.name in names[:i]:
@@ -322,6 +329,8 @@ def _evaluation(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mist
         if choice.scorer is not None and choice.scorer not in known:
             yield (*place, "scorer"), unknown("scorer", choice.scorer, known)
         try:
-            sources.locate_benchmark(choice.name, choice.data, experiment.model, hashes)
+            sources.locate_benchmark(
+                choice.name, choice.data, experiment.model, hashes, choice.num_fewshot
+            )
         except HarnessError as error:
             yield (*place, "data") if choice.data else place, str(error)

@@ -15,14 +15,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backends.base import Model
+from benchmarks import benchmark
 from harness.errors import HarnessError, StepError, unknown
 from harness.hashing import digest
 from harness.store import Store, read_json, sha256, write_json
 
 if TYPE_CHECKING:
-    from benchmarks.base import Item
+    from benchmarks.base import Benchmark, Item
 
 TINY = "tiny"
+LM_EVAL = "lm_eval:"
 _HUB_MODEL = re.compile(r"^[\w.-]+/[\w.-]+@(?P<revision>\S+)$")
 _HUB_DATA = re.compile(
     r"^hub:(?P<repository>[\w.-]+/[\w.-]+)@(?P<revision>[^\s\[\]]+)(?P<split>\[[\w.-]+\])?$"
@@ -211,13 +213,18 @@ def load_questions(questions: Located) -> list[Item]:
     return files.load_questions(questions.source)
 
 
-def locate_benchmark(name: str, data: str | None, model: str, hashes: Hashes) -> Located:
+def locate_benchmark(
+    name: str, data: str | None, model: str, hashes: Hashes, num_fewshot: int | None = None
+) -> Located:
     """The data of a benchmark: a folder, ``tiny/<name>``, or ``hub:owner/name@<commit>``.
 
-    Unset: the tiny world's mini version for the tiny model. Raises :class:`HarnessError`.
+    Unset: the tiny world's mini version for the tiny model. Of ``lm_eval:<task>`` it is what the
+    task asks, ``data`` the folder of its definition. Raises :class:`HarnessError`.
     """
     from benchmarks import tiny
 
+    if name.startswith(LM_EVAL):
+        return _locate_lm_eval(name, data, num_fewshot)
     known = [f"{TINY}/{each}" for each in tiny.BENCHMARKS]
     if data is None:
         if model != TINY:
@@ -246,10 +253,44 @@ def locate_benchmark(name: str, data: str | None, model: str, hashes: Hashes) ->
     return Located(id=hashes.folder(folder), source=str(folder.resolve()))
 
 
+def _locate_lm_eval(name: str, include_path: str | None, num_fewshot: int | None) -> Located:
+    from benchmarks.base import DataError
+    from benchmarks.lmeval import at
+
+    try:
+        one = at(lm_eval_address(name, include_path, num_fewshot))
+        return Located(id=one.content_id(), source=one.address)
+    except (KeyError, DataError) as error:
+        raise HarnessError(str(error.args[0])) from None
+
+
+def lm_eval_address(name: str, include_path: str | None, num_fewshot: int | None) -> str:
+    """What :func:`benchmarks.benchmark` has to be told of an lm-eval task; paths become absolute,
+    as a trial runs in another folder."""
+    from benchmarks.lmeval import address
+
+    if include_path is not None:
+        include_path = str(Path(include_path).expanduser().resolve())
+    return address(name, include_path, num_fewshot)
+
+
+def benchmark_at(name: str, data: Located) -> Benchmark:
+    """The benchmark of this name; an lm-eval task as it is defined where its data says."""
+    return benchmark(address(name, data))
+
+
+def address(name: str, data: Located) -> str:
+    """What :func:`benchmarks.benchmark` has to be told to make a benchmark with this data."""
+    return data.source if name.startswith(LM_EVAL) else name
+
+
 def benchmark_folder(data: Located, store: Store) -> Path:
-    """The folder of a benchmark's data; the tiny world's is written into the store once."""
+    """The folder of a benchmark's data; the tiny world's and what an lm-eval task asks are written
+    into the store once."""
     if data.source.startswith(f"{TINY}/"):
         return _tiny_data(data, store)
+    if data.source.startswith(LM_EVAL):
+        return _lm_eval_data(data, store)
     if data.source.startswith("hub:"):
         from huggingface_hub import snapshot_download
 
@@ -268,6 +309,21 @@ def _tiny_data(data: Located, store: Store) -> Path:
             name = data.source.partition("/")[2]
             tiny.write_benchmark(name, work / "out")
             found = store.commit("data", f"{TINY}-{name}", key, {"id": data.id})
+    return found.path
+
+
+def _lm_eval_data(data: Located, store: Store) -> Path:
+    from benchmarks.lmeval import at
+
+    key = digest({"kind": "data", "id": data.id})
+    with store.claim(key) as work:
+        found = store.find("data", key)
+        if found is None:
+            one = at(data.source)
+            if one.content_id() != data.id:
+                raise _changed("lm-eval task", data)
+            one.write(work / "out")
+            found = store.commit("data", f"lm_eval-{one.task}", key, {"id": data.id})
     return found.path
 
 

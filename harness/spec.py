@@ -127,9 +127,14 @@ class BenchmarkChoice(Model):
     """A benchmark, and where its data is if not in its usual place."""
 
     name: str
-    data: str | None = Field(default=None, description="a folder, or tiny/<name>")
+    data: str | None = Field(
+        default=None, description="a folder, or tiny/<name>; of lm_eval:<task>, its include_path"
+    )
     scorer: str | None = Field(default=None, description="unset: the benchmark's default scorer")
     limit: int | None = Field(default=None, ge=1, description="about so many items only")
+    num_fewshot: int | None = Field(
+        default=None, ge=0, description="of lm_eval:<task>; unset: the task's own"
+    )
 
 
 def _named(value: Any) -> Any:
