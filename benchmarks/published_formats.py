@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .official import MAX_LITERAL
-
 Cells = Mapping[str, Any]
+#: A field that is longer than this is no Python literal that a tool wrote.
+MAX_LITERAL = 100_000
 
 
 @dataclass(frozen=True)
