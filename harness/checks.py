@@ -8,6 +8,7 @@ one reading shows all mistakes.
 
 from __future__ import annotations
 
+import os
 import re
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from backends.base import Stage
-from harness import conditions, sources
+from harness import conditions, judging, sources
 from harness.errors import HarnessError, Problem, unknown
 from harness.hashing import show
 from harness.spec import METHOD_FIELDS, ROLLOUT_FIELDS, Experiment
@@ -140,6 +141,7 @@ def meaning(experiment: Experiment, hashes: sources.Hashes) -> list[Mistake]:
         lambda: _sweep(experiment),
         lambda: _arms(experiment, hashes),
         lambda: _evaluation(experiment, hashes),
+        lambda: _judge(experiment, hashes),
     )
     return [mistake for part in parts for mistake in part()]
 
@@ -214,7 +216,7 @@ def _arms(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
         sources.locate_model(experiment.model, hashes)
     except HarnessError as error:
         yield ("model",), str(error)
-    checked: dict[str, str | None] = {}
+    checked: set[str] = set()
     for name, arm in experiment.arms.items():
         place = ("arms", name)
         if arm.method not in names():
@@ -239,13 +241,15 @@ def _arms(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
         for key in own:
             yield from _unused((*place, key), key, condition.stages)
         yield from _training(experiment, condition, place)
-        if condition.questions is None:
+        if not condition.questions:
             yield (), f"'questions' is required: arm {name!r} trains on them"
-        elif condition.questions not in checked:
+        for pool in condition.questions:
+            if pool in checked:
+                continue
             at: Place = (*place, "questions") if arm.questions else ("questions",)
-            checked[condition.questions] = None
+            checked.add(pool)
             try:
-                sources.locate_questions(condition.questions, hashes)
+                sources.locate_questions(pool, hashes)
             except HarnessError as error:
                 yield at, str(error)
 
@@ -320,7 +324,7 @@ def _evaluation(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mist
             said = "only the tasks of lm-eval, lm_eval:<task>, have few-shot examples"
             yield (*place, "num_fewshot"), said
         try:
-            known = benchmark(where).scorers
+            known = judging.scorers(benchmark(where))
         except (KeyError, DataError) as error:
             yield place, str(error.args[0])
             continue
@@ -334,3 +338,22 @@ def _evaluation(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mist
             )
         except HarnessError as error:
             yield (*place, "data") if choice.data else place, str(error)
+
+
+def _judge(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
+    """Whether there is a judge where one is asked, and only there."""
+    asked = [i for i, c in enumerate(experiment.benchmarks) if c.scorer == judging.NAME]
+    settings = experiment.judge
+    if settings is None:
+        for i in asked:
+            yield ("benchmarks", i, "scorer"), judging.UNSAID
+        return
+    if not asked:
+        yield ("judge",), "no benchmark has `scorer: judge`, so nobody would ask it"
+    key = settings.api_key_env
+    if key is not None and key not in os.environ:
+        yield ("judge", "api_key_env"), f"the environment has no variable {key!r}"
+    try:
+        judging.located(settings, hashes)
+    except HarnessError as error:
+        yield ("judge", "model"), str(error)

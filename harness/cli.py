@@ -34,6 +34,14 @@ Root = Annotated[
 ]
 ExperimentFile = Annotated[Path, typer.Argument(help="The experiment file (YAML).")]
 RunFolder = Annotated[Path, typer.Argument(help="A run's folder, such as runs/tiny-ablation.")]
+JudgeOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--judge",
+        help="Of scorer judge, repeated: model=NAME base_url=URL, or model=FOLDER engine=hf; also "
+        "revision, api_key_env, concurrency, timeout, retries.",
+    ),
+]
 _ROOT = Path("runs")
 
 
@@ -83,6 +91,7 @@ def evaluate(
         typer.Option(help="The folder of the benchmark's files (one benchmark), or tiny/<name>."),
     ] = None,
     scorer: Annotated[str | None, typer.Option(help="Default: the benchmark's own.")] = None,
+    judge: JudgeOptions = None,
     template: Annotated[str, typer.Option(help="The prompt template.")] = "boxed",
     samples: Annotated[
         int, typer.Option(min=0, help="Samples an item, beside the greedy answer.")
@@ -97,7 +106,7 @@ def evaluate(
     root: Root = _ROOT,
 ) -> None:
     """Evaluate a model on benchmarks and print all their official figures, each with its n."""
-    from harness import evaluation
+    from harness import evaluation, judging
 
     names = [name.strip() for name in benchmarks.split(",") if name.strip()]
     asked = {
@@ -113,6 +122,7 @@ def evaluate(
         template=template,
         asked=asked,
         resources={"device": device, "dtype": dtype},
+        judge=judging.from_options(judge or []),
         root=root,
     )
     outcome = _execute(spec, evaluation.text(spec), root, 1, tracking=False)
@@ -135,6 +145,7 @@ def rescore(
     scorer: Annotated[
         list[str] | None, typer.Option(help="May be repeated. Default: the benchmark's own.")
     ] = None,
+    judge: JudgeOptions = None,
     data: Annotated[
         str | None, typer.Option(help="The benchmark's files, where FILE holds no golds.")
     ] = None,
@@ -146,14 +157,20 @@ def rescore(
     ] = None,
     show: Annotated[int, typer.Option(min=0, help="Print so many of them.")] = 20,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    root: Root = _ROOT,
 ) -> None:
-    """Score saved responses with one or several scorers, and list what they differ on. No model."""
+    """Score saved responses with one or several scorers, and list what they differ on.
+
+    Only the scorer judge asks a model; what it said is kept below the root, and asked once.
+    """
     from dataclasses import asdict
 
-    from harness import rescore, saved
+    from harness import judging, rescore, saved
 
+    settings = judging.from_options(judge or [])
     answers = saved.load(file, benchmark, data)
-    scored = rescore.score(answers, scorer or [], workers)
+    by = rescore.Judging(settings, root) if settings else None
+    scored = rescore.score(answers, scorer or [], workers, by)
     if out is not None:
         rescore.write(out, rescore.rows(answers, scored))
     if disagreements is not None:

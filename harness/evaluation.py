@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from harness import checks, sources
 from harness.errors import HarnessError
-from harness.spec import Experiment
+from harness.spec import Experiment, Judge
 from harness.store import read_json
 from harness.yaml_file import dotted
 
@@ -30,6 +30,7 @@ def experiment(
     template: str,
     asked: Mapping[str, Any],
     resources: Mapping[str, Any],
+    judge: Judge | None,
     root: Path,
 ) -> Experiment:
     """An experiment with one arm that trains nothing. Raises :class:`HarnessError`."""
@@ -51,6 +52,7 @@ def experiment(
                 "benchmarks": benchmarks,
                 "evaluation": asked,
                 "resources": resources,
+                "judge": judge,
             }
         )
     except ValidationError as error:

@@ -16,13 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import ValidationError
+
 from backends.base import Resources
 from backends.engines.base import Request, Response, Sampling
 from benchmarks import judge
 from benchmarks.base import Benchmark, Item, Verdict
-from benchmarks.judge import Case
+from benchmarks.judge import NAME, Case
 from harness import sources
-from harness.errors import HarnessError, StepError
+from harness.errors import HarnessError, StepError, unknown
 from harness.hashing import digest
 from harness.sources import Hashes
 from harness.spec import Judge
@@ -38,13 +40,13 @@ MAX_PROMPT_TOKENS = 8192
 
 def scorers(one: Benchmark) -> tuple[str, ...]:
     """Every scorer of a benchmark by name: its own, and the judge, who takes any benchmark."""
-    return (*one.scorers, judge.NAME)
+    return (*one.scorers, NAME)
 
 
 def scorer_id(one: Benchmark, name: str, settings: Judge | None, hashes: Hashes, dtype: str) -> str:
     """The identity of a benchmark's scorer. Raises :class:`HarnessError` for a judge that is not
     said, or not there."""
-    if name != judge.NAME:
+    if name != NAME:
         return one.scorer(name).id
     if settings is None:
         raise HarnessError(UNSAID)
@@ -52,9 +54,30 @@ def scorer_id(one: Benchmark, name: str, settings: Judge | None, hashes: Hashes,
 
 
 UNSAID = (
-    "scorer 'judge' asks a language model; say which one under `judge:`, with its model and a "
-    "server's base_url, or engine: hf"
+    "scorer 'judge' asks a language model; say which one under `judge:` (on the command line with "
+    "--judge): its model, and a server's base_url or engine=hf"
 )
+
+
+def from_options(options: Sequence[str]) -> Judge | None:
+    """The settings that ``--judge model=... --judge base_url=...`` give; None without any.
+
+    Raises :class:`HarnessError` naming what is wrong.
+    """
+    if not options:
+        return None
+    pairs = dict(option.partition("=")[::2] for option in options)
+    if bad := [name for name in pairs if name not in Judge.model_fields]:
+        raise HarnessError(f"--judge {unknown('setting', bad[0], Judge.model_fields)}")
+    try:
+        return Judge.model_validate(pairs)
+    except ValidationError as error:
+        said = [
+            f"--judge {'.'.join(map(str, e['loc']))}".strip()
+            + f": {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        ]
+        raise HarnessError("\n".join(said)) from None
 
 
 def located(settings: Judge, hashes: Hashes) -> Judge:

@@ -1,7 +1,7 @@
 """``harness rescore``: saved responses under several scorers, and the items they differ on.
 
 No model and no GPU: a change of rules, or a doubt about a toolkit's figure, is answered from the
-responses alone.
+responses alone. Only the scorer ``judge`` asks a model, what it was not asked before.
 """
 
 from __future__ import annotations
@@ -11,18 +11,22 @@ import math
 import multiprocessing
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from backends.base import Resources
 from benchmarks import benchmark
 from benchmarks.base import DataError, Item, Scorer, Verdict
 from benchmarks.official import FunctionScorer
 from benchmarks.published import Answer
+from harness import judging
 from harness.errors import HarnessError, unknown
 from harness.saved import Saved
+from harness.sources import Hashes
+from harness.spec import Judge
 from harness.steps.score import figures
 
 if TYPE_CHECKING:
@@ -60,21 +64,51 @@ class Difference:
     said: Mapping[str, str]
 
 
-def score(saved: Saved, names: Sequence[str], workers: int = 1) -> list[Scored]:
-    """Every answer under every scorer of ``names`` (default: the benchmark's own), in ``workers``
-    processes. Raises :class:`HarnessError` for an unknown scorer, and where rows are missing that a
-    figure needs."""
+@dataclass(frozen=True)
+class Judging:
+    """Who is asked by the scorer ``judge``: its verdicts are kept below ``root``, and a local model
+    computes with ``resources``. ``progress`` is told the number of answers judged, and of all."""
+
+    judge: Judge
+    root: Path
+    resources: Resources = field(default_factory=Resources)
+    progress: Callable[[int, int], None] = lambda done, total: None
+
+
+def score(
+    saved: Saved, names: Sequence[str], workers: int = 1, by: Judging | None = None
+) -> list[Scored]:
+    """Every answer under every scorer of ``names`` (default: the benchmark's own), rules in
+    ``workers`` processes, ``judge`` by asking ``by``. Raises :class:`HarnessError` for an unknown
+    scorer, where rows are missing that a figure needs, and where a judge cannot be asked."""
     one = saved.benchmark
     names = list(dict.fromkeys(names)) or [one.default_scorer]
     for name in names:
-        if name not in one.scorers:
-            raise HarnessError(unknown(f"scorer of {one.name}", name, one.scorers))
+        if name not in judging.scorers(one):
+            raise HarnessError(unknown(f"scorer of {one.name}", name, judging.scorers(one)))
+    if judging.NAME in names and by is None:
+        raise HarnessError(judging.UNSAID)
+    if by is not None and judging.NAME not in names:
+        raise HarnessError("nobody asks the judge; add --scorer judge")
     items = {item.id: item for item in saved.items}
     tasks = [(items[answer.generation.item], answer) for answer in saved.answers]
-    columns = _verdicts(one.name, names, tasks, workers)
+    rules = [name for name in names if name != judging.NAME]
+    columns = dict(zip(rules, _verdicts(one.name, rules, tasks, workers), strict=True))
+    ids = {name: one.scorer(name).id for name in rules}
+    if judging.NAME in names and by is not None:
+        hashes, dtype = Hashes(by.root), by.resources.dtype
+        ids[judging.NAME] = judging.scorer_id(one, judging.NAME, by.judge, hashes, dtype)
+        columns[judging.NAME] = _asked(tasks, by)
+    return [_figures(saved, name, ids[name], columns[name]) for name in names]
+
+
+def _asked(tasks: Sequence[tuple[Item, Answer]], by: Judging) -> list[Verdict]:
+    said = [answer.generation for _, answer in tasks]
+    answers = [(item, answer.generation.text) for item, answer in tasks]
+    verdicts = judging.verdicts(answers, by.judge, by.root, by.resources, by.progress)
     return [
-        _figures(saved, name, one.scorer(name).id, verdicts)
-        for name, verdicts in zip(names, columns, strict=True)
+        replace(verdict, decoding=one.decoding, sample=one.sample)
+        for verdict, one in zip(verdicts, said, strict=True)
     ]
 
 
@@ -241,10 +275,11 @@ def _table(title: str, *columns: str) -> Any:
 
 def _show_summary(saved: Saved, scored: Sequence[Scored], console: Console) -> None:
     published = judges(saved, scored).get(PUBLISHED)
-    table = _table("scorers", "scorer", "correct", "n", "%", "unparsed", "undecided", "agrees")
+    states = ("unparsed", "undecided", "judge_failed")
+    table = _table("scorers", "scorer", "correct", "n", "%", *states, "agrees")
     for one in scored:
         right, n = sum(v.correct for v in one.verdicts), len(one.verdicts)
-        counts = [str(one.count(status)) for status in ("unparsed", "undecided")]
+        counts = [str(one.count(status)) for status in states]
         agrees = ""
         if published is not None:
             same, both = agreement(published, [v.correct for v in one.verdicts])

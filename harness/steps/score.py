@@ -9,7 +9,6 @@ from typing import Any
 
 from benchmarks.aggregate import sampled_values
 from benchmarks.base import Benchmark, Item, Scorer, Values, Verdict
-from benchmarks.judge import NAME as JUDGE
 from harness import judging
 from harness.errors import StepError
 from harness.sources import Hashes
@@ -90,7 +89,7 @@ def _judge(
         )
     by_id = {item.id: item for item in items}
     answers = [(by_id[row["item"]], row["text"]) for row in rows]
-    if spec.scorer == JUDGE:
+    if spec.scorer == judging.NAME:
         assert context.judge is not None  # it has an identity
         judged = judging.verdicts(
             answers,
