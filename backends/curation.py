@@ -43,6 +43,16 @@ DESCRIBED = "The picture shows: <description>\n<question>"
 #: model's cumulative signal (arXiv 2006.11239 equation 4), at about half of its way to noise.
 SIGNAL = 0.3
 
+#: The wording that each kind of asking puts into a template, beside the question.
+FORMS: dict[str, tuple[str, ...]] = {
+    "question": (),
+    "description": (DESCRIPTION,),
+    "contrast": (DESCRIPTION, MISLEADING, f"signal {SIGNAL}"),
+    "described": (DESCRIBED,),
+    "judgement": (JUDGEMENT,),
+    "rating": (RATING,),
+}
+
 _SLOT = re.compile(r"<(question|response|description)>")
 _VERDICT = re.compile(r"\W*(yes|no)\b", re.IGNORECASE)
 _SCORE = re.compile(r"\bscore\b\W{0,6}([0-5])(?![\d.]|\s*/\s*(?!5))", re.IGNORECASE)

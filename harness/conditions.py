@@ -13,19 +13,23 @@ from typing import Any
 from backends.base import Stage
 from backends.methods import method
 from harness.hashing import digest, show
-from harness.spec import ROLLOUT_FIELDS, Experiment, Sweep
+from harness.spec import ROLLOUT_FIELDS, Arm, Experiment, Sweep
+
+#: How an external model that another arm trains is named.
+ARM = "arm:"
 
 
 @dataclass(frozen=True)
 class Condition:
-    """An arm at a point of its sweep (``point`` is empty for the arm itself), without a seed."""
+    """An arm at a point of its sweep (``point`` is empty for the arm itself), without a seed.
+    ``questions`` has one pool for each stage; it is empty where the file names none."""
 
     arm: str
     method: str
     template: str
     stages: tuple[Stage, ...]
     backend: str
-    questions: str | None = None
+    questions: tuple[str, ...] = ()
     synthetic_ratio: float = 0.0
     point: Mapping[str, Any] = field(default_factory=dict)
 
@@ -40,7 +44,9 @@ class Condition:
         flat = stages[0] if len(stages) == 1 else {f"stage{i}": s for i, s in enumerate(stages, 1)}
         settings: dict[str, Any] = {"method": self.method, "template": self.template}
         if self.stages:
-            settings |= {"backend": self.backend, "questions": self.questions}
+            pools = list(dict.fromkeys(self.questions))
+            questions = pools[0] if len(pools) == 1 else list(self.questions)
+            settings |= {"backend": self.backend, "questions": questions}
             settings |= {"synthetic_ratio": self.synthetic_ratio}
         return settings | flat
 
@@ -72,7 +78,7 @@ def condition(
     preset = method(arm.method)
     plain = preset.resolve()
     shared = experiment.training.model_dump(mode="json", exclude_unset=True)
-    if all(stage.objective == "sft" for stage in plain):
+    if not any(stage.objective == "grpo" for stage in plain):
         shared = {k: v for k, v in shared.items() if k not in ROLLOUT_FIELDS}
     own = arm.settings()
     changed = {k: v for k, v in point.items() if k != "synthetic_ratio"}
@@ -87,10 +93,25 @@ def condition(
         template=template,
         stages=stages,
         backend=arm.backend or experiment.backend,
-        questions=arm.questions or experiment.questions,
+        questions=_pools(arm, experiment, len(stages)),
         synthetic_ratio=point.get("synthetic_ratio", arm.synthetic_ratio),
         point=point,
     )
+
+
+def _pools(arm: Arm, experiment: Experiment, stages: int) -> tuple[str, ...]:
+    """The question pool of each stage. Raises ValueError where a list has another length."""
+    given = arm.questions or experiment.questions
+    if given is None or not stages:
+        return ()
+    if isinstance(given, str):
+        return (given,) * stages
+    if len(given) != stages:
+        raise ValueError(
+            f"questions names {len(given)} pools and method {arm.method!r} has {stages} "
+            f"stage{'s' if stages > 1 else ''}: one for each, or one for all"
+        )
+    return given
 
 
 def _over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

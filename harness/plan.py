@@ -6,29 +6,19 @@ synthetic set serves every ratio and arm, a point of a sweep that equals an arm 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from backends.base import Model, Resources
-from benchmarks.prompts import SYNTHESIS, template
+from benchmarks.prompts import template
 from harness import conditions, judging, sources
 from harness.conditions import Condition
-from harness.hashing import differences, show, step_key
+from harness.hashing import differences, show
 from harness.sources import Hashes, Located
 from harness.spec import BenchmarkChoice, Experiment, Judge
-from harness.steps.specs import Generate, Sampled, Score, StepSpec, Synthesize, Train
-
-
-class Step(Model):
-    """One unit of work and of storage. ``parents`` maps a role to the key of an earlier step."""
-
-    kind: str
-    name: str
-    label: str
-    version: int
-    spec: dict[str, Any]
-    parents: dict[str, str]
-    key: str
+from harness.step import Step as Step
+from harness.step import step
+from harness.steps.specs import Generate, Sampled, Score
+from harness.training import TrainingPlanner
 
 
 class Trial(Model):
@@ -102,14 +92,13 @@ class _Planner:
     def __init__(self, experiment: Experiment, hashes: Hashes) -> None:
         self.experiment = experiment
         self.hashes = hashes
-        self.model = sources.locate_model(experiment.model, hashes)
-        self.questions: dict[str, Located] = {}
+        self.arms = {name: conditions.condition(experiment, name) for name in experiment.arms}
+        self.training = TrainingPlanner(experiment, self.arms, hashes)
         self.benchmarks = [self._benchmark(choice) for choice in experiment.benchmarks]
 
     def plan(self) -> Plan:
         experiment = self.experiment
-        arms = {name: conditions.condition(experiment, name) for name in experiment.arms}
-        all_conditions = list(arms.values())
+        all_conditions = list(self.arms.values())
         sweep = None
         if experiment.sweep is not None:
             of = experiment.sweep.of
@@ -121,8 +110,8 @@ class _Planner:
                 "axes": experiment.sweep.axes(),
                 "default": conditions.defaults(experiment),
             }
-        trials = [self._trial(c, seed, arms) for c in all_conditions for seed in experiment.seeds]
-        found = [self.model, *self.questions.values(), *(b.data for b in self.benchmarks)]
+        trials = [self._trial(c, seed) for c in all_conditions for seed in experiment.seeds]
+        found = [*self.training.found.values(), *(b.data for b in self.benchmarks)]
         return Plan(
             name=experiment.name,
             baseline=experiment.baseline,
@@ -158,16 +147,11 @@ class _Planner:
             limit=choice.limit,
         )
 
-    def _pool(self, source: str) -> Located:
-        if source not in self.questions:
-            self.questions[source] = sources.locate_questions(source, self.hashes)
-        return self.questions[source]
-
-    def _trial(self, condition: Condition, seed: int, arms: Mapping[str, Condition]) -> Trial:
+    def _trial(self, condition: Condition, seed: int) -> Trial:
         steps: list[Step] = []
         checkpoint = None
         if condition.stages:
-            steps = self._training(condition, seed)
+            steps = self.training.steps(condition, seed)
             checkpoint = steps[-1]
         for one in self.benchmarks:
             steps += self._evaluation(condition, seed, one, checkpoint)
@@ -179,49 +163,9 @@ class _Planner:
             method=condition.method,
             label=_label(condition),
             settings=condition.settings(),
-            differences=tuple(self._differences(condition, arms)),
+            differences=tuple(self._differences(condition)),
             steps=tuple(steps),
         )
-
-    def _training(self, condition: Condition, seed: int) -> list[Step]:
-        assert condition.questions is not None
-        pool = self._pool(condition.questions)
-        who = f"{condition.name}-s{seed}"
-        steps: list[Step] = []
-        synthetic: dict[str, str] = {}
-        if condition.synthetic_ratio > 0:
-            made = self._synthesis(pool)
-            steps.append(made)
-            synthetic = {"synthetic": made.key}
-        before: Step | None = None
-        many = len(condition.stages) > 1
-        for number, stage in enumerate(condition.stages, 1):
-            spec = Train(
-                model=None if before else self.model.id,
-                questions=pool.id,
-                synthetic_ratio=condition.synthetic_ratio,
-                stage=stage,
-                prompt=template(stage.template).hash,
-                backend=condition.backend,
-                seed=seed,
-                dtype=self.experiment.resources.dtype,
-            )
-            name = f"train {number}" if many else "train"
-            label = f"{who}-{number}" if many else who
-            before = _step(spec, name, label, synthetic | ({"model": before.key} if before else {}))
-            steps.append(before)
-        return steps
-
-    def _synthesis(self, pool: Located) -> Step:
-        settings = self.experiment.synthesis
-        spec = Synthesize(
-            model=self.model.id,
-            questions=pool.id,
-            prompt=SYNTHESIS[settings.mode].hash,
-            dtype=self.experiment.resources.dtype,
-            **settings.model_dump(),
-        )
-        return _step(spec, "synthesize", settings.mode, {})
 
     def _evaluation(
         self, condition: Condition, seed: int, one: BenchmarkPlan, checkpoint: Step | None
@@ -231,7 +175,7 @@ class _Planner:
             n=asked.samples, temperature=asked.temperature, top_p=asked.top_p, seed=asked.seed
         )
         spec = Generate(
-            model=None if checkpoint else self.model.id,
+            model=None if checkpoint else self.training.model.id,
             benchmark=one.name,
             data=one.data.id,
             limit=one.limit,
@@ -246,7 +190,7 @@ class _Planner:
         who = f"{condition.name}-s{seed}" if checkpoint else condition.name
         label = f"{one.name.replace(':', '_')}-{who}"
         parents = {"model": checkpoint.key} if checkpoint else {}
-        generate = _step(spec, f"generate {one.name}", label, parents)
+        generate = step(spec, f"generate {one.name}", label, parents)
         judge = Score(
             benchmark=one.name,
             data=one.data.id,
@@ -254,35 +198,22 @@ class _Planner:
             scorer=one.scorer,
             scorer_id=one.scorer_id,
         )
-        score = _step(judge, f"score {one.name}", label, {"generations": generate.key})
+        score = step(judge, f"score {one.name}", label, {"generations": generate.key})
         return [generate, score]
 
-    def _differences(self, condition: Condition, arms: Mapping[str, Condition]) -> list[str]:
+    def _differences(self, condition: Condition) -> list[str]:
         """From the baseline; against one that trains nothing only the method is worth a line."""
         baseline = self.experiment.baseline
-        own = arms[condition.arm]
+        own = self.arms[condition.arm]
         lines: list[str] = []
         if baseline is not None and baseline != condition.arm:
-            a, b = arms[baseline].settings(), own.settings()
-            if not arms[baseline].stages:
+            a, b = self.arms[baseline].settings(), own.settings()
+            if not self.arms[baseline].stages:
                 b = {k: v for k, v in b.items() if k in ("method", "template")}
             lines += differences(a, b)
         if condition.point:
             lines += differences(own.settings(), condition.settings())
         return lines
-
-
-def _step(spec: StepSpec, name: str, label: str, parents: dict[str, str]) -> Step:
-    plain = spec.model_dump(mode="json")
-    return Step(
-        kind=spec.KIND,
-        name=name,
-        label=label,
-        version=spec.VERSION,
-        spec=plain,
-        parents=parents,
-        key=step_key(spec.KIND, spec.VERSION, plain, parents),
-    )
 
 
 def _title(title: str, data: Located) -> str:

@@ -90,7 +90,9 @@ class Arm(_Arm):
 
     method: str
     backend: str | None = Field(default=None, description="unset: the experiment's")
-    questions: str | None = None
+    questions: str | Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        default=None, description="one pool, or a list with one for each stage of the method"
+    )
     synthetic_ratio: Ratio = 0.0
 
     def settings(self) -> dict[str, Any]:
@@ -113,8 +115,9 @@ class Sweep(_Axes):
 
 
 class Synthesis(Model):
-    """How the model writes new questions about the pictures of its pool (MM-UPT section 3.3)."""
+    """How new questions about the pictures of a pool are written (MM-UPT section 3.3)."""
 
+    model: str | None = Field(default=None, description="who writes; unset: the experiment's model")
     mode: Literal["in_context", "direct"] = "in_context"
     count: int | None = Field(default=None, ge=1, description="unset: one per question")
     temperature: float = Field(default=1.0, gt=0)

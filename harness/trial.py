@@ -163,7 +163,7 @@ def _execute(
     status: Status,
     work: Path,
 ) -> None:
-    from harness.steps import generate, score, synthesize, train
+    from harness.steps import curate, generate, respond, score, synthesize, train
     from harness.steps.context import Context
 
     context = Context(
@@ -179,6 +179,8 @@ def _execute(
     )
     functions: dict[str, Callable[[Any, Context], None]] = {
         "synthesize": synthesize.run,
+        "respond": respond.run,
+        "curate": curate.run,
         "train": train.run,
         "generate": generate.run,
         "score": score.run,

@@ -6,7 +6,7 @@ computes, so that no old result is taken for a new one.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from backends.base import Model, Stage
 
@@ -20,7 +20,7 @@ class Synthesize(StepSpec):
     """New questions about a pool's pictures, written by a model. Result: ``questions.jsonl``."""
 
     KIND: ClassVar[str] = "synthesize"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     model: str
     questions: str
@@ -34,9 +34,52 @@ class Synthesize(StepSpec):
     dtype: str
 
 
+#: What a model is asked about a question of a pool: the question itself; to describe its picture,
+#: or to describe it wrongly; the question given a description; to judge or to rate a response.
+Asks = Literal["question", "description", "contrast", "described", "judgement", "rating"]
+
+
+class Respond(StepSpec):
+    """A model's responses about every question of a pool. ``model`` is None where the parent
+    ``model`` was trained; ``described`` reads the parent ``descriptions``, a judgement or rating
+    the parent ``responses``. Result: ``responses.jsonl``.
+    """
+
+    KIND: ClassVar[str] = "respond"
+    VERSION: ClassVar[int] = 1
+
+    model: str | None
+    questions: str
+    asks: Asks
+    template: str
+    prompt: str
+    samples: int
+    temperature: float
+    top_p: float
+    max_tokens: int
+    max_prompt_tokens: int
+    seed: int
+    dtype: str
+
+
+class Curate(StepSpec):
+    """What is kept of the parent ``responses``, by the parents ``judgements`` or against the parent
+    ``rejected`` where the rule has them. Result: ``questions.jsonl``, ``summary.json``."""
+
+    KIND: ClassVar[str] = "curate"
+    VERSION: ClassVar[int] = 1
+
+    questions: str
+    keep: str
+    per_question: int
+    threshold: float | None
+
+
 class Train(StepSpec):
     """One stage. ``model`` is None where the parent ``model`` is the stage before; the parent
-    ``synthetic`` is there where the ratio is above 0. Result: ``checkpoint/``, ``metrics.jsonl``.
+    ``synthetic`` is there where the ratio is above 0, ``curated`` where the stage has a curation,
+    and ``external 0``, ``external 1``, ... for its external models, which the stage holds as
+    content ids. Result: ``checkpoint/``, ``metrics.jsonl``.
     """
 
     KIND: ClassVar[str] = "train"
@@ -98,5 +141,5 @@ class Score(StepSpec):
 
 
 KINDS: dict[str, type[StepSpec]] = {
-    kind.KIND: kind for kind in (Synthesize, Train, Generate, Score)
+    kind.KIND: kind for kind in (Synthesize, Respond, Curate, Train, Generate, Score)
 }

@@ -17,7 +17,17 @@ from hypothesis import strategies as st
 
 from backends.base import KL, Reward, Stage
 from harness.hashing import canonical, differences, plain, step_key
-from harness.steps.specs import KINDS, Generate, Sampled, Score, StepSpec, Synthesize, Train
+from harness.steps.specs import (
+    KINDS,
+    Curate,
+    Generate,
+    Respond,
+    Sampled,
+    Score,
+    StepSpec,
+    Synthesize,
+    Train,
+)
 
 STAGE = Stage(rewards=(Reward(name="majority"),), kl=KL(beta=0.01))
 SPECS: dict[str, StepSpec] = {
@@ -33,6 +43,21 @@ SPECS: dict[str, StepSpec] = {
         seed=0,
         dtype="float32",
     ),
+    "respond": Respond(
+        model="sha256:aa",
+        questions="tiny/train@1",
+        asks="question",
+        template="boxed",
+        prompt="0123",
+        samples=8,
+        temperature=1.0,
+        top_p=1.0,
+        max_tokens=32,
+        max_prompt_tokens=2048,
+        seed=1,
+        dtype="float32",
+    ),
+    "curate": Curate(questions="tiny/train@1", keep="judged", per_question=1, threshold=0.7),
     "train": Train(
         model="sha256:aa",
         questions="tiny/train@1",
@@ -64,7 +89,7 @@ SPECS: dict[str, StepSpec] = {
         scorer_id="wemath/official@1+extract1",
     ),
 }
-PARENTS = {"synthesize": {}, "train": {"synthetic": "b" * 64}}
+PARENTS = {"synthesize": {}, "respond": {}, "train": {"synthetic": "b" * 64}}
 #: A key that moves makes every result on every disk unreachable. One that moves on purpose comes
 #: with a bump of its kind's VERSION (or of hashing.SCHEMA) in the same commit.
 GOLDEN = json.loads((Path(__file__).parent / "golden_keys.json").read_text())
