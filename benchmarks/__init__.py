@@ -13,6 +13,7 @@ BENCHMARKS: dict[str, str] = {
     "mathvista": "benchmarks.mathvista:MathVista",
     "wemath": "benchmarks.wemath:WeMath",
     "mathverse": "benchmarks.mathverse:MathVerse",
+    "mathverse_text_only": "benchmarks.mathverse:MathVerseTextOnly",
     "mathvision": "benchmarks.mathvision:MathVision",
 }
 

@@ -114,6 +114,7 @@ class Benchmark(ABC):
     headline: str  # "mathvista/accuracy"
     default_scorer: str = "official"
     scorers: tuple[str, ...] = ()
+    splits: tuple[str, ...] = ()  # the parts that its owners publish; the first is the usual one
     templates: tuple[str, ...] = ()  # its owners' prompts in benchmarks.prompts, the usual first
 
     @abstractmethod

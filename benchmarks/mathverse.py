@@ -7,24 +7,21 @@ are asked of a language model; the rules here are what can be decided without on
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import rules
+from .aggregate import accuracies, by_item
 from .answers import choice, equivalent, extract_with_rule
-from .base import DataError, Item, Scorer, Verdict
+from .base import DataError, Item, Scorer, Values, Verdict
+from .editions import Edition
 from .official import FunctionScorer, OfficialBenchmark, image, literal
 
 REVISION = "937b090"
-VERSIONS = (
-    "Text Dominant",
-    "Text Lite",
-    "Vision Intensive",
-    "Vision Dominant",
-    "Vision Only",
-    "Text Only",
-)
+VERSIONS = ("Text Dominant", "Text Lite", "Vision Intensive", "Vision Dominant", "Vision Only")
+#: The sixth version is no part of the overall accuracy: it shows what is known without a picture.
+TEXT_ONLY = "Text Only"
 IN_THE_IMAGE = "Please answer the question shown in the image."
 OPTION = re.compile(r"^[ \t]*\(?([A-H])[ \t]*[:.)]([^\n]*)", re.M)
 LETTER = re.compile(r"(?<![A-Za-z])[A-H](?![A-Za-z])")
@@ -34,22 +31,32 @@ class MathVerse(OfficialBenchmark):
     name = "mathverse"
     title = "MathVerse (testmini)"
     headline = "mathverse/accuracy"
-    splits = ("testmini", "testmini_text_only")
     scorers = ("official+extract", "official", "rules")
     templates = ("mathverse", "mathverse_cot")
+    editions = (
+        Edition(
+            "testmini",
+            3940,
+            788,
+            {("version", version): 788 for version in VERSIONS}
+            | {("question_type", "multi-choice"): 2180, ("question_type", "free-form"): 1760},
+            kit=("MathVerse_MINI.tsv",),
+        ),
+    )
 
     def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
         version = row["problem_version"]
-        if version not in VERSIONS or row["question_type"] not in ("multi-choice", "free-form"):
+        known = (*VERSIONS, TEXT_ONLY)
+        if version not in known or row["question_type"] not in ("multi-choice", "free-form"):
             raise DataError(
-                f"{where}: problem_version {version!r} must be one of {', '.join(VERSIONS)}, and "
+                f"{where}: problem_version {version!r} must be one of {', '.join(known)}, and "
                 f"question_type {row['question_type']!r} multi-choice or free-form."
             )
         question = row["question"] or ""
         if version == "Vision Only" or not question.strip():
             question = IN_THE_IMAGE
         images = image(where, row, pictures)
-        if pictures is not None and not images and version != "Text Only":
+        if pictures is not None and not images and version != TEXT_ONLY:
             raise DataError(f"{where}: a {version} row without an image.")
         asked = row.get("question_for_eval") or row["question"] or ""
         return Item(
@@ -77,6 +84,21 @@ class MathVerse(OfficialBenchmark):
             if meta.get("subfield"):
                 yield "subfield", f"{meta['subject']} {meta['subfield']}"
 
+    def values(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> list[Values]:
+        """``accuracy`` over the five versions, and by facet; Text Only rows, where there are any,
+        count in ``version/text_only`` alone."""
+        found = by_item(items, verdicts)
+        five = [item for item in items if item.meta["problem_version"] != TEXT_ONLY]
+        rest = [item for item in items if item.meta["problem_version"] == TEXT_ONLY]
+        out: list[Values] = []
+        if five:
+            out += accuracies(self.name, five, (found[item.id] for item in five), self.facets)
+        if rest:
+            apart = f"{self.name}/version/text_only"
+            (one, *_) = accuracies(self.name, rest, (found[i.id] for i in rest), lambda item: ())
+            out.append(Values(apart, one.units, one.clusters, one.values))
+        return out
+
     def make_scorers(self) -> Mapping[str, Scorer]:
         base = f"mathverse/official@{REVISION}"
         return {
@@ -86,6 +108,26 @@ class MathVerse(OfficialBenchmark):
             ),
             "rules": FunctionScorer(f"mathverse/rules{rules.VERSION}", rules.score_mathverse),
         }
+
+
+class MathVerseTextOnly(MathVerse):
+    """The Text Only version, a benchmark of its own so that it never enters the overall."""
+
+    name = "mathverse_text_only"
+    title = "MathVerse (Text Only)"
+    headline = "mathverse_text_only/accuracy"
+    editions = (
+        Edition(
+            "testmini_text_only",
+            788,
+            788,
+            {("question_type", "multi-choice"): 436, ("question_type", "free-form"): 352},
+            "data/testmini_text_only.json of ZrrSkywalker/MathVerse",
+        ),
+    )
+
+    def values(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> list[Values]:
+        return accuracies(self.name, items, verdicts, self.facets)
 
 
 def score_official(item: Item, response: str) -> Verdict:

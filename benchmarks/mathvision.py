@@ -15,6 +15,7 @@ from typing import Any
 from . import _equivalence, rules
 from .answers import MAX_RESPONSE, extract_with_rule
 from .base import DataError, Item, Scorer, Verdict
+from .editions import Edition
 from .official import FunctionScorer, OfficialBenchmark, image
 
 REVISION = "a1f5cc3"
@@ -28,11 +29,28 @@ MAX_EXPRESSION = 200
 
 class MathVision(OfficialBenchmark):
     name = "mathvision"
-    title = "MathVision"
+    title = "MathVision (test)"
     headline = "mathvision/accuracy"
-    splits = ("test", "testmini")
     scorers = ("official+extract", "official", "rules")
     templates = ("mathvision",)
+    editions = (
+        Edition(
+            "test",
+            3040,
+            counts={
+                ("level", str(level)): n
+                for level, n in enumerate((237, 738, 551, 830, 684), start=1)
+            },
+            source="data/test.jsonl of mathllm/MATH-V",
+            kit=("MathVision.tsv",),
+        ),
+        Edition(
+            "testmini",
+            304,
+            source="data/testmini.jsonl of mathllm/MATH-V",
+            kit=("MathVision_MINI.tsv",),
+        ),
+    )
 
     def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
         options, answer = [str(option) for option in row["options"]], str(row["answer"])

@@ -16,6 +16,7 @@ from rapidfuzz.distance import Levenshtein
 from . import rules
 from .answers import choice, extract_with_rule, rational
 from .base import DataError, Item, Scorer, Status, Verdict
+from .editions import Edition
 from .official import FunctionScorer, OfficialBenchmark, image, literal
 
 REVISION = "53d5258"
@@ -81,6 +82,22 @@ class MathVista(OfficialBenchmark):
     headline = "mathvista/accuracy"
     scorers = ("official+extract", "official", "official-2023", "rules")
     templates = ("mathvista",)
+    editions = (
+        Edition(
+            "testmini",
+            1000,
+            counts={
+                ("question_type", "multi_choice"): 540,
+                ("question_type", "free_form"): 460,
+                ("answer_type", "text"): 540,
+                ("answer_type", "integer"): 418,
+                ("answer_type", "float"): 40,
+                ("answer_type", "list"): 2,
+            },
+            source="data/testmini.json of lupantech/MathVista",
+            kit=("MathVista_MINI.tsv",),
+        ),
+    )
 
     def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
         question_type, answer_type = row["question_type"], row["answer_type"]

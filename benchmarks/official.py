@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import ast
 import difflib
-import json
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from . import editions
 from .aggregate import accuracies
 from .base import Benchmark, DataError, Item, Picture, Scorer, Values, Verdict
-from .questions import Row, hub, jsonl_rows, parquet_rows, picture, split_files
+from .editions import Edition
+from .files import Files, find
+from .questions import Row, picture
 
 #: A metadata field that is longer than this is not what its owners wrote.
 MAX_LITERAL = 100_000
 
 
 class OfficialBenchmark(Benchmark):
-    """A benchmark in its owners' files: JSON or JSONL beside a folder of images, or parquet.
+    """A benchmark in its owners' files, or as VLMEvalKit packs them: see :mod:`benchmarks.files`.
 
-    ``splits`` are the names of the files, without ending, in the order of preference.
+    ``editions`` say what its owners published, a split each, the usual one first.
     """
 
-    splits: tuple[str, ...] = ("testmini",)
+    editions: tuple[Edition, ...]
     default_scorer = "official+extract"
 
     @abstractmethod
@@ -40,21 +42,54 @@ class OfficialBenchmark(Benchmark):
     def make_scorers(self) -> Mapping[str, Scorer]:
         """Every scorer by name, the names in the order of ``scorers``."""
 
-    def load(self, source: Path) -> list[Item]:
-        """The items of a folder, of one of its files, or of ``hub:owner/name@revision[split]``.
+    @property
+    def splits(self) -> tuple[str, ...]:  # type: ignore[override]
+        return tuple(edition.split for edition in self.editions)
 
-        In a folder, parquet files (which hold their pictures) go before JSON. Raises
-        :class:`DataError` naming file and row: a field or an image that is missing, an id twice.
+    def load(self, source: Path | str, split: str | None = None) -> list[Item]:
+        """The items of a split of a folder or of ``hub:owner/name@revision``, or of one file.
+        Default: the first of ``splits`` that is there.
+
+        Raises :class:`DataError` naming file and row: a field or an image that is missing, an id
+        twice.
         """
-        return self._load(source, pictures=True)
+        return self._load(source, split, pictures=True)
 
-    def load_text(self, source: Path) -> list[Item]:
+    def load_text(self, source: Path | str, split: str | None = None) -> list[Item]:
         """As :meth:`load`, without the images: enough to score stored responses."""
-        return self._load(source, pictures=False)
+        return self._load(source, split, pictures=False)
 
-    def _load(self, source: Path, pictures: bool) -> list[Item]:
-        rows, folder = owners_rows(source, self.splits)
-        return self.items(str(source), rows, folder if pictures else None)
+    def _load(self, source: Path | str, split: str | None, pictures: bool) -> list[Item]:
+        found = self.files(source, split)
+        rows = found.rows(self.name, pictures)
+        return self.items(str(source), rows, found.folder if pictures else None)
+
+    def files(self, source: Path | str, split: str | None = None) -> Files:
+        """The files of a split. Raises :class:`DataError` where there are none."""
+        return find(source, {edition.split: edition.kit for edition in self.editions}, split)
+
+    def check(
+        self, source: Path | str, items: Sequence[Item], split: str | None = None
+    ) -> list[str]:
+        """What all items of a source are otherwise than as their owners published them; empty:
+        nothing that is known of. A legitimate other revision differs too: it is a note, no error.
+        """
+        found = self.files(source, split)
+        edition = self.edition(items, found.split)
+        return editions.differences(self.name, edition, items, self.counted, found)
+
+    def edition(self, items: Sequence[Item], split: str | None = None) -> Edition:
+        """What the owners published as this split; of a file that does not tell, the smallest that
+        can hold its items."""
+        for edition in self.editions:
+            if edition.split == split:
+                return edition
+        fit = [edition for edition in self.editions if edition.n >= len(items)]
+        return min(fit, key=lambda edition: edition.n, default=self.editions[0])
+
+    def counted(self, item: Item) -> Iterable[tuple[str, str]]:
+        """(facet, value) pairs whose numbers :meth:`check` compares with the owners'."""
+        return self.facets(item)
 
     def items(self, source: str, rows: Iterable[Row], pictures: Path | None = None) -> list[Item]:
         """The items of rows in the owners' columns. Raises :class:`DataError` as :meth:`load`."""
@@ -117,48 +152,6 @@ class FunctionScorer(Scorer):
 
     def score(self, item: Item, response: str) -> Verdict:
         return self.judge(item, response)
-
-
-def owners_rows(source: Path, splits: Sequence[str]) -> tuple[Iterator[Row], Path]:
-    """The rows of a source as its owners wrote them, and the folder that images are relative to."""
-    if str(source).startswith("hub:"):
-        folder, split = hub(str(source))
-        return parquet_rows(split_files(folder, split)), folder
-    path = Path(source)
-    if path.is_dir():
-        for split in splits:
-            if any(path.rglob(f"{split}*.parquet")):
-                return parquet_rows(split_files(path, split)), path
-        names = [f"{split}{ending}" for split in splits for ending in (".json", ".jsonl")]
-        path = next((path / n for n in names if (path / n).is_file()), path)
-    if not path.is_file():
-        wanted = " or ".join(f"{split}.json, .jsonl, .parquet" for split in splits)
-        raise DataError(
-            f"{source}: no data there. Expected a folder with {wanted}, or such a file."
-        )
-    if path.suffix == ".parquet":
-        return parquet_rows([path]), path.parent
-    if path.suffix == ".jsonl":
-        return jsonl_rows(path), path.parent
-    return _json_rows(path), path.parent
-
-
-def _json_rows(path: Path) -> Iterator[Row]:
-    """The objects of a JSON list, or of an object of rows by id."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"{path}: not a readable JSON file ({error}).") from None
-    if isinstance(content, dict):
-        named = [(f"{path}, row {key!r}", row) for key, row in content.items()]
-    elif isinstance(content, list):
-        named = [(f"{path}, row {number}", row) for number, row in enumerate(content)]
-    else:
-        raise DataError(f"{path}: must hold a list or an object of rows.")
-    for where, row in named:
-        if not isinstance(row, dict):
-            raise DataError(f"{where}: must be an object, is {type(row).__name__}.")
-        yield where, row
 
 
 def literal(where: str, row: Mapping[str, Any], key: str) -> Any:

@@ -17,7 +17,10 @@ from typing import Any
 
 from .base import DataError, Item, Picture
 
-_HUB = re.compile(r"hub:(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)\[(?P<split>[\w.-]+)\]")
+_HUB = re.compile(
+    r"hub:(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)(?:\[(?P<split>[\w.-]+)\])?"
+)
+_SHARD = re.compile(r"(?P<name>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(?:-.*)?")
 _PLACEHOLDER = re.compile(r"[ \t]*<image>")
 _KNOWN = ("id", "question", "problem", "answer", "images", "image", "solution", "cluster", "meta")
 
@@ -53,6 +56,8 @@ def load_hub(source: str) -> list[Item]:
 def _rows(source: Path | str) -> tuple[Iterator[Row], Path]:
     if str(source).startswith("hub:"):
         folder, split = hub(str(source))
+        if not split:
+            raise DataError(f"{source!r}: name the split too, as in {source}[train].")
         return parquet_rows(split_files(folder, split)), folder
     path = Path(source)
     if path.is_dir():
@@ -98,13 +103,13 @@ def parquet_rows(files: Sequence[Path]) -> Iterator[Row]:
                     for row in batch.to_pylist():
                         yield f"{path}, row {number}", row
                         number += 1
-        except (OSError, pyarrow.ArrowException) as error:
+        except (OSError, ValueError, MemoryError, pyarrow.ArrowException) as error:
             raise DataError(f"{path}: not a readable parquet file ({error}).") from None
 
 
 def hub(source: str) -> tuple[Path, str]:
     """Download the parquet files of ``hub:owner/name@revision[split]``: their folder, and the
-    split.
+    split (empty where none is named).
 
     A revision is required: without one, a result could not say what it was measured on.
     """
@@ -125,22 +130,41 @@ def hub(source: str) -> tuple[Path, str]:
         )
     except Exception as error:  # a wide range of network, naming and permission errors
         raise DataError(f"{source}: cannot be downloaded ({error}).") from error
-    return Path(folder), match["split"]
+    return Path(folder), match["split"] or ""
 
 
 def split_files(folder: Path, split: str) -> list[Path]:
     """The parquet files of one split: ``split-*.parquet``, ``split.parquet`` or ``split/*.parquet``
-    anywhere below the folder, in the order of their names."""
-    files = sorted(folder.rglob("*.parquet"))
-    chosen = [
-        p
-        for p in files
-        if p.stem == split or p.stem.startswith(f"{split}-") or p.parent.name == split
-    ]
+    anywhere below the folder, in the order of their names.
+
+    Raises :class:`DataError` where there is none, or a part of a numbered set is missing.
+    """
+    chosen = parquet_files(folder, split)
     if not chosen:
-        names = sorted({re.split(r"-\d{5}", p.stem)[0] for p in files})
+        names = sorted({re.split(r"-\d{5}", p.stem)[0] for p in folder.rglob("*.parquet")})
         known = f"; splits there: {', '.join(names)}" if names else "; it holds no parquet file"
         raise DataError(f"{folder}: no parquet file of a split {split!r}{known}.")
+    return chosen
+
+
+def parquet_files(folder: Path, split: str) -> list[Path]:
+    """As :func:`split_files`, none where the folder holds none."""
+    chosen = [
+        p
+        for p in sorted(folder.rglob("*.parquet"))
+        if p.stem == split or p.stem.startswith(f"{split}-") or p.parent.name == split
+    ]
+    parts: dict[tuple[Path, str, int], set[int]] = {}
+    for path in chosen:
+        if match := _SHARD.fullmatch(path.stem):
+            whole = (path.parent, match["name"], int(match["total"]))
+            parts.setdefault(whole, set()).add(int(match["number"]))
+    for (where, name, total), there in parts.items():
+        if missing := sorted(set(range(total)) - there):
+            raise DataError(
+                f"{where}: {name}.parquet is in {total} parts, and part {missing[0]:05d} of "
+                f"{total:05d} is missing ({len(missing)} in all)."
+            )
     return chosen
 
 

@@ -18,7 +18,8 @@ from . import rules
 from .aggregate import accuracies, by_item, slug
 from .answers import choice, extract_with_rule
 from .base import DataError, Item, Scorer, Values, Verdict
-from .official import FunctionScorer, OfficialBenchmark, image, owners_rows
+from .editions import Edition
+from .official import FunctionScorer, OfficialBenchmark, image
 
 REVISION = "a57a0e8"
 KEY = re.compile(r"([23])steps_([123]|multi)")
@@ -34,10 +35,21 @@ class WeMath(OfficialBenchmark):
     scorers = ("official+extract", "official", "rules")
     templates = ("wemath",)
 
-    def _load(self, source: Path, pictures: bool) -> list[Item]:
-        rows, folder = owners_rows(source, self.splits)
-        items = self.items(str(source), rows, folder if pictures else None)
-        domain = domains(folder / TREE)
+    editions = (
+        Edition(
+            "testmini",
+            1740,
+            525,
+            {("key", f"2steps_{step}"): 360 for step in ("1", "2", "multi")}
+            | {("key", f"3steps_{step}"): 165 for step in ("1", "2", "3", "multi")},
+            "testmini.json of We-Math/We-Math",
+            ("WeMath.tsv", "WeMath_COT.tsv"),
+        ),
+    )
+
+    def _load(self, source: Path | str, split: str | None, pictures: bool) -> list[Item]:
+        items = super()._load(source, split, pictures)
+        domain = domains(self.files(source, split).folder / TREE)
         return [
             replace(item, meta={**item.meta, "domain": domain[item.meta["knowledge_concept"]]})
             if item.meta["knowledge_concept"] in domain
@@ -73,6 +85,9 @@ class WeMath(OfficialBenchmark):
 
     def facets(self, item: Item) -> Iterable[tuple[str, str]]:
         return ()
+
+    def counted(self, item: Item) -> Iterable[tuple[str, str]]:
+        yield "key", item.meta["key"]
 
     def make_scorers(self) -> Mapping[str, Scorer]:
         base = f"wemath/official@{REVISION}"

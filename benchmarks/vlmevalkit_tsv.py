@@ -1,0 +1,110 @@
+"""VLMEvalKit's TSV of a benchmark: one table with its pictures in base64.
+
+A cell of ``image`` holds a picture, a list of one, or (up to 64 characters) the index of the row
+that holds it; without that column, ``image_path`` holds paths. Rules of
+``vlmeval/dataset/image_base.py``; the columns are those its code reads, as published headers are
+not at hand.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import binascii
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from . import tables
+from .base import DataError
+from .published_formats import FORMATS, identity
+from .questions import Row
+
+#: Longer cells are pictures, shorter ones name the row that holds theirs.
+REFERENCE = 64
+#: md5 of the published files by name, from VLMEvalKit's code at e8e78f05.
+MD5 = {
+    "MathVista_MINI.tsv": "f199b98e178e5a2a20e7048f5dcb0464",
+    "WeMath.tsv": "b5e969a075f01290a542411fb7766388",
+    "MathVerse_MINI.tsv": "5017caca32b7fa110c350a1bea861b65",
+    "MathVision.tsv": "93f6de14f7916e598aa1b7165589831e",
+    "MathVision_MINI.tsv": "060fe4fa5d868987ce179307bd5f8a33",
+}
+#: MathVista's question as some tables hold it: the owners' whole prompt.
+_QUERY = re.compile(r"Hint: [^\n]*\nQuestion: (?P<question>.*?)(?:\nChoices:\n.*)?", re.DOTALL)
+
+
+def rows(path: Path, name: str, pictures: bool = True) -> Iterator[Row]:
+    """The rows of a TSV in the owners' columns of the benchmark ``name``.
+
+    Raises :class:`DataError` naming file and row: a cut table, a picture that is no base64, a
+    reference to no row.
+    """
+    convert = next((f.row for f in FORMATS if f.benchmark == name and "index" in f.needs), None)
+    if convert is None:
+        raise DataError(f"{path}: the columns of {name} in a TSV of VLMEvalKit are not known.")
+    _whole(path)
+    table = tables.rows(path)
+    cells = {identity(row.get("index")): row.get("image") for _, row in table}
+    for where, row in table:
+        given = {key: value for key, value in row.items() if value is not None}
+        try:
+            owners = convert(given)
+        except KeyError as error:
+            raise DataError(
+                f"{where}: no field {error}, which VLMEvalKit's table of {name} has. Fields there: "
+                f"{', '.join(sorted(given))}."
+            ) from None
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
+            raise DataError(f"{where}: not a row of VLMEvalKit's {name} ({error}).") from None
+        if match := _QUERY.fullmatch(str(owners["question"])) if name == "mathvista" else None:
+            owners["question"] = match["question"]
+        for query in ("query_wo", "query_cot"):
+            if query in given:
+                owners[query] = given[query]
+        owners.pop("image_path", None)
+        owners["image"] = owners.get("image") or identity(row.get("index"))
+        if pictures:
+            owners["decoded_image"] = _picture(where, given, cells)
+        yield where, owners
+
+
+def _whole(path: Path) -> None:
+    """A table that was written to its end ends with a line break."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 1))
+        if file.read(1) not in (b"\n", b""):
+            raise DataError(f"{path}: does not end with a line break; is it cut?")
+
+
+def _picture(where: str, row: Mapping[str, Any], cells: Mapping[str, Any]) -> Any:
+    cell = row.get("image")
+    if cell is None:
+        paths = _one(where, row.get("image_path"))
+        return None if paths is None else {"path": paths}
+    if len(str(cell)) <= REFERENCE:
+        held = cells.get(identity(cell))
+        if held is None or len(str(held)) <= REFERENCE:
+            raise DataError(f"{where}: its image is that of row {cell!r}, which holds none.")
+        cell = held
+    try:
+        return {"bytes": base64.b64decode(_one(where, cell) or "", validate=True)}
+    except (binascii.Error, ValueError) as error:
+        raise DataError(f"{where}: its image is no base64 ({error}).") from None
+
+
+def _one(where: str, cell: Any) -> str | None:
+    """The one text of a cell, which may be written as a list of one."""
+    if cell is None:
+        return None
+    text = str(cell)
+    if not text.startswith("["):
+        return text
+    try:
+        texts = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        raise DataError(f"{where}: its image is no list ({error}).") from None
+    if not isinstance(texts, list) or len(texts) != 1:
+        raise DataError(f"{where}: holds {len(texts)} images; expected one.")
+    return str(texts[0])
