@@ -145,6 +145,8 @@ class Stage(Model):
             raise ValueError("updates_per_rollout cannot exceed questions_per_step")
         if self.critic is not None and self.advantage != "gae":
             raise ValueError("a critic is only trained with advantage gae")
+        if self.advantage == "gae" and self.critic is None:
+            raise ValueError("advantage gae trains a critic: give its settings, or critic: {}")
         if self.vote_size is not None and self.vote_size < self.group_size:
             raise ValueError("vote_size must be at least group_size: the group is drawn from it")
         pairs = self.curation is not None and self.curation.keep in ("ranked", "contrast")

@@ -13,18 +13,11 @@ from benchmarks.prompts import template
 #: The contract says more than this trainer does so far: values of these fields that it can train.
 CAN: dict[str, tuple[object, ...]] = {
     "objective": ("grpo", "sft"),
-    "advantage": ("group_norm", "group_mean"),
-    "dual_clip": (None,),
-    "ratio": ("token",),
-    "aggregation": ("token_mean", "sequence_mean"),
-    "mask_truncated": (False,),
-    "critic": (None,),
     "rollout_engine": ("hf",),
     "vote_size": (None,),
     "dynamic_sampling": (0,),
     "external": (None,),
     "curation": (None,),
-    "lr_schedule": ("constant",),
 }
 
 

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -46,15 +47,17 @@ class Resume:
             return None
         return state if state.training == self.training else None
 
-    def load(self, learner: Learner, state: State) -> None:
-        learner.load(self.folder, _tag(state.step))
+    def load(self, learners: Sequence[Learner], state: State) -> None:
+        for number, learner in enumerate(learners):
+            learner.load(self.folder / _tag(state.step), str(number))
 
-    def save(self, learner: Learner, state: State) -> None:
+    def save(self, learners: Sequence[Learner], state: State) -> None:
         """Write a state beside the old one, then switch to it, then remove the old one."""
         if self.ranks.first:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            (self.folder / _tag(state.step)).mkdir(parents=True, exist_ok=True)
         self.ranks.wait()
-        learner.save(self.folder, _tag(state.step))
+        for number, learner in enumerate(learners):
+            learner.save(self.folder / _tag(state.step), str(number))
         self.ranks.wait()
         if self.ranks.first:
             fresh = self.record.with_suffix(".new")

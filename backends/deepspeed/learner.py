@@ -17,21 +17,23 @@ from torch import Tensor, nn
 
 from backends.base import Resources, Stage
 from backends.deepspeed.packing import PackedBatch
-from backends.deepspeed.policy import Policy
+from backends.deepspeed.policy import PackedModel
 from backends.deepspeed.process import Ranks
 
 
 class Learner:
-    """A policy under ZeRO 0 to 3.
+    """A policy or a critic under ZeRO 0 to 3.
 
     ``accumulate`` adds the gradient of a loss that is a *sum over this rank's part*; the gradient
     of a step is the sum over ranks and micro-batches. DeepSpeed itself averages over ranks, so
     every loss is multiplied by their number.
     """
 
-    def __init__(self, policy: Policy, stage: Stage, resources: Resources, ranks: Ranks) -> None:
+    def __init__(
+        self, model: PackedModel, stage: Stage, resources: Resources, ranks: Ranks
+    ) -> None:
         deepspeed = _import_deepspeed()
-        parameters = [p for p in policy.parameters() if p.requires_grad]
+        parameters = [p for p in model.parameters() if p.requires_grad]
         settings: dict[str, Any] = {
             "lr": stage.lr,
             "betas": stage.betas,
@@ -43,16 +45,17 @@ class Learner:
             if self._clips_itself
             else torch.optim.AdamW(parameters, **settings)
         )
-        self.policy = policy
+        self.model = model
         self.ranks = ranks
         with _unwarned(), _uncompiled():
             self.engine: Any = deepspeed.initialize(
-                model=policy, optimizer=self.optimizer, config=_config(policy, stage, resources)
+                model=model, optimizer=self.optimizer, config=_config(model, stage, resources)
             )[0]
         self._sharded = resources.zero_stage == 3
 
-    def logp(self, batch: PackedBatch, temperature: float) -> Tensor:
-        """log-probabilities [N] of the batch's response tokens, with their graph."""
+    def per_token(self, batch: PackedBatch, temperature: float) -> Tensor:
+        """The model's numbers [N] for the batch's response tokens (log-probabilities of a policy,
+        values of a critic), with their graph."""
         values: Tensor = self.engine(batch, temperature)
         return values
 
@@ -88,7 +91,7 @@ class Learner:
             return
         from deepspeed.runtime.zero import GatheredParameters
 
-        with GatheredParameters(list(self.policy.parameters())), _without_hooks(self.policy):
+        with GatheredParameters(list(self.model.parameters())), _without_hooks(self.model):
             yield
 
     def save(self, folder: Path, tag: str) -> None:
@@ -127,9 +130,9 @@ class ClippedAdamW(torch.optim.AdamW):
             super().step(closure)
 
 
-def _config(policy: Policy, stage: Stage, resources: Resources) -> dict[str, Any]:
-    hidden = policy.model.config.text_config.hidden_size
-    bucket = min(sum(p.numel() for p in policy.parameters()), 500_000_000)
+def _config(model: PackedModel, stage: Stage, resources: Resources) -> dict[str, Any]:
+    hidden = model.model.config.text_config.hidden_size
+    bucket = min(sum(p.numel() for p in model.parameters()), 500_000_000)
     bf16 = resources.dtype == "bfloat16"
     return {
         # Counts of examples mean nothing here: micro-batches are filled by tokens, and each calls

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import copy
 import json
-import math
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from backends.base import Inputs, Resources, Stage, TrainingError
-from backends.deepspeed.advantages import group_advantages
+from backends.deepspeed.advantages import estimate
 from backends.deepspeed.checkpoint import Resume, State, training_id
+from backends.deepspeed.figures import group_figures, update_figures
 from backends.deepspeed.learner import Learner
-from backends.deepspeed.objectives import divergence
-from backends.deepspeed.policy import Policy
+from backends.deepspeed.policy import Critic, Policy
 from backends.deepspeed.process import Ranks
-from backends.deepspeed.samples import QuestionOrder, Sample, reward, roll_out
+from backends.deepspeed.samples import Drawn, QuestionOrder, Sample, reward, roll_out
+from backends.deepspeed.schedule import learning_rate
 from backends.deepspeed.sft import demonstrations, target
 from backends.deepspeed.update import Totals, Updater
 from backends.encoding import Encoder
@@ -32,9 +33,6 @@ from benchmarks.questions import load_questions
 
 #: A training whose steps are refused so many times in a row will not recover.
 MAX_SKIPPED_IN_A_ROW = 3
-
-#: Row figures that are counts of a step, not means over its groups.
-_COUNTS = {"zero_variance_groups", "unusable_groups", "reward_errors", "ties", "unlabelled"}
 
 
 class Training:
@@ -56,16 +54,22 @@ class Training:
         if stage.kl.beta > 0:
             self.reference = Policy(copy.deepcopy(model), suppressed).requires_grad_(False)
         self.engine = HFEngine(model, self.encoder, max(resources.tokens_per_micro_batch, 65536))
-        policy = Policy(
-            model,
-            suppressed,
-            freeze_vision=stage.freeze_vision,
-            activation_checkpointing=resources.activation_checkpointing,
-        )
+        how: dict[str, Any] = {
+            "freeze_vision": stage.freeze_vision,
+            "activation_checkpointing": resources.activation_checkpointing,
+        }
+        self.critic: Learner | None = None
+        if stage.critic is not None:
+            self.critic = Learner(Critic(copy.deepcopy(model), **how), stage, resources, ranks)
         self.model = model
-        self.learner = Learner(policy, stage, resources, ranks)
+        self.learner = Learner(Policy(model, suppressed, **how), stage, resources, ranks)
         self.updater = Updater(
-            stage, self.learner, ranks, resources.tokens_per_micro_batch, self.encoder.pad_id
+            stage,
+            self.learner,
+            ranks,
+            resources.tokens_per_micro_batch,
+            self.encoder.pad_id,
+            self.critic,
         )
         self.resume = Resume(workdir, training_id(stage, inputs, resources), ranks)
         self.save_every = resources.save_every
@@ -84,7 +88,7 @@ class Training:
             if done % self.save_every == 0 and done < self.stage.steps:
                 offset = self.metrics.stat().st_size if self.ranks.first else 0
                 state = State(done, offset, self.skipped_in_a_row, self.resume.training)
-                self.resume.save(self.learner, state)
+                self.resume.save(self._learners, state)
         if self.learner.updates == 0:
             raise TrainingError(
                 f"{self.stage.steps} steps went by without one update of the weights: see "
@@ -97,6 +101,15 @@ class Training:
         if self.ranks.first:
             self.resume.clear()
 
+    @property
+    def _learners(self) -> list[Learner]:
+        return [self.learner] if self.critic is None else [self.learner, self.critic]
+
+    def close(self) -> None:
+        """Release what DeepSpeed holds."""
+        for learner in self._learners:
+            learner.close()
+
     def _restore(self) -> int:
         state = self.resume.find()
         self.ranks.wait()
@@ -105,7 +118,7 @@ class Training:
                 self.resume.clear()
                 self.metrics.unlink(missing_ok=True)
             return 0
-        self.resume.load(self.learner, state)
+        self.resume.load(self._learners, state)
         self.skipped_in_a_row = state.skipped_in_a_row
         if self.ranks.first:
             with self.metrics.open("r+") as file:
@@ -116,53 +129,74 @@ class Training:
         stage, seconds = self.stage, Counter[str]()
         mine = self.order.at(step)[self.ranks.rank :: self.ranks.world]
         if stage.objective == "sft":
-            with _timed(seconds, "rollout"):
-                samples, dropped = demonstrations(mine, self.encoder, stage)
+            samples, dropped = self._demonstrate(mine, seconds)
         else:
-            with _timed(seconds, "rollout"), self.learner.gathered():
-                groups, dropped = roll_out(
-                    mine, self.engine, self.encoder, stage, self.inputs.seed, step
-                )
-            with _timed(seconds, "reward"):
-                for question, sample, responses in groups:
-                    reward(question, sample, responses, stage)
-            samples = [sample for _, sample, _ in groups]
+            samples, dropped = self._sample(mine, step, seconds)
         rows = [(s.place, s.row) for s in samples]
-        sampled_tokens = sum(s.tokens for s in samples)
+        counts = self.ranks.sum(sum(s.tokens for s in samples), dropped)
         samples = [s for s in samples if s.usable]
-        with _timed(seconds, "reference"):
-            self._compare(samples)
-        for sample in samples:
-            sample.advantages = group_advantages(
-                sample.rewards, stage.advantage, stage.advantage_eps
+        if stage.objective == "grpo":
+            with _timed(seconds, "reference"):
+                self._compare(samples)
+            estimate(samples, stage, self.ranks)
+        if stage.mask_truncated:
+            samples = _untruncated(samples)
+        lr = learning_rate(stage, step)
+        totals = self._learn(samples, lr, step, seconds)
+        return {
+            "step": step + 1,
+            **group_figures(rows, self.ranks),
+            **update_figures(totals, stage, self.ranks),
+            **dict(zip(("tokens", "dropped_prompts"), counts, strict=True)),
+            "lr": lr,
+            **{f"seconds_{phase}": spent for phase, spent in seconds.items()},
+        }
+
+    def _demonstrate(self, drawn: list[Drawn], seconds: Counter[str]) -> tuple[list[Sample], int]:
+        """Worked solutions of the questions, and how many were dropped."""
+        with _timed(seconds, "rollout"):
+            return demonstrations(drawn, self.encoder, self.stage)
+
+    def _sample(
+        self, drawn: list[Drawn], step: int, seconds: Counter[str]
+    ) -> tuple[list[Sample], int]:
+        """A rewarded group for each question, and how many over-long prompts were dropped."""
+        with _timed(seconds, "rollout"), self.learner.gathered():
+            groups, dropped = roll_out(
+                drawn, self.engine, self.encoder, self.stage, self.inputs.seed, step
             )
-        lr = stage.lr * min(1.0, (step + 1) / max(stage.warmup_steps, 1))
-        totals = Totals()
-        with _timed(seconds, "update"):
-            for part in _parts(samples, stage):
-                applied = self.updater.update(part, lr, totals)
-                self._count_skipped(applied, totals, step)
-        row = self._row(rows, totals, sampled_tokens, dropped)
-        return {"step": step + 1, **row, "lr": lr} | {f"seconds_{k}": v for k, v in seconds.items()}
+        with _timed(seconds, "reward"):
+            for question, sample, responses in groups:
+                reward(question, sample, responses, self.stage)
+        return [sample for _, sample, _ in groups], dropped
 
     def _compare(self, samples: list[Sample]) -> None:
-        """Log-probabilities before the update and of the reference, where the stage needs them."""
-        stage = self.stage
+        """Log-probabilities before the update and of the reference, and values, where the stage
+        needs them."""
+        stage, per_token = self.stage, self.updater.per_token
         in_reward = stage.kl.beta > 0 and stage.kl.place == "reward"
         if stage.updates_per_rollout > 1 or in_reward:
-            values = self.updater.log_probabilities(samples, self.learner.logp)
-            for sample, logp in zip(samples, values, strict=True):
+            for sample, logp in zip(
+                samples, per_token(samples, self.learner.per_token), strict=True
+            ):
                 sample.old = logp
         if self.reference is not None:
-            for sample, logp in zip(
-                samples,
-                self.updater.log_probabilities(samples, self.reference),
-                strict=True,
-            ):
+            for sample, logp in zip(samples, per_token(samples, self.reference), strict=True):
                 sample.reference = logp
-        if in_reward:
-            for sample in samples:
-                _charge(sample, stage)
+        if self.critic is not None:
+            for sample, values in zip(
+                samples, per_token(samples, self.critic.per_token), strict=True
+            ):
+                sample.values = values
+
+    def _learn(self, samples: list[Sample], lr: float, step: int, seconds: Counter[str]) -> Totals:
+        """The updates of a step."""
+        totals = Totals()
+        with _timed(seconds, "update"):
+            for part in _parts(samples, self.stage):
+                applied = self.updater.update(part, lr, totals)
+                self._count_skipped(applied, totals, step)
+        return totals
 
     def _count_skipped(self, applied: bool, totals: Totals, step: int) -> None:
         self.skipped_in_a_row = 0 if applied else self.skipped_in_a_row + 1
@@ -173,51 +207,6 @@ class Training:
                 "are not finite in the starting checkpoint never recover."
             )
 
-    def _row(
-        self,
-        rows: list[tuple[int, dict[str, float]]],
-        totals: Totals,
-        sampled_tokens: int,
-        dropped: int,
-    ) -> dict[str, float]:
-        """The step's figures over all ranks; groups in the order of their places, so that the sums
-        round alike for any number of ranks."""
-        by_place = sorted(
-            (pair for part in self.ranks.gather(rows) for pair in part), key=lambda pair: pair[0]
-        )
-        values: dict[str, list[float]] = defaultdict(list)
-        for _, figures in by_place:
-            for key, value in figures.items():
-                values[key].append(value)
-        row = {
-            key: math.fsum(found) if key in _COUNTS else math.fsum(found) / len(found)
-            for key, found in values.items()
-        }
-        loss, kl, clipped, gap, trained, tokens, drops = self.ranks.sum(
-            totals.loss,
-            totals.kl,
-            totals.clipped,
-            totals.gap,
-            totals.tokens,
-            sampled_tokens,
-            dropped,
-        )
-        if trained and self.stage.objective == "grpo":
-            row["clip_share"] = clipped / trained
-            row["engine_gap"] = gap / trained
-            if self.reference is not None:
-                row["kl"] = kl / trained
-        finite = [norm for norm in totals.norms if math.isfinite(norm)]
-        if finite:
-            row["grad_norm"] = math.fsum(finite) / len(finite)
-        if math.isfinite(loss):
-            row["loss"] = loss / self.stage.updates_per_rollout
-        return row | {
-            "tokens": tokens,
-            "dropped_prompts": drops,
-            "skipped_steps": float(totals.skipped),
-        }
-
 
 def train(stage: Stage, inputs: Inputs, resources: Resources, workdir: Path, ranks: Ranks) -> None:
     """Train a stage on this rank; the first rank writes into ``workdir``. Raises TrainingError."""
@@ -227,7 +216,7 @@ def train(stage: Stage, inputs: Inputs, resources: Resources, workdir: Path, ran
     try:
         training.run()
     finally:
-        training.learner.close()
+        training.close()
         torch.set_num_threads(threads)
 
 
@@ -256,17 +245,12 @@ def _parts(samples: list[Sample], stage: Stage) -> Iterator[list[Sample]]:
     yield from parts
 
 
-def _charge(sample: Sample, stage: Stage) -> None:
-    """Take beta times the response's divergence, summed over its tokens, off its reward."""
-    assert sample.old is not None
-    assert sample.reference is not None
-    kl = divergence(sample.old, sample.reference, stage.kl.form)
-    lengths = [len(r) for r in sample.group.responses]
-    charges = [float(part.sum()) for part in kl.split(lengths)]
-    sample.rewards = [
-        None if r is None else r - stage.kl.beta * charge
-        for r, charge in zip(sample.rewards, charges, strict=True)
-    ]
+def _untruncated(samples: list[Sample]) -> list[Sample]:
+    """The samples without the responses that ended by length: those are in neither numerator nor
+    denominator of the loss (DAPO, arXiv 2503.14476 section 3.4), but were in their group's
+    baseline, as in TRL."""
+    kept = [sample.keep([not cut for cut in sample.truncated]) for sample in samples]
+    return [sample for sample in kept if sample.group.responses]
 
 
 @contextmanager

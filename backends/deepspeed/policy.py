@@ -1,4 +1,4 @@
-"""The policy: log-probabilities of every response token of packed groups, in one forward."""
+"""The policy and its critic: a number for every response token of packed groups, in one forward."""
 
 from __future__ import annotations
 
@@ -18,33 +18,21 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class Policy(nn.Module):
-    """A Qwen2.5-VL model as a policy over response tokens.
+class PackedModel(nn.Module):
+    """A Qwen2.5-VL model over packed groups.
 
     Each picture goes through the vision tower once and each prompt through the language model
-    once, however many responses share them; only positions that predict a response token are
-    projected to the vocabulary, ``chunk_tokens`` at a time. ``suppressed`` ids have probability
-    0, as they have in the engine: renormalising on one side only is a gap of up to 0.05 nat a
-    token.
-
-    All weights are used inside the forward of the module that owns them, which is what ZeRO-3
-    gathers by. The Hugging Face model is ``self.model``: its weights are the entries ``model.*``
-    of the state dict.
+    once, however many responses share them. All weights are used inside the forward of the module
+    that owns them, which is what ZeRO-3 gathers by. The Hugging Face model is ``self.model``: its
+    weights are the entries ``model.*`` of the state dict.
     """
 
     def __init__(
-        self,
-        model: PreTrainedModel,
-        suppressed: Sequence[int],
-        *,
-        freeze_vision: bool = False,
-        activation_checkpointing: bool = False,
-        chunk_tokens: int = 1024,
+        self, model: PreTrainedModel, *, freeze_vision: bool, activation_checkpointing: bool
     ) -> None:
         super().__init__()
         attention.install(model)
         self.model = model
-        self.head = TokenLogProb(model.get_output_embeddings(), suppressed, chunk_tokens)
         self.freeze_vision = freeze_vision
         if freeze_vision:
             model.model.visual.requires_grad_(False)
@@ -52,9 +40,9 @@ class Policy(nn.Module):
             model.gradient_checkpointing_enable({"use_reentrant": False})
             model.train()  # transformers recomputes layers in training mode only
 
-    def forward(self, batch: PackedBatch, temperature: float = 1.0) -> Tensor:
-        """log p(token) [N] in float32, of all response tokens in (group, response, token) order,
-        under softmax(logits / temperature) over the tokens that are not suppressed."""
+    def hidden(self, batch: PackedBatch) -> Tensor:
+        """The last hidden states [N, H] that predict the response tokens, in (group, response,
+        token) order."""
         embeds = self.model.get_input_embeddings()(batch.input_ids)
         embeds = self._with_pictures(embeds, batch)
         hidden = self.model.model.language_model(
@@ -63,7 +51,7 @@ class Policy(nn.Module):
             attention_mask={"full_attention": batch.layout},
             use_cache=False,
         ).last_hidden_state
-        return self.head(hidden[0].index_select(0, batch.sources), batch.targets, temperature)
+        return hidden[0].index_select(0, batch.sources)
 
     def _with_pictures(self, embeds: Tensor, batch: PackedBatch) -> Tensor:
         """Put the picture features [tokens, H] in the places of their tokens."""
@@ -76,6 +64,66 @@ class Policy(nn.Module):
             return embeds + 0.0 * features.sum()
         places = batch.input_ids == self.model.config.image_token_id
         return embeds.masked_scatter((places & batch.is_prompt)[:, None], features)
+
+
+class Policy(PackedModel):
+    """A model as a policy over response tokens.
+
+    Only positions that predict a response token are projected to the vocabulary, ``chunk_tokens``
+    at a time. ``suppressed`` ids have probability 0, as they have in the engine: renormalising on
+    one side only is a gap of up to 0.05 nat a token.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        suppressed: Sequence[int],
+        *,
+        freeze_vision: bool = False,
+        activation_checkpointing: bool = False,
+        chunk_tokens: int = 1024,
+    ) -> None:
+        super().__init__(
+            model, freeze_vision=freeze_vision, activation_checkpointing=activation_checkpointing
+        )
+        self.head = TokenLogProb(model.get_output_embeddings(), suppressed, chunk_tokens)
+
+    def forward(self, batch: PackedBatch, temperature: float = 1.0) -> Tensor:
+        """log p(token) [N] in float32, of all response tokens in (group, response, token) order,
+        under softmax(logits / temperature) over the tokens that are not suppressed."""
+        return self.head(self.hidden(batch), batch.targets, temperature)
+
+
+class Critic(PackedModel):
+    """A model with a scalar in place of its vocabulary: the value of the state before each token.
+
+    A model of its own, as LMM-R1 trains it (initialised from the actor's checkpoint): a value head
+    on the policy's own hidden states would send its gradient, at its own learning rate, through
+    weights that the policy and its KL are about. To DeepSpeed it is one more engine, with the
+    ZeRO stage, saving and stepping of the first. The head starts at 0: no value before one is
+    learnt, and nothing random that ranks would have to agree on.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        *,
+        freeze_vision: bool = False,
+        activation_checkpointing: bool = False,
+    ) -> None:
+        model.lm_head = nn.Identity()
+        super().__init__(
+            model, freeze_vision=freeze_vision, activation_checkpointing=activation_checkpointing
+        )
+        weight = model.get_input_embeddings().weight
+        self.head = nn.Linear(
+            weight.shape[1], 1, bias=False, dtype=weight.dtype, device=weight.device
+        )
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, batch: PackedBatch, temperature: float = 1.0) -> Tensor:
+        """Values [N] in float32. They do not depend on the temperature that a policy takes."""
+        return self.head(self.hidden(batch))[:, 0].float()
 
 
 class TokenLogProb(nn.Module):

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from itertools import compress
+from typing import Any
 
+import torch
 from torch import Tensor
 
 from backends.base import Rollout, Stage
@@ -27,29 +30,67 @@ class Sample:
     """One group in an update. ``place`` is its position in the step, the same for any number of
     ranks.
 
-    ``rewards`` [G] are None where a response could not be scored; ``engine_logp`` [G] holds the
-    engine's log-probabilities of the tokens; ``old`` and ``reference`` [tokens of the group] are
-    the policy's before the update and the reference's, where they are needed. ``row`` is what the
-    step logs of it.
+    ``rewards`` [G] are None where a response could not be scored, ``truncated`` [G] says which
+    ended by length and ``engine_logp`` [G] holds the engine's log-probabilities of the tokens.
+    Over the tokens of the group: ``advantages`` (empty where the objective has none), ``old`` and
+    ``reference``, the log-probabilities of the policy before the update and of the reference,
+    ``values`` of the critic before the update and the ``returns`` that it is to learn, where they
+    are needed. ``row`` is what the step logs of it.
     """
 
     place: int
     group: Group
     rewards: Sequence[float | None] = ()
+    truncated: Sequence[bool] = ()
     engine_logp: Sequence[Sequence[float]] = ()
-    advantages: list[float] = field(default_factory=list)
+    advantages: Tensor = field(default_factory=lambda: torch.zeros(0))
     old: Tensor | None = None
     reference: Tensor | None = None
+    values: Tensor | None = None
+    returns: Tensor | None = None
     row: dict[str, float] = field(default_factory=dict)
 
     @property
+    def lengths(self) -> list[int]:
+        """Tokens of each response [G]."""
+        return [len(r) for r in self.group.responses]
+
+    @property
     def tokens(self) -> int:
-        return sum(map(len, self.group.responses))
+        return sum(self.lengths)
+
+    @property
+    def scored(self) -> list[bool]:
+        """Which responses have a reward [G]."""
+        return [r is not None for r in self.rewards]
 
     @property
     def usable(self) -> bool:
         """Whether any response has a reward; a group without one takes no part in the update."""
-        return any(r is not None for r in self.rewards)
+        return any(self.scored)
+
+    def keep(self, chosen: Sequence[bool]) -> Sample:
+        """The same group with only the chosen [G] of its responses."""
+
+        def some(values: Sequence[Any]) -> list[Any]:
+            return list(compress(values, chosen))
+
+        def of_tokens(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values[tokens.to(values.device)]
+
+        tokens = torch.tensor(chosen).repeat_interleave(torch.tensor(self.lengths))
+        return replace(
+            self,
+            group=Group(self.group.prompt, some(self.group.responses)),
+            rewards=some(self.rewards),
+            truncated=some(self.truncated),
+            engine_logp=some(self.engine_logp),
+            advantages=self.advantages[tokens] if len(self.advantages) else self.advantages,
+            old=of_tokens(self.old),
+            reference=of_tokens(self.reference),
+            values=of_tokens(self.values),
+            returns=of_tokens(self.returns),
+        )
 
 
 @dataclass(frozen=True)
@@ -116,7 +157,12 @@ def roll_out(
     ):
         question, prompt = kept[index]
         group = Group(prompt, [list(r.tokens) for r in responses])
-        sample = Sample(question.place, group, engine_logp=[r.logp for r in responses])
+        sample = Sample(
+            question.place,
+            group,
+            truncated=[r.finish == "length" for r in responses],
+            engine_logp=[r.logp for r in responses],
+        )
         groups.append((question, sample, responses))
     groups.sort(key=lambda g: g[0].place)
     return groups, len(drawn) - len(kept)
@@ -131,7 +177,7 @@ def reward(question: Drawn, sample: Sample, responses: Sequence[Response], stage
     the need.
     """
     texts = tuple(r.text for r in responses)
-    cut = tuple(r.finish == "length" for r in responses)
+    cut = tuple(sample.truncated)
     item = question.item
     rollout = Rollout(item.id, item.question, texts, cut, item.answer, item.meta)
     result = score(rollout, stage.rewards)
@@ -145,6 +191,7 @@ def reward(question: Drawn, sample: Sample, responses: Sequence[Response], stage
         "unparsed": poll.unparsed,
         "truncated": sum(cut) / len(cut),
         "response_length": sample.tokens / len(texts),
+        "unscored": float(len(texts) - len(scored)),
         "zero_variance_groups": float(len(set(scored)) < 2),
         "unusable_groups": float(not scored),
     }

@@ -10,13 +10,14 @@ from torch import Tensor
 
 from backends.base import Stage
 from backends.deepspeed.learner import Learner
-from backends.deepspeed.objectives import divergence, surrogate, token_weights
+from backends.deepspeed.objectives import divergence, surrogate, token_weights, value_error
 from backends.deepspeed.packing import Group, PackedBatch, micro_batches, pack
 from backends.deepspeed.process import Ranks
 from backends.deepspeed.samples import Sample
 from backends.encoding import Prompt
 
-LogProb = Callable[[PackedBatch, float], Tensor]
+#: Numbers [N] for the response tokens of a batch, at a temperature.
+PerToken = Callable[[PackedBatch, float], Tensor]
 
 
 @dataclass
@@ -28,29 +29,38 @@ class Totals:
     kl: float = 0.0
     clipped: float = 0.0
     gap: float = 0.0
+    value_loss: float = 0.0
     norms: list[float] = field(default_factory=list)
     skipped: int = 0
 
 
 class Updater:
-    """Computes log-probabilities and applies the stage's objective."""
+    """Computes log-probabilities and values, and applies the stage's objective to the policy and,
+    where there is one, the critic."""
 
     def __init__(
-        self, stage: Stage, learner: Learner, ranks: Ranks, tokens_budget: int, pad_id: int
+        self,
+        stage: Stage,
+        learner: Learner,
+        ranks: Ranks,
+        tokens_budget: int,
+        pad_id: int,
+        critic: Learner | None = None,
     ) -> None:
-        self.stage, self.learner, self.ranks = stage, learner, ranks
+        self.stage, self.learner, self.critic, self.ranks = stage, learner, critic, ranks
         self.tokens_budget, self.pad_id = tokens_budget, pad_id
         # SFT is maximum likelihood of the data as it is; a policy is trained at the temperature
         # that it is sampled at.
         self.temperature = 1.0 if stage.objective == "sft" else stage.temperature
 
-    def log_probabilities(self, samples: Sequence[Sample], logp: LogProb) -> list[Tensor]:
-        """log p [tokens of the group] of every sample, without a graph."""
+    def per_token(self, samples: Sequence[Sample], function: PerToken) -> list[Tensor]:
+        """``function`` [tokens of the group] of every sample, without a graph: log-probabilities
+        of a policy or values of a critic."""
         found: list[Tensor] = [torch.empty(0)] * len(samples)
         with torch.no_grad():
             for indices, batch in self._batches(samples):
                 sizes = [samples[i].tokens for i in indices]
-                values = logp(batch, self.temperature)
+                values = function(batch, self.temperature)
                 if indices:
                     for i, part in zip(indices, values.split(sizes), strict=True):
                         found[i] = part
@@ -70,21 +80,26 @@ class Updater:
         )
         if responses == 0:
             return True
-        # Without KL, a group whose advantages are all 0 has a gradient of 0: it counts above, and
-        # need not be computed.
-        if stage.objective == "grpo" and stage.kl.beta == 0:
-            samples = [s for s in samples if any(s.advantages)]
+        # Without KL or a critic, a group whose advantages are all 0 has a gradient of 0: it counts
+        # above, and need not be computed.
+        if stage.objective == "grpo" and stage.kl.beta == 0 and self.critic is None:
+            samples = [s for s in samples if s.advantages.any()]
         for indices, batch in self._batches(samples):
             chosen = [samples[i] for i in indices]
-            logp = self.learner.logp(batch, self.temperature)
-            if not chosen:
-                self.learner.accumulate(logp.sum() * 0.0)
-                continue
-            weights = token_weights(batch.lengths, stage.aggregation, tokens, responses)
-            loss = (self._token_losses(logp, batch, chosen, totals) * weights).sum()
+            weights = token_weights(
+                batch.lengths, stage.aggregation, tokens, responses, stage.max_response_tokens
+            )
+            logp = self.learner.per_token(batch, self.temperature)
+            loss = logp.sum() * 0.0
+            if chosen:
+                loss = (self._token_losses(logp, batch, chosen, totals) * weights).sum()
+                totals.loss += float(loss.detach())
             self.learner.accumulate(loss)
-            totals.loss += float(loss.detach())
+            if self.critic is not None:
+                self._learn_values(self.critic, batch, chosen, tokens, totals)
         applied, norm = self.learner.step(lr)
+        if self.critic is not None and stage.critic is not None:
+            applied &= self.critic.step(stage.critic.lr * lr / stage.lr)[0]
         totals.norms.append(norm)
         totals.skipped += not applied
         return applied
@@ -96,13 +111,18 @@ class Updater:
         totals.tokens += logp.numel()
         if stage.objective == "sft":
             return -logp
-        advantages = torch.tensor(
-            [a for s in samples for a in s.advantages], device=logp.device
-        ).repeat_interleave(batch.lengths)
         old = None
         if stage.updates_per_rollout > 1:
             old = _joined([s.old for s in samples])
-        losses, silenced = surrogate(logp, old, advantages, stage.clip_low, stage.clip_high)
+        losses, silenced = surrogate(
+            logp,
+            old,
+            torch.cat([s.advantages for s in samples]).to(logp.device),
+            stage.clip_low,
+            stage.clip_high,
+            stage.dual_clip,
+            batch.lengths if stage.ratio == "sequence" else None,
+        )
         totals.clipped += float(silenced.sum())
         engine = [x for s in samples for response in s.engine_logp for x in response]
         before = logp.detach() if old is None else old
@@ -113,6 +133,28 @@ class Updater:
             if stage.kl.place == "loss":
                 losses = losses + stage.kl.beta * kl
         return losses
+
+    def _learn_values(
+        self,
+        critic: Learner,
+        batch: PackedBatch,
+        samples: Sequence[Sample],
+        tokens: int,
+        totals: Totals,
+    ) -> None:
+        """Add the gradient of the critic's error, its mean over the tokens of the update."""
+        values = critic.per_token(batch, self.temperature)
+        loss = values.sum() * 0.0
+        old, returns = _joined([s.values for s in samples]), _joined([s.returns for s in samples])
+        if self.stage.critic is not None and old is not None and returns is not None:
+            errors = value_error(
+                values, old, returns.to(values.device), self.stage.critic.clip
+            ) * torch.tensor([x for s in samples for x in s.scored]).to(
+                values.device
+            ).repeat_interleave(batch.lengths)
+            loss = self.stage.critic.weight * errors.sum() / tokens
+            totals.value_loss += float(loss.detach())
+        critic.accumulate(loss)
 
     def _batches(self, samples: Sequence[Sample]) -> Iterator[tuple[list[int], PackedBatch]]:
         """Micro-batches as (indices of samples, batch), equally many on every rank.

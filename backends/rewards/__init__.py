@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
@@ -87,7 +88,7 @@ def reward(name: str) -> RewardEntry:
 def score(rollout: Rollout, rewards: Sequence[Reward]) -> GroupReward:
     """Weighted sum of the named functions over one group, with their stats merged.
 
-    A response that one of them cannot score (None) has no reward. A function that raises takes the
+    A response that one of them cannot score (None, or no finite number) has no reward. A function that raises takes the
     whole group out (all None, ``reward_errors`` 1) and is logged with the question's id: one bad
     question must not end a training.
     """
@@ -116,4 +117,5 @@ def score(rollout: Rollout, rewards: Sequence[Reward]) -> GroupReward:
             None if old is None or new is None else old + part.weight * new
             for old, new in zip(total, result.rewards, strict=True)
         ]
-    return GroupReward(tuple(total), stats)
+    finite = (None if r is None or not math.isfinite(r) else r for r in total)
+    return GroupReward(tuple(finite), stats)

@@ -99,13 +99,13 @@ def test_k3_is_unbiased_for_the_divergence() -> None:
 
 def test_token_mean_is_the_mean_over_all_tokens() -> None:
     losses = numbers(6)
-    weights = token_weights(LENGTHS, "token_mean", tokens=10, responses=4)
+    weights = token_weights(LENGTHS, "token_mean", tokens=10, responses=4, max_tokens=8)
     assert float((weights * losses).sum()) == pytest.approx(float(losses.mean()))
 
 
 def test_sequence_mean_is_the_mean_of_the_responses_means() -> None:
     losses = numbers(7)
-    weights = token_weights(LENGTHS, "sequence_mean", tokens=10, responses=4)
+    weights = token_weights(LENGTHS, "sequence_mean", tokens=10, responses=4, max_tokens=8)
     means = [float(part.mean()) for part in losses.split(LENGTHS.tolist())]
     assert float((weights * losses).sum()) == pytest.approx(sum(means) / 4)
 
@@ -113,9 +113,9 @@ def test_sequence_mean_is_the_mean_of_the_responses_means() -> None:
 @pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean"])
 @pytest.mark.parametrize("cut", [1, 2, 3])
 def test_micro_batches_add_up_to_one_batch(aggregation: str, cut: int) -> None:
-    whole = token_weights(LENGTHS, aggregation, 10, 4)  # type: ignore[arg-type]
+    whole = token_weights(LENGTHS, aggregation, 10, 4, 8)  # type: ignore[arg-type]
     parts = [
-        token_weights(part, aggregation, 10, 4)  # type: ignore[arg-type]
+        token_weights(part, aggregation, 10, 4, 8)  # type: ignore[arg-type]
         for part in (LENGTHS[:cut], LENGTHS[cut:])
     ]
     assert torch.equal(torch.cat(parts), whole)
