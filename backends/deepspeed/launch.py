@@ -33,6 +33,7 @@ def launch(stage: Stage, inputs: Inputs, resources: Resources, workdir: Path) ->
                     "model": str(inputs.model.resolve()),
                     "questions": str(inputs.questions.resolve()),
                     "seed": inputs.seed,
+                    "external": inputs.external and str(inputs.external.resolve()),
                     "workdir": str(workdir.resolve()),
                     "parent": os.getpid(),
                 }

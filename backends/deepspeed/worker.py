@@ -25,7 +25,8 @@ def main(spec: Path, rank: int) -> int:
 
     stage = Stage.model_validate(given["stage"])
     resources = Resources.model_validate(given["resources"])
-    inputs = Inputs(Path(given["model"]), Path(given["questions"]), given["seed"])
+    external = given["external"] and Path(given["external"])
+    inputs = Inputs(Path(given["model"]), Path(given["questions"]), given["seed"], external)
     try:
         with (
             user_errors(),

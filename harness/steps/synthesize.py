@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
+from collections import Counter
 
 from backends.engines.base import Request, Sampling
 from benchmarks.base import Item
@@ -18,8 +20,11 @@ from harness.store import write_json
 def run(spec: Synthesize, context: Context) -> None:
     """Write ``questions.jsonl`` with its pictures, without answers: no label exists.
 
-    Texts that are empty or were cut by the length limit are no questions and are left out;
-    ``summary.json`` counts them. Raises :class:`StepError` where none is left.
+    Texts that are empty or were cut by the length limit are no questions and are left out, and so
+    is a question that was asked of the same pictures before, be it in the pool: its words count,
+    not their case, spaces and punctuation. ``summary.json`` counts them. Each question's ``meta``
+    says what it was made from: ``seed_question``, ``mode`` and the content id of the ``model``.
+    Raises :class:`StepError` where none is left.
     """
     pool = context.questions(spec.questions)
     prompt = SYNTHESIS[spec.mode]
@@ -45,20 +50,45 @@ def run(spec: Synthesize, context: Context) -> None:
         context.scratch / "questions-written.jsonl",
         lambda done: context.progress(done, count, "questions"),
     )
-    made = [(name, item, answers[name][0]) for name, item in seeds]
-    kept = [
-        Item(id=name, question=answer["text"].strip(), images=item.images, cluster=item.cluster)
-        for name, item, answer in made
-        if answer["finish"] == "stop" and answer["text"].strip()
-    ]
+    counts: Counter[str] = Counter(asked=count, kept=0, cut=0, empty=0, duplicate=0)
+    known = {(_pictures(item), plain(item.question)) for item in pool}
+    kept = []
+    for name, item in seeds:
+        answer = answers[name][0]
+        text = answer["text"].strip()
+        what = (_pictures(item), plain(text))
+        if answer["finish"] != "stop":
+            counts["cut"] += 1
+        elif not what[1]:
+            counts["empty"] += 1
+        elif what in known:
+            counts["duplicate"] += 1
+        else:
+            counts["kept"] += 1
+            known.add(what)
+            origin = {"seed_question": item.id, "mode": spec.mode, "model": spec.model}
+            kept.append(Item(name, text, images=item.images, cluster=item.cluster, meta=origin))
     if not kept:
         raise StepError(
             f"the model wrote no usable question in {count} tries; try another synthesis mode or "
             "more max_tokens"
         )
     save_questions(kept, context.out)
-    cut = sum(answer["finish"] != "stop" for _, _, answer in made)
-    write_json(
-        context.out / "summary.json",
-        {"asked": count, "kept": len(kept), "cut": cut, "empty": count - len(kept) - cut},
-    )
+    write_json(context.out / "summary.json", dict(counts))
+
+
+def plain(question: str) -> str:
+    """The words of a question: what is left of it without case, spaces and punctuation but for
+    signs that mathematics reads.
+
+    >>> plain("What is A + B?") == plain("what is  a+b")
+    True
+    """
+    kept = "".join(c for c in question.casefold() if c.isalnum() or c in "+-*/^=<>%.")
+    return kept.rstrip(".")
+
+
+def _pictures(item: Item) -> tuple[str, ...]:
+    """The pictures by what they show, wherever they lie."""
+    contents = (p if isinstance(p, bytes) else p.read_bytes() for p in item.images)
+    return tuple(hashlib.sha256(content).hexdigest() for content in contents)

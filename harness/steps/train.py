@@ -1,16 +1,19 @@
-"""Train: one stage by a backend, on real and synthetic questions mixed by count."""
+"""Train: one stage by a backend, on a pool, on questions mixed into it, or on curated data."""
 
 from __future__ import annotations
 
+import json
 import random
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 
 from backends import backend
 from backends.base import Inputs
 from benchmarks.base import Item
 from benchmarks.questions import load_questions, save_questions
 from harness.errors import StepError
+from harness.steps import respond
 from harness.steps.asking import release
 from harness.steps.context import Context
 from harness.steps.specs import Train
@@ -18,20 +21,43 @@ from harness.steps.specs import Train
 
 def run(spec: Train, context: Context) -> None:
     """Leave ``checkpoint/`` and ``metrics.jsonl`` in the result. A killed training goes on."""
-    real = context.questions(spec.questions)
-    synthetic: list[Item] = []
-    if "synthetic" in context.parents:
-        synthetic = load_questions(context.parents["synthetic"] / "questions.jsonl")
-    pool = mix(real, synthetic, spec.synthetic_ratio, spec.seed)
-    questions = context.scratch / "questions"
-    shutil.rmtree(questions, ignore_errors=True)
-    inputs = Inputs(context.model(spec.model), save_questions(pool, questions), spec.seed)
+    folder = context.scratch / "questions"
+    shutil.rmtree(folder, ignore_errors=True)
+    inputs = Inputs(
+        context.model(spec.model),
+        save_questions(_pool(spec, context), folder),
+        spec.seed,
+        _external(spec, context, folder / "external.jsonl"),
+    )
     release()
     context.watch(context.out / "metrics.jsonl", spec.stage.steps, "steps")
     checkpoint = backend(spec.backend).train(spec.stage, inputs, context.resources, context.out)
     if checkpoint != context.out / "checkpoint" or not checkpoint.is_dir():
         raise StepError(f"backend {spec.backend!r} left no checkpoint in its folder")
     shutil.rmtree(context.out / "resume", ignore_errors=True)
+
+
+def _pool(spec: Train, context: Context) -> list[Item]:
+    if "curated" in context.parents:
+        return load_questions(context.parents["curated"])
+    real = context.questions(spec.questions)
+    synthetic: list[Item] = []
+    if "synthetic" in context.parents:
+        synthetic = load_questions(context.parents["synthetic"])
+    return mix(real, synthetic, spec.synthetic_ratio, spec.seed)
+
+
+def _external(spec: Train, context: Context, path: Path) -> Path | None:
+    """The external models' responses in one file; those that the length limit cut are left out."""
+    if spec.stage.external is None:
+        return None
+    with path.open("w", encoding="utf-8") as file:
+        for place, model in enumerate(spec.stage.external.models):
+            for found in respond.read(context.parents[f"external {place}"]).values():
+                texts = [said.text for said in found.said if said.finished and said.text.strip()]
+                row = {"id": found.id, "model": model, "texts": texts}
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    return path
 
 
 def mix(real: Sequence[Item], synthetic: Sequence[Item], ratio: float, seed: int) -> list[Item]:
