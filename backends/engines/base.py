@@ -10,7 +10,39 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from pydantic import Field
+
+from backends.base import Model
 from benchmarks.base import Picture
+
+
+class EngineError(RuntimeError):
+    """An engine that cannot start, or cannot go on, with the reason for its reader."""
+
+
+class Server(Model):
+    """A server that speaks OpenAI's protocol, and the model that it serves.
+
+    ``model`` and ``revision`` say what answers; the rest is how it is reached. The key itself is
+    never written down: ``api_key_env`` names the environment variable that holds it.
+    """
+
+    base_url: str = Field(
+        pattern=r"^https?://\S+$", description="with the version, as in http://localhost:8000/v1"
+    )
+    model: str = Field(min_length=1, description="the name under which the server knows it")
+    revision: str | None = Field(default=None, description="which state of it, where you know")
+    api_key_env: str | None = Field(
+        default=None, description="the environment variable that holds the key"
+    )
+    concurrency: int = Field(default=8, ge=1, description="requests at a time")
+    timeout: float = Field(default=600, gt=0, description="seconds without an answer")
+    retries: int = Field(default=5, ge=0, description="of a request that failed, with pauses")
+
+    @property
+    def identity(self) -> str:
+        """What answers, for a result's identity."""
+        return f"{self.model}@{self.revision}" if self.revision else self.model
 
 
 @dataclass(frozen=True)
@@ -40,12 +72,19 @@ class Response:
 
     ``tokens`` holds the ids as sampled, end-of-turn token included when ``finish`` is "stop".
     ``logp`` holds the engine's log-probability of each sampled token (empty where not asked for).
+    A server gives no ids: ``tokens`` is then empty and ``counted`` the number of tokens it states.
     """
 
     text: str
     tokens: tuple[int, ...]
     finish: str  # "stop" or "length"
     logp: tuple[float, ...] = ()
+    counted: int | None = None
+
+    @property
+    def length(self) -> int:
+        """The number of tokens sampled."""
+        return len(self.tokens) if self.counted is None else self.counted
 
 
 class Engine(Protocol):
