@@ -166,10 +166,10 @@ _LETTER = re.compile(r"\(?([A-Z])[).:]?")
 
 def _same(item: Item, answer: str) -> str:
     """How an answer is the gold beyond doubt; empty where that takes judgement."""
-    if _plain(answer) == _plain(item.answer):
-        return "gold"
     letter = _LETTER.fullmatch(answer.strip())
-    return "gold letter" if letter and letter[1] in gold_letters(item) else ""
+    if letter and letter[1] in options(item):  # a letter first, where an option's text is one too
+        return "gold letter" if letter[1] in gold_letters(item) else ""
+    return "gold" if _plain(answer) == _plain(item.answer) else ""
 
 
 def _plain(text: str) -> str:
