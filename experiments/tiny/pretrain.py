@@ -25,7 +25,7 @@ from experiments.tiny import build, check, corpus
 PICTURES, QUESTIONS = 32, 4  # a step: pictures, and conversations about each
 CHUNKS = 8  # the step's conversations run in this many batches of like length
 MUON_LR, ADAMW_LR, WARMUP, WEIGHT_DECAY = 5e-3, 3e-3, 50, 0.01
-CLEAN = 0.6  # share of the steps with clean responses, before the annotators' styles
+CLEAN = 0.55  # share of the steps with clean responses, before the annotators' styles
 IGNORE = -100
 
 #: A conversation: its picture's index, that picture's (rows, columns) of image tokens (None: it is
