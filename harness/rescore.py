@@ -99,7 +99,7 @@ def score(
         hashes, dtype = Hashes(by.root), by.resources.dtype
         ids[judging.NAME] = judging.scorer_id(one, judging.NAME, by.judge, hashes, dtype)
         columns[judging.NAME] = _asked(tasks, by)
-    return [_figures(saved, name, ids[name], columns[name]) for name in names]
+    return [figured(saved, name, ids[name], columns[name]) for name in names]
 
 
 def _asked(tasks: Sequence[tuple[Item, Answer]], by: Judging) -> list[Verdict]:
@@ -147,7 +147,9 @@ def _one(scorer: Scorer, item: Item, answer: Answer) -> Verdict:
     return replace(verdict, decoding=said.decoding, sample=said.sample)
 
 
-def _figures(saved: Saved, name: str, id: str, verdicts: Sequence[Verdict]) -> Scored:
+def figured(saved: Saved, name: str, id: str, verdicts: Sequence[Verdict]) -> Scored:
+    """Verdicts on every answer with the benchmark's figures. Raises :class:`HarnessError` where
+    rows are missing that a figure needs."""
     try:
         values, extra = figures(saved.benchmark, saved.items, verdicts)
     except DataError as error:
@@ -162,13 +164,17 @@ def _figures(saved: Saved, name: str, id: str, verdicts: Sequence[Verdict]) -> S
 
 
 def judges(saved: Saved, scored: Sequence[Scored]) -> dict[str, list[bool | None]]:
-    """Whether each answer is correct, by scorer, and by the file itself where it says so."""
+    """Whether each answer is correct, by scorer, and by the file itself where it says so; None
+    where a judge gave no verdict."""
     columns: dict[str, list[bool | None]] = {}
     published = [answer.published for answer in saved.answers]
     if any(verdict is not None for verdict in published):
         columns[PUBLISHED] = published
     for one in scored:
-        columns[one.name] = [verdict.correct for verdict in one.verdicts]
+        columns[one.name] = [
+            None if verdict.status == "judge_failed" else verdict.correct
+            for verdict in one.verdicts
+        ]
     return columns
 
 
@@ -329,13 +335,12 @@ def _show_differences(saved: Saved, scored: Sequence[Scored], console: Console, 
         return
     names = list(judges(saved, scored))
     rules = Counter(
-        " | ".join(
-            f"{name} {'+' if d.correct.get(name) else '-'} {_rule(d, name)}".strip()
-            for name in names
-        )
+        " | ".join(f"{name} {_mark(d, name)} {_rule(d, name)}".strip() for name in names)
         for d in found
     )
-    table = _table(f"{len(found)} responses differ, by rule (+ correct, - wrong)", "judges", "n")
+    table = _table(
+        f"{len(found)} responses differ, by rule (+ correct, - wrong, ? none)", "judges", "n"
+    )
     for kinds, n in rules.most_common(first):
         table.add_row(escape(kinds), str(n))
     console.print(table)
@@ -345,12 +350,14 @@ def _show_differences(saved: Saved, scored: Sequence[Scored], console: Console, 
     for column in table.columns:
         column.justify = "left"
     for d in shown:
-        cells = [
-            f"{'+' if d.correct.get(name) else '-'} {_short(d.said.get(name, ''))}"
-            for name in names
-        ]
+        cells = [f"{_mark(d, name)} {_short(d.said.get(name, ''))}" for name in names]
         table.add_row(*map(escape, (d.item, _short(d.gold), *cells)))
     console.print(table)
+
+
+def _mark(difference: Difference, name: str) -> str:
+    correct = difference.correct.get(name)
+    return "?" if correct is None else "+" if correct else "-"
 
 
 def _rule(difference: Difference, name: str) -> str:
