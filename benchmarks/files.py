@@ -32,6 +32,11 @@ class Files:
         """Whether it is a TSV of VLMEvalKit, whose wording is not quite the owners'."""
         return self.paths[0].suffix == ".tsv"
 
+    def has_pictures(self) -> bool:
+        """Whether the files hold their pictures, rather than paths to them."""
+        path = self.paths[0]
+        return path.suffix == ".parquet" or (self.kit and vlmevalkit_tsv.has_pictures(path))
+
     def rows(self, name: str, pictures: bool) -> Iterator[Row]:
         """The rows in the owners' columns, with their places. ``name`` is the benchmark's."""
         path = self.paths[0]

@@ -23,6 +23,8 @@ _HUB = re.compile(
 _SHARD = re.compile(r"(?P<name>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(?:-.*)?")
 _PLACEHOLDER = re.compile(r"[ \t]*<image>")
 _KNOWN = ("id", "question", "problem", "answer", "images", "image", "solution", "cluster", "meta")
+#: What is downloaded of a dataset: its rows, and We-Math's tree of concepts.
+HUB_FILES = ["*.parquet", "knowledge_structure_nodes.json"]
 
 Row = tuple[str, dict[str, Any]]  # (where it stands, for messages; the row)
 
@@ -126,7 +128,7 @@ def hub(source: str) -> tuple[Path, str]:
             match["repo"],
             repo_type="dataset",
             revision=match["revision"],
-            allow_patterns=["*.parquet"],
+            allow_patterns=HUB_FILES,
         )
     except Exception as error:  # a wide range of network, naming and permission errors
         raise DataError(f"{source}: cannot be downloaded ({error}).") from error

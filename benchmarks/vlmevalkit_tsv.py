@@ -70,6 +70,12 @@ def rows(path: Path, name: str, pictures: bool = True) -> Iterator[Row]:
         yield where, owners
 
 
+def has_pictures(path: Path) -> bool:
+    """Whether a table has the column of pictures."""
+    with path.open("rb") as file:
+        return b"image" in file.readline(1 << 20).rstrip().split(b"\t")
+
+
 def _whole(path: Path) -> None:
     """A table that was written to its end ends with a line break."""
     with path.open("rb") as file:

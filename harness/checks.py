@@ -334,7 +334,12 @@ def _evaluation(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mist
             yield (*place, "scorer"), unknown("scorer", choice.scorer, known)
         try:
             sources.locate_benchmark(
-                choice.name, choice.data, experiment.model, hashes, choice.num_fewshot
+                choice.name,
+                choice.data,
+                experiment.model,
+                hashes,
+                choice.num_fewshot,
+                choice.split,
             )
         except HarnessError as error:
             yield (*place, "data") if choice.data else place, str(error)

@@ -127,7 +127,12 @@ class _Planner:
 
     def _benchmark(self, choice: BenchmarkChoice) -> BenchmarkPlan:
         data = sources.locate_benchmark(
-            choice.name, choice.data, self.experiment.model, self.hashes, choice.num_fewshot
+            choice.name,
+            choice.data,
+            self.experiment.model,
+            self.hashes,
+            choice.num_fewshot,
+            choice.split,
         )
         one = sources.benchmark_at(choice.name, data)
         scorer = choice.scorer or one.default_scorer
@@ -220,7 +225,7 @@ def _title(title: str, data: Located) -> str:
     """A mini benchmark must not pass for the real one in a table."""
     kind, _, name = data.source.partition("/")
     if kind != sources.TINY:
-        return title
+        return f"{title.partition(' (')[0]} ({data.split})" if data.split else title
     return f"mini {title.partition(' (')[0]}" + (", hard split" if name == "hard" else "")
 
 

@@ -33,10 +33,12 @@ _COMMIT = re.compile(r"^[0-9a-f]{40}$")
 
 
 class Located(Model):
-    """What something contains (``id``) and where it is (``source``: a path, or as written)."""
+    """What something contains (``id``) and where it is (``source``: a path, or as written).
+    ``split`` is the part of a benchmark's data, where it is not the usual one."""
 
     id: str
     source: str
+    split: str | None = None
 
 
 class Hashes:
@@ -214,14 +216,23 @@ def load_questions(questions: Located) -> list[Item]:
 
 
 def locate_benchmark(
-    name: str, data: str | None, model: str, hashes: Hashes, num_fewshot: int | None = None
+    name: str,
+    data: str | None,
+    model: str,
+    hashes: Hashes,
+    num_fewshot: int | None = None,
+    split: str | None = None,
 ) -> Located:
-    """The data of a benchmark: a folder, ``tiny/<name>``, or ``hub:owner/name@<commit>``.
+    """The data of a benchmark: a folder, one file that holds its pictures (.tsv, .parquet),
+    ``tiny/<name>``, or ``hub:owner/name@<commit>``.
 
     Unset: the tiny world's mini version for the tiny model. Of ``lm_eval:<task>`` it is what the
-    task asks, ``data`` the folder of its definition. Raises :class:`HarnessError`.
+    task asks, ``data`` the folder of its definition. A split other than the benchmark's usual one
+    is part of the id. Raises :class:`HarnessError`.
     """
     from benchmarks import tiny
+    from benchmarks.base import DataError
+    from benchmarks.official import OfficialBenchmark
 
     if name.startswith(LM_EVAL):
         return _locate_lm_eval(name, data, num_fewshot)
@@ -237,20 +248,44 @@ def locate_benchmark(
         if data not in known:
             raise HarnessError(unknown("mini benchmark", data, known))
         return Located(id=f"{data}@{tiny.VERSION}", source=data)
+    one = benchmark(name)
+    if split is not None and split not in one.splits:
+        raise HarnessError(unknown(f"split of {name}", split, one.splits))
     if match := _HUB_DATA.match(data):
         _pinned(data, match["revision"])
         if match["split"] is not None:
             raise HarnessError(
-                f"data {data!r}: leave out {match['split']}; a benchmark takes the files that it "
-                "needs from the whole dataset"
+                f"data {data!r}: leave out {match['split']}; a split other than the usual one "
+                "stands beside it, as `split: testmini`"
             )
-        return Located(id=data, source=data)
-    if not folder.is_dir():
+        return _part(one, data, data, split)
+    if not folder.exists():
         raise HarnessError(
             f"data {data!r}: no such folder; expected a folder with the owners' files of {name}, "
             f"or one of {', '.join(known)}"
         )
-    return Located(id=hashes.folder(folder), source=str(folder.resolve()))
+    if isinstance(one, OfficialBenchmark):
+        try:
+            found = one.files(folder, split)
+        except DataError as error:
+            raise HarnessError(f"data {data!r}: {error}") from None
+        if folder.is_file() and not found.has_pictures():
+            raise HarnessError(
+                f"data {data!r}: its pictures are outside the file; name the folder of both"
+                + (f", and `split: {found.split}`" if found.split else "")
+            )
+        split = found.split or None
+    return _part(one, _content(folder, hashes), str(folder.resolve()), split)
+
+
+def _part(one: Benchmark, content: str, source: str, split: str | None) -> Located:
+    if split is None or split == next(iter(one.splits), None):
+        return Located(id=content, source=source)
+    return Located(id=f"{content}[{split}]", source=source, split=split)
+
+
+def _content(path: Path, hashes: Hashes) -> str:
+    return hashes.folder(path) if path.is_dir() else f"sha256:{hashes.file(path)}"
 
 
 def _locate_lm_eval(name: str, include_path: str | None, num_fewshot: int | None) -> Located:
@@ -292,10 +327,9 @@ def benchmark_folder(data: Located, store: Store) -> Path:
     if data.source.startswith(LM_EVAL):
         return _lm_eval_data(data, store)
     if data.source.startswith("hub:"):
-        from huggingface_hub import snapshot_download
+        from benchmarks.questions import hub
 
-        repository, _, revision = data.source.removeprefix("hub:").partition("@")
-        return Path(snapshot_download(repository, repo_type="dataset", revision=revision))
+        return hub(data.source)[0]
     return Path(data.source)
 
 
@@ -328,10 +362,11 @@ def _lm_eval_data(data: Located, store: Store) -> Path:
 
 
 def unchanged(located: Mapping[str, Located], hashes: Hashes) -> None:
-    """Raise :class:`StepError` where a local folder no longer holds what was planned with."""
+    """Raise :class:`StepError` where a local folder or file no longer holds what was planned
+    with."""
     for role, one in located.items():
-        path = Path(one.source)
-        if one.id.startswith("sha256:") and path.is_dir() and hashes.folder(path) != one.id:
+        path, content = Path(one.source), one.id.partition("[")[0]
+        if content.startswith("sha256:") and path.exists() and _content(path, hashes) != content:
             raise _changed(role, one)
 
 

@@ -131,7 +131,12 @@ class BenchmarkChoice(Model):
 
     name: str
     data: str | None = Field(
-        default=None, description="a folder, or tiny/<name>; of lm_eval:<task>, its include_path"
+        default=None,
+        description="a folder, a .tsv or .parquet file, hub:owner/name@<commit>, or tiny/<name>; "
+        "of lm_eval:<task>, its include_path",
+    )
+    split: str | None = Field(
+        default=None, description="such as testmini; unset: the one that its owners report"
     )
     scorer: str | None = Field(default=None, description="unset: the benchmark's default scorer")
     limit: int | None = Field(default=None, ge=1, description="about so many items only")

@@ -10,6 +10,7 @@ from pathlib import Path
 from backends.base import Resources
 from benchmarks import benchmark
 from benchmarks.base import Benchmark, Item
+from benchmarks.official import OfficialBenchmark
 from harness import sources
 from harness.sources import Hashes, Located
 from harness.spec import Judge
@@ -59,14 +60,28 @@ class Context:
         """A benchmark's items in the owners' order; with ``limit`` a part, whole clusters."""
         found = self.located[data_id]
         folder = sources.benchmark_folder(found, self.store)
-        items = _items(sources.address(name, found), folder)
+        items = _items(sources.address(name, found), folder, found.split)
         sources.unchanged({f"data of {name}": found}, Hashes(self.store.root))
         return subset(items, limit)
 
+    def check(self, name: str, data_id: str) -> tuple[int, list[str]]:
+        """How many items the benchmark has as published, and what this data holds otherwise.
+
+        Of the tiny world's benchmarks and of tasks that others publish: as many as are there.
+        """
+        found = self.located[data_id]
+        items = self.items(name, data_id, None)
+        one = self.benchmark(name, data_id)
+        if found.source.startswith(f"{sources.TINY}/") or not isinstance(one, OfficialBenchmark):
+            return len(items), []
+        where = sources.benchmark_folder(found, self.store)
+        return one.edition(items, found.split).n, one.check(where, items, found.split)
+
 
 @lru_cache(maxsize=4)
-def _items(name: str, folder: Path) -> list[Item]:
-    return benchmark(name).load(folder)
+def _items(name: str, folder: Path, split: str | None) -> list[Item]:
+    one = benchmark(name)
+    return one.load(folder, split) if isinstance(one, OfficialBenchmark) else one.load(folder)
 
 
 def subset(items: list[Item], limit: int | None) -> list[Item]:
