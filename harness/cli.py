@@ -157,6 +157,10 @@ def rescore(
     ] = None,
     show: Annotated[int, typer.Option(min=0, help="Print so many of them.")] = 20,
     workers: Annotated[int, typer.Option(min=1, help="Processes.")] = 1,
+    vlmevalkit_python: Annotated[
+        Path | None,
+        typer.Option(help="Also score with the VLMEvalKit that this Python interpreter has."),
+    ] = None,
     root: Root = _ROOT,
 ) -> None:
     """Score saved responses with one or several scorers, and list what they differ on.
@@ -171,11 +175,51 @@ def rescore(
     answers = saved.load(file, benchmark, data)
     by = rescore.Judging(settings, root) if settings else None
     scored = rescore.score(answers, scorer or [], workers, by)
+    theirs = None
+    if vlmevalkit_python is not None:
+        from harness.vlmevalkit import bridge
+
+        theirs = bridge.score(answers, vlmevalkit_python)
+        scored += theirs.scored
     if out is not None:
         rescore.write(out, rescore.rows(answers, scored))
     if disagreements is not None:
         rescore.write(disagreements, map(asdict, rescore.differences(answers, scored)))
     rescore.show(answers, scored, _console(), show)
+    for note in (*answers.notes, *(theirs.notes if theirs else ())):
+        _console().print(f"Note: {note}", markup=False)
+    if theirs and theirs.figures:
+        said = ", ".join(f"{name} {value}" for name, value in theirs.figures.items())
+        _console().print(f"VLMEvalKit's own figures: {said}", markup=False)
+
+
+@app.command()
+def export(
+    file: Annotated[
+        Path,
+        typer.Argument(help="A run's folder (every trial and benchmark), or what `rescore` takes."),
+    ],
+    out: Annotated[Path, typer.Option(help="The folder to write to, a folder a model in it.")],
+    format: Annotated[str, typer.Option(help="vlmevalkit.")] = "vlmevalkit",
+    benchmark: Annotated[str | None, typer.Option(help="Default: every one that is there.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The model's name in the files. Default: run and trial.")
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option(help="The benchmark's files, where FILE holds no golds.")
+    ] = None,
+) -> None:
+    """Write saved responses in the format of another toolkit, for its scorer."""
+    from harness.errors import HarnessError, unknown
+    from harness.vlmevalkit.export import export_all
+
+    if format != "vlmevalkit":
+        raise HarnessError(unknown("format", format, ["vlmevalkit"]))
+    for each in export_all(file, benchmark, data, model, out):
+        subset = "" if each.n == each.total else f" (SUBSET of {each.total})"
+        print(f"{each.path}: {each.n} responses{subset} to {each.dataset}")
+        for item, why in each.changed.items():
+            print(f"  changed: item {item}: {why}")
 
 
 @app.command()

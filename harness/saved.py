@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +25,15 @@ _COLUMNS = ("item", "decoding", "sample", "text")
 
 @dataclass(frozen=True)
 class Saved:
-    """``answers`` to ``items`` of one benchmark; ``format`` says what the file is, and ``total``
-    how many items its data holds."""
+    """``answers`` to ``items`` of one benchmark; ``format`` says what the file is, ``total`` how
+    many items its data holds, and ``notes`` what the file can have lost."""
 
     benchmark: Benchmark
     format: str
     items: tuple[Item, ...]
     answers: tuple[Answer, ...]
     total: int
+    notes: tuple[str, ...] = ()
 
 
 def load(file: Path, name: str | None, data: str | None) -> Saved:
@@ -73,7 +74,8 @@ def _published(file: Path, name: str | None, data: str | None) -> Saved:
             f"{file} holds no golds; add --data with the folder or file of {one.title} as its "
             "owners publish it"
         )
-    return _joined(file, one, f"{found.format} file", items, found.answers)
+    made = _joined(file, one, f"{found.format} file", items, found.answers)
+    return replace(made, notes=found.notes)
 
 
 def _folder(one: Benchmark, data: str) -> Path:

@@ -14,6 +14,7 @@ from typing import Any
 
 from benchmarks.base import Verdict
 from harness.errors import HarnessError
+from harness.rescore import Scored, figured
 from harness.saved import Saved
 from harness.vlmevalkit import script
 from harness.vlmevalkit.export import Exported, export
@@ -25,26 +26,17 @@ REFUSED = {
     "mathverse": "VLMEvalKit asks a judge about every answer to MathVerse",
     "mathvision": "VLMEvalKit evaluates answers to MathVision as Python code",
 }
-HINT = "it is installed with: pip install ms-vlmeval 'transformers<5' 'datasets<4.5'"
-
-
-@dataclass(frozen=True)
-class Judged:
-    """The verdicts of one of its ways to judge, in the order of the answers. ``name`` is
-    ``vlmevalkit`` (exact matching, its judge-free evaluation) or ``vlmevalkit-prefetch`` (what it
-    reads by rules before it asks a judge; where it would ask, the status is ``judge_failed``).
-    """
-
-    name: str
-    id: str
-    verdicts: tuple[Verdict, ...]
+HINT = "it is installed with: pip install ms-vlmeval 'transformers<5' 'datasets<4.5' 'pandas<3'"
 
 
 @dataclass(frozen=True)
 class Result:
-    """``figures`` are its own, as it prints them; ``notes`` what a reader of them must know."""
+    """``scored`` is each of its ways to judge: ``vlmevalkit`` (exact matching, its judge-free
+    evaluation of We-Math) and ``vlmevalkit-prefetch`` (what it reads by rules before it asks a
+    judge; where it would ask, the verdict's status is ``judge_failed``). ``figures`` are its own,
+    as it prints them; ``notes`` what a reader of them must know."""
 
-    judged: tuple[Judged, ...]
+    scored: tuple[Scored, ...]
     figures: Mapping[str, str]
     notes: tuple[str, ...]
 
@@ -134,12 +126,12 @@ def _result(saved: Saved, exported: Sequence[Exported], answer: Mapping[str, Any
             item, why = next(iter(file.changed.items()))
             notes.append(f"{len(file.changed)} responses were changed, the first to {item}: {why}")
     order = [(a.generation.item, a.generation.decoding, a.generation.sample) for a in saved.answers]
-    judged = []
+    scored = []
     for way, column in found.items():
         name = "vlmevalkit" if way == "exact_matching" else f"vlmevalkit-{way}"
         id = f"{saved.benchmark.name}/{way}@{answer['version']}"
-        judged.append(Judged(name, id, tuple(column[each] for each in order)))
-    return Result(tuple(judged), figures, tuple(notes))
+        scored.append(figured(saved, name, id, [column[each] for each in order]))
+    return Result(tuple(scored), figures, tuple(notes))
 
 
 def _differently(saved: Saved, file: Exported, read: Mapping[str, str]) -> list[str]:

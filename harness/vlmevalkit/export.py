@@ -143,7 +143,7 @@ def _wemath(number: int, item: Item) -> dict[str, Any]:
         "ID": meta["ID"],
         "key": meta["key"],
         "question": meta["text"],
-        **{letter: meta["options"].get(letter, "") for letter in "ABCDEFGH"},
+        **meta["options"],
         "answer": item.answer,
         "knowledge concept": meta["knowledge_concept"],
     }
