@@ -12,6 +12,7 @@ import os
 import re
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -235,7 +236,9 @@ def _arms(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
         except ValueError as error:
             yield _blame(str(error), place, own, experiment), str(error)
             continue
-        yield from _template(condition.template, (*place, "template"))
+        yield from _template(
+            condition.template, (*place, "template"), experiment, bool(condition.stages)
+        )
         if not stages:
             continue
         for key in own:
@@ -264,11 +267,26 @@ def _blame(message: str, place: Place, own: Mapping[str, Any], experiment: Exper
     return place
 
 
-def _template(name: str, place: Place) -> Iterator[Mistake]:
-    from benchmarks.prompts import TEMPLATES
+def _template(name: str, place: Place, experiment: Experiment, trained: bool) -> Iterator[Mistake]:
+    """Whether a template is known, and whether what it asks with is there to ask with."""
+    from benchmarks import benchmark
+    from benchmarks.prompts import OFFICIAL, TEMPLATES
 
-    if name not in TEMPLATES:
-        yield place, unknown("template", name, TEMPLATES)
+    if name not in TEMPLATES and name != OFFICIAL:
+        yield place, unknown("template", name, [*TEMPLATES, OFFICIAL])
+        return
+    if name != OFFICIAL and not TEMPLATES[name].fields:
+        return
+    if trained:
+        yield place, f"template {name!r} asks the items of a benchmark; training questions need one"
+        return
+    for choice in experiment.benchmarks:
+        if name == OFFICIAL or choice.name.startswith(sources.LM_EVAL):
+            continue
+        with suppress(KeyError):  # an unknown benchmark is reported where it is named
+            if name not in (known := benchmark(choice.name).templates):
+                owners = " or ".join(map(repr, known)) or "any that fits every question"
+                yield place, f"template {name!r} does not fit {choice.name}: expected {owners}"
 
 
 def _unused(place: Place, key: str, stages: Sequence[Stage]) -> Iterator[Mistake]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from backends.base import Model, Resources
-from benchmarks.prompts import template
+from benchmarks import prompts
 from harness import conditions, judging, sources
 from harness.conditions import Condition
 from harness.hashing import differences, show
@@ -179,13 +179,14 @@ class _Planner:
         sampled = Sampled(
             n=asked.samples, temperature=asked.temperature, top_p=asked.top_p, seed=asked.seed
         )
+        form = prompts.asked(condition.template, sources.benchmark_at(one.name, one.data))
         spec = Generate(
             model=None if checkpoint else self.training.model.id,
             benchmark=one.name,
             data=one.data.id,
             limit=one.limit,
-            template=condition.template,
-            prompt=template(condition.template).hash,
+            template=form.name,
+            prompt=form.hash,
             greedy=asked.greedy,
             sampled=sampled if asked.samples else None,
             max_tokens=asked.max_tokens,
