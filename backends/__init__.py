@@ -11,7 +11,10 @@ from importlib.metadata import entry_points
 from backends.base import Backend
 
 #: name -> "module:class". Strings, so that naming a backend does not import its trainer.
-BACKENDS: dict[str, str] = {"deepspeed": "backends.deepspeed.backend:DeepSpeedBackend"}
+BACKENDS: dict[str, str] = {
+    "deepspeed": "backends.deepspeed.backend:DeepSpeedBackend",
+    "trl": "backends.trl.backend:TRLBackend",
+}
 
 
 def backend(name: str) -> Backend:

@@ -1,0 +1,1 @@
+"""TRL's ``GRPOTrainer`` and ``SFTTrainer`` behind the same contract as our own trainer."""

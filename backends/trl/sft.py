@@ -1,0 +1,77 @@
+"""TRL's ``SFTTrainer`` on our targets: the same tokens that our own trainer learns."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pad_sequence
+from trl import SFTTrainer
+
+from backends.base import Stage
+from backends.deepspeed.sft import demonstrations
+from backends.trl.progress import Ledger
+from backends.trl.questions import Questions
+
+_IGNORED = -100
+
+
+class TargetTrainer(SFTTrainer):
+    """TRL's trainer over rows that the collator turns into prompts and targets."""
+
+    def __init__(self, questions: Questions, stage: Stage, ledger: Ledger, **given: Any) -> None:
+        super().__init__(
+            train_dataset=questions.dataset(),
+            data_collator=Targets(questions, stage, ledger),
+            **given,
+        )
+        self.ledger = ledger
+
+    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
+        with self.ledger.timed("rollout"):
+            return super().get_batch_samples(*args, **kwargs)
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """None: what is saved here is a state to resume from."""
+
+
+class Targets:
+    """Collates rows: each prompt with its target, right-padded; only targets carry labels.
+
+    A question that is dropped (too long, or without a target) is left out of its batch; a batch
+    of none is one row without labels.
+    """
+
+    def __init__(self, questions: Questions, stage: Stage, ledger: Ledger) -> None:
+        self.questions, self.stage, self.ledger = questions, stage, ledger
+
+    def __call__(self, examples: Sequence[dict[str, int]]) -> dict[str, Any]:
+        encoder = self.questions.encoder
+        drawn = [self.questions.drawn(example["row"]) for example in examples]
+        samples, dropped = demonstrations(drawn, encoder, self.stage)
+        figures = self.ledger.steps[self.questions.step(examples[0]["row"])]
+        figures.dropped += dropped
+        figures.usable |= bool(samples)
+        figures.rows += [(sample.place, sample.row) for sample in samples]
+        figures.tokens += sum(sample.tokens for sample in samples)
+        ids, labels = [], []
+        for sample in samples:
+            prompt, target = sample.group.prompt.input_ids, torch.tensor(sample.group.responses[0])
+            ids.append(torch.cat([prompt, target]))
+            labels.append(torch.cat([torch.full_like(prompt, _IGNORED), target]))
+        if not samples:
+            ids, labels = [torch.tensor([encoder.pad_id] * 2)], [torch.tensor([_IGNORED] * 2)]
+        masks = [torch.ones_like(row) for row in ids]
+        input_ids = pad_sequence(ids, batch_first=True, padding_value=encoder.pad_id)
+        batch = {
+            "input_ids": input_ids,
+            "labels": pad_sequence(labels, batch_first=True, padding_value=_IGNORED),
+            "attention_mask": pad_sequence(masks, batch_first=True),
+            "mm_token_type_ids": (input_ids == encoder.image_token_id).int(),
+        }
+        prompts = [sample.group.prompt for sample in samples]
+        if pixels := [p.pixel_values for p in prompts if p.pixel_values is not None]:
+            grids = [p.image_grid_thw for p in prompts if p.image_grid_thw is not None]
+            batch |= {"pixel_values": torch.cat(pixels), "image_grid_thw": torch.cat(grids)}
+        return batch

@@ -1,0 +1,137 @@
+"""One stage, trained by TRL in this process."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import PrinterCallback, ProcessorMixin
+
+from backends.base import Inputs, Resources, Stage, TrainingError
+from backends.deepspeed.loop import _check_questions as check_questions
+from backends.deepspeed.process import pick_device
+from backends.deepspeed.schedule import learning_rate
+from backends.encoding import Encoder
+from backends.models import load_model, load_processor, save_checkpoint, suppressed_token_ids
+from backends.trl.mapping import arguments, rows_per_micro_batch
+from backends.trl.progress import Ledger, Progress, State, training_id
+from backends.trl.questions import Questions
+from benchmarks.questions import load_questions
+
+
+def train(stage: Stage, inputs: Inputs, resources: Resources, workdir: Path) -> None:
+    """Leave ``checkpoint/`` and ``metrics.jsonl`` in ``workdir``, from the start or from the saved
+    state. Raises TrainingError."""
+    items = load_questions(inputs.questions)
+    check_questions(items, stage, inputs.questions)
+    torch.set_num_threads(resources.threads)
+    device = pick_device(resources.device)
+    model: Any = load_model(inputs.model, "float32", device)
+    if stage.freeze_vision:
+        model.model.visual.requires_grad_(False)
+    processor = load_processor(inputs.model)
+    encoder = Encoder(processor, stage.max_prompt_tokens)
+    questions = Questions(items, stage, inputs.seed, encoder)
+    ledger = Ledger()
+    trainer = _trainer(stage, inputs, resources, workdir, questions, ledger, model, processor)
+    progress = Progress(
+        ledger,
+        model,
+        workdir / "metrics.jsonl",
+        workdir / "resume",
+        resources.save_every,
+        State(training_id(stage, inputs, resources)),
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(progress)
+    saved = progress.resume()
+    with _unwarned():
+        trainer.train(resume_from_checkpoint=None if saved is None else str(saved))
+    if progress.state.updates == 0:
+        raise TrainingError(
+            f"{stage.steps} steps went by without one update of the weights: see "
+            f"unusable_groups, dropped_prompts and skipped_steps in {progress.metrics}"
+        )
+    model.to(getattr(torch, resources.dtype))
+    # The processor as it was: TRL pads on the left.
+    save_checkpoint(model, load_processor(inputs.model), workdir / "checkpoint")
+    shutil.rmtree(progress.folder, ignore_errors=True)
+
+
+def _trainer(
+    stage: Stage,
+    inputs: Inputs,
+    resources: Resources,
+    workdir: Path,
+    questions: Questions,
+    ledger: Ledger,
+    model: Any,
+    processor: ProcessorMixin,
+) -> Any:
+    grpo = stage.objective == "grpo"
+    longest = questions.longest(0) + stage.max_response_tokens
+    rows = stage.questions_per_step * (stage.group_size if grpo else 1)
+    settings = arguments(
+        stage,
+        resources,
+        inputs.seed,
+        workdir / "resume",
+        rows_per_micro_batch(rows, longest, resources.tokens_per_micro_batch),
+        next(model.parameters()).is_cuda,
+    )
+    optimizer = torch.optim.AdamW(
+        [p for p in model.parameters() if p.requires_grad],
+        lr=stage.lr,
+        betas=stage.betas,
+        weight_decay=stage.weight_decay,
+    )
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: learning_rate(stage, step) / stage.lr
+    )
+    given = {"model": model, "processing_class": processor, "optimizers": (optimizer, schedule)}
+    with _imported(), _unwarned():
+        if grpo:
+            from trl import GRPOConfig
+
+            from backends.trl.grpo import GroupTrainer
+
+            tokenizer: Any = processor.tokenizer
+            tokenizer.padding_side = "left"
+            suppressed = list(suppressed_token_ids(processor))
+            settings["generation_kwargs"] = {"suppress_tokens": suppressed}
+            return GroupTrainer(questions, stage, ledger, args=GRPOConfig(**settings), **given)
+        from trl import SFTConfig
+
+        from backends.trl.sft import TargetTrainer
+
+        return TargetTrainer(questions, stage, ledger, args=SFTConfig(**settings), **given)
+
+
+@contextmanager
+def _imported() -> Iterator[None]:
+    """Import TRL without what this backend does not use of it: mlflow (a tracking client in the
+    trainer) and vLLM, which TRL imports where they are installed, take 15 seconds."""
+    hidden = [name for name in ("mlflow", "vllm") if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """What TRL still uses of older libraries is not for the reader of our logs to mend."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        yield
