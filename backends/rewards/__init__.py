@@ -88,9 +88,9 @@ def reward(name: str) -> RewardEntry:
 def score(rollout: Rollout, rewards: Sequence[Reward]) -> GroupReward:
     """Weighted sum of the named functions over one group, with their stats merged.
 
-    A response that one of them cannot score (None, or no finite number) has no reward. A function that raises takes the
-    whole group out (all None, ``reward_errors`` 1) and is logged with the question's id: one bad
-    question must not end a training.
+    A response that one of them cannot score (None, or no finite number) has no reward. A function
+    that raises takes the whole group out (all None, ``reward_errors`` 1) and is logged with the
+    question's id: one bad question must not end a training.
     """
     total: list[float | None] = [0.0] * len(rollout.responses)
     stats: dict[str, float] = {"reward_errors": 0.0}
