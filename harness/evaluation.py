@@ -84,9 +84,10 @@ def show(folder: Path, console: Console) -> None:
             continue
         for name, score in result["scores"].items():
             summary = read_json(folder.parent / score["path"] / "summary.json")
-            subset = f"SUBSET of {score['n']} items" if score["limit"] else f"{score['n']} items"
+            n, of = score["n"], score["of"]
+            items = f"SUBSET of {n} of {of} items" if n < of else f"{n} items"
             table = Table(
-                title=f"{name}: {subset}", title_justify="left", title_style="bold", box=None
+                title=f"{name}: {items}", title_justify="left", title_style="bold", box=None
             )
             table.add_column("figure")
             table.add_column("value", justify="right")
@@ -105,3 +106,5 @@ def show(folder: Path, console: Console) -> None:
                 f"data {escape(score['data'])}[/]\n",
                 soft_wrap=True,
             )
+            for difference in score["differences"]:
+                console.print(f"[yellow]not as published:[/] {escape(difference)}", soft_wrap=True)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from backends.base import Model, Resources, TrainingError
+from backends.engines.base import Server
 from benchmarks.base import DataError
 from harness import environment
 from harness.errors import HarnessError
@@ -39,6 +40,7 @@ class TrialSpec(Model):
     trial: Trial
     resources: Resources
     benchmarks: tuple[BenchmarkPlan, ...]
+    server: Server | None
     judge: Judge | None
     sources: dict[str, Located]
 
@@ -48,6 +50,7 @@ def freeze(plan: Plan, trial: Trial) -> TrialSpec:
         trial=trial,
         resources=plan.resources,
         benchmarks=plan.benchmarks,
+        server=plan.server,
         judge=plan.judge,
         sources=plan.sources,
     )
@@ -173,6 +176,7 @@ def _execute(
         parents={role: done[key].path for role, key in step.parents.items()},
         located=spec.sources,
         resources=spec.resources,
+        server=spec.server,
         judge=spec.judge,
         progress=status.progress,
         watch=status.watch,
@@ -208,6 +212,8 @@ def finish(
             "prompt": f"{asked['template']}@{asked['prompt']}",
             "data": one.data.id,
             "n": summary["n"],
+            "of": summary["of"],
+            "differences": summary["differences"],
             "limit": one.limit,
             "counts": summary["counts"],
             "decoding": {name: asked[name] for name in ("greedy", "sampled", "max_tokens")},

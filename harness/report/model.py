@@ -114,6 +114,10 @@ class BenchmarkRecord(_Part):
     n: int | None = None
     units: int | None = Field(default=None, description="units of the headline metric")
     limit: int | None = Field(default=None, description="only this many items were asked")
+    of: int | None = Field(default=None, description="items of the whole benchmark as published")
+    differences: tuple[str, ...] = Field(
+        default=(), description="what the data holds otherwise than its owners published"
+    )
     data: str = ""
     scorer: str = ""
     decoding: str = ""

@@ -253,6 +253,8 @@ def _benchmark(results: Results, planned: dict[str, Any], rows: Sequence[Row]) -
         units=units[0] if units else None,
         data=str(info.get("data") or planned.get("data") or ""),
         limit=info.get("limit", planned.get("limit")),
+        of=info.get("of"),
+        differences=info.get("differences", ()),
         scorer=str(info.get("scorer") or planned.get("scorer") or ""),
         decoding=_decoding(info),
         prompts=prompts,

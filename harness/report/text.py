@@ -53,14 +53,20 @@ def settings(point: dict[str, Any], default: dict[str, Any]) -> str:
     return text if point else f"{text} (the arm itself)"
 
 
+def subset(n: int, of: int | None, limit: int | None) -> str:
+    """A number of items, and of how many: a part of a benchmark must not pass for the whole."""
+    if n < (of or n):
+        return f"{n} of {of}, a subset"
+    return f"{n}, a subset: limit {limit}" if limit and of is None else str(n)
+
+
 def asked(report: Report) -> list[tuple[str, str]]:
     """(title, what it is) for every benchmark: items, data, scorer, prompt."""
     lines = []
     for b in report.benchmarks:
         prompts = sorted(set(b.prompts.values()))
         units = f" ({b.units} units of {column(b.headline)})" if b.units not in (None, b.n) else ""
-        subset = f", a subset: limit {b.limit}" if b.limit else ""
-        parts = [f"n = {b.n if b.n is not None else 'unknown'}{units}{subset}"]
+        parts = [f"n = {'unknown' if b.n is None else subset(b.n, b.of, b.limit)}{units}"]
         parts += [f"data {b.data}"] if b.data else []
         parts += [f"scorer {b.scorer}"] if b.scorer else []
         if len(prompts) == 1 and prompts[0]:
@@ -68,6 +74,7 @@ def asked(report: Report) -> list[tuple[str, str]]:
         elif len(prompts) > 1:
             parts.append("prompts " + ", ".join(f"{k}: {v}" for k, v in b.prompts.items()))
         parts += [b.decoding] if b.decoding else []
+        parts += [f"NOT AS PUBLISHED: {'; '.join(b.differences)}"] if b.differences else []
         lines.append((b.title, " · ".join(parts)))
     return lines
 

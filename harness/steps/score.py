@@ -25,6 +25,7 @@ def run(spec: Score, context: Context) -> None:
     one = context.benchmark(spec.benchmark, spec.data)
     items = context.items(spec.benchmark, spec.data, spec.limit)
     rows = pq.read_table(context.parents["generations"] / "generations.parquet").to_pylist()
+    published, differences = context.check(spec.benchmark, spec.data)
     verdicts = _judge(one, spec, items, rows, context)
     values, extra = figures(one, items, verdicts)
     cluster = {item.id: item.cluster or item.id for item in items}
@@ -57,6 +58,8 @@ def run(spec: Score, context: Context) -> None:
             "metrics": {v.metric: v.mean for v in values if v.units} | finite,
             "undefined": [name for name in extra if name not in finite],
             "n": len(items),
+            "of": published,
+            "differences": differences,
             "ns": {v.metric: len(v.units) for v in values if v.units},
             "counts": {
                 "n": len(rows),
