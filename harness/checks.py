@@ -19,10 +19,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from backends.base import Stage
+from backends.engines import missing
 from harness import conditions, judging, sources
 from harness.errors import HarnessError, Problem, unknown
 from harness.hashing import show
-from harness.spec import METHOD_FIELDS, ROLLOUT_FIELDS, Experiment
+from harness.spec import METHOD_FIELDS, ROLLOUT_FIELDS, SERVED, Experiment
 from harness.yaml_file import YamlFile, dotted
 
 Place = tuple[str | int, ...]
@@ -332,6 +333,7 @@ def _evaluation(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mist
 
     if not experiment.evaluation.greedy and not experiment.evaluation.samples:
         yield ("evaluation",), "neither greedy nor samples: nothing would be asked"
+    yield from _engine(experiment)
     names = [choice.name for choice in experiment.benchmarks]
     for i, choice in enumerate(experiment.benchmarks):
         place = ("benchmarks", i)
@@ -361,6 +363,45 @@ def _evaluation(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mist
             )
         except HarnessError as error:
             yield (*place, "data") if choice.data else place, str(error)
+
+
+def _engine(experiment: Experiment) -> Iterator[Mistake]:
+    """Whether the engine that asks is there, and can ask what the experiment compares."""
+    asked = experiment.evaluation
+    if reason := missing(asked.engine):
+        yield ("evaluation", "engine"), reason
+    if asked.template is not None:
+        yield from _template(asked.template, ("evaluation", "template"), experiment, False)
+    if asked.min_pixels and asked.max_pixels and asked.min_pixels > asked.max_pixels:
+        said = f"min_pixels {asked.min_pixels} is above max_pixels {asked.max_pixels}"
+        yield ("evaluation", "min_pixels"), said
+    if asked.engine != "openai":
+        if asked.server is not None:
+            said = f"engine {asked.engine!r} loads the model itself; a server needs engine: openai"
+            yield ("evaluation", "server"), said
+        if experiment.model.startswith(SERVED):
+            yield ("model",), f"{experiment.model!r} is on a server: set evaluation.engine: openai"
+        return
+    if asked.server is None:
+        said = "engine openai asks a server: say which, with server: {base_url: ..., model: ...}"
+        yield ("evaluation",), said
+    elif experiment.model != f"{SERVED}{asked.server.identity}":
+        said = f"the server answers with {asked.server.identity!r}; leave `model` out"
+        yield ("model",), said
+    for key in ("min_pixels", "max_pixels"):
+        if getattr(asked, key) is not None:
+            yield ("evaluation", key), f"a server scales pictures its own way, so {key} has no use"
+    for name, arm in experiment.arms.items():
+        if arm.method != "none":
+            said = (
+                f"arm {name!r} trains a checkpoint, and the server of engine openai answers with "
+                "its own model: use engine hf or vllm, or arms of method none only"
+            )
+            yield ("evaluation", "engine"), said
+    variable = asked.server and asked.server.api_key_env
+    if variable and not os.environ.get(variable, "").strip():
+        said = f"the environment variable {variable!r} holds no key"
+        yield ("evaluation", "server", "api_key_env"), said
 
 
 def _judge(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from backends.base import Model, Resources
+from backends.engines.base import Server
 from benchmarks import prompts
 from harness import conditions, judging, sources
 from harness.conditions import Condition
@@ -48,8 +49,8 @@ class BenchmarkPlan(Model):
 
 
 class Plan(Model):
-    """Everything that a run does. ``sources`` says where each content id is found; ``judge`` who is
-    asked, with a local model by its place."""
+    """Everything that a run does. ``sources`` says where each content id is found; ``server`` who
+    is asked where no model is loaded; ``judge`` who judges, with a local model by its place."""
 
     name: str
     baseline: str | None
@@ -57,6 +58,7 @@ class Plan(Model):
     backend: str
     resources: Resources
     benchmarks: tuple[BenchmarkPlan, ...]
+    server: Server | None
     judge: Judge | None
     sweep: dict[str, Any] | None
     sources: dict[str, Located]
@@ -119,6 +121,7 @@ class _Planner:
             backend=experiment.backend,
             resources=experiment.resources,
             benchmarks=tuple(self.benchmarks),
+            server=experiment.evaluation.server,
             judge=experiment.judge and judging.located(experiment.judge, self.hashes),
             sweep=sweep,
             sources={one.id: one for one in found},
@@ -179,14 +182,18 @@ class _Planner:
         sampled = Sampled(
             n=asked.samples, temperature=asked.temperature, top_p=asked.top_p, seed=asked.seed
         )
-        form = prompts.asked(condition.template, sources.benchmark_at(one.name, one.data))
+        asks = asked.template or condition.template
+        form = prompts.asked(asks, sources.benchmark_at(one.name, one.data))
         spec = Generate(
             model=None if checkpoint else self.training.model.id,
             benchmark=one.name,
             data=one.data.id,
             limit=one.limit,
+            engine=asked.engine,
             template=form.name,
             prompt=form.hash,
+            min_pixels=asked.min_pixels,
+            max_pixels=asked.max_pixels,
             greedy=asked.greedy,
             sampled=sampled if asked.samples else None,
             max_tokens=asked.max_tokens,

@@ -18,6 +18,7 @@ from backends.base import Model
 from benchmarks import benchmark
 from harness.errors import HarnessError, StepError, unknown
 from harness.hashing import digest
+from harness.spec import SERVED
 from harness.store import Store, read_json, sha256, write_json
 
 if TYPE_CHECKING:
@@ -94,7 +95,8 @@ def _files(folder: Path) -> Iterator[Path]:
 
 
 def locate_model(source: str, hashes: Hashes) -> Located:
-    """``tiny``, a folder in Hugging Face layout, or ``owner/name@<commit>``.
+    """``tiny``, a folder in Hugging Face layout, ``owner/name@<commit>``, or what a server calls
+    its model (``server:<name>``), which is taken at its word.
 
     Raises :class:`HarnessError` naming what a model folder lacks, or how to pin a revision.
     """
@@ -103,6 +105,8 @@ def locate_model(source: str, hashes: Hashes) -> Located:
 
         _complete(checkpoint())
         return Located(id=hashes.folder(checkpoint()), source=source)
+    if source.startswith(SERVED):
+        return Located(id=source, source=source)
     folder = Path(source).expanduser()
     if folder.is_dir():
         _complete(folder)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, create_model, model_validator
 
 from backends.base import Model, Resources, Stage
+from backends.engines.base import Server
 
 #: What a method *is*. An arm may override these; settings shared by all arms may not, as that would
 #: turn every method into the same one.
@@ -41,6 +42,9 @@ ROLLOUT_FIELDS = frozenset(
         "external",
     ]
 )
+
+#: What `model` begins with where a server answers: the name it goes by there follows.
+SERVED = "server:"
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
@@ -152,6 +156,13 @@ def _named(value: Any) -> Any:
 class Evaluation(Model):
     """How every checkpoint is asked: once greedily, and ``samples`` times at ``temperature``."""
 
+    engine: Literal["hf", "vllm", "openai"] = "hf"
+    server: Server | None = Field(default=None, description="who is asked by engine openai")
+    template: str | None = Field(
+        default=None, description="unset: the one that the arm trains with"
+    )
+    min_pixels: int | None = Field(default=None, ge=1, description="unset: the processor's own")
+    max_pixels: int | None = Field(default=None, ge=1, description="unset: the processor's own")
     greedy: bool = True
     samples: int = Field(default=4, ge=0)
     temperature: float = Field(default=0.7, gt=0)
@@ -193,7 +204,9 @@ class Experiment(Model):
     """One experiment file."""
 
     name: Name
-    model: str = Field(description="`tiny`, a folder, or owner/name@<commit>")
+    model: str = Field(
+        description="`tiny`, a folder, or owner/name@<commit>; left out where a server is asked"
+    )
     questions: str | None = Field(
         default=None,
         description="`tiny/train`, a .jsonl or .parquet file, or hub:owner/name@<commit>[split]",
@@ -216,6 +229,18 @@ class Experiment(Model):
     paper: str | None = Field(default=None, description="published numbers to show beside ours")
     resources: Resources = Resources()
     workers: int | None = Field(default=None, ge=1, description="trials at a time")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _served(cls, data: Any) -> Any:
+        """Where a server is asked, the model is what it serves."""
+        if isinstance(data, dict) and "model" not in data:
+            evaluation = data.get("evaluation")
+            server = evaluation.get("server") if isinstance(evaluation, dict) else None
+            if isinstance(server, dict) and isinstance(name := server.get("model"), str):
+                revision = server.get("revision")
+                return {"model": SERVED + (f"{name}@{revision}" if revision else name), **data}
+        return data
 
 
 def schema() -> dict[str, Any]:

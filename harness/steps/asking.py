@@ -5,38 +5,69 @@ was.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends.base import Resources
+from backends.engines.base import EngineError, Server
+from harness.errors import StepError
 
 if TYPE_CHECKING:
     from backends.engines.base import Engine, Request, Sampling
 
-Answer = dict[str, Any]  # {"text": str, "finish": "stop" | "length" | "dropped", "tokens": int}
+#: {"text": str, "finish": "stop" | "length" | "dropped", "tokens": int, "seconds": float}
+Answer = dict[str, Any]
+
+_held: tuple[object, Engine] | None = None
 
 
-def engine(model: Path, resources: Resources, max_prompt_tokens: int) -> Engine:
-    """The engine over a model folder; the last one is kept: a trial asks one model often."""
-    return _engine(model, resources.dtype, resources.device, max_prompt_tokens)
+def engine(
+    model: Path | None,
+    resources: Resources,
+    max_prompt_tokens: int,
+    *,
+    name: str = "hf",
+    max_tokens: int = 1024,
+    min_pixels: int | None = None,
+    max_pixels: int | None = None,
+    server: Server | None = None,
+) -> Engine:
+    """The engine ``name`` over a model folder, or on a server; the last one is kept: a trial asks
+    one model often. ``max_tokens`` is the most that a response may have.
 
+    Raises :class:`StepError` where it does not start.
+    """
+    global _held
+    from backends.engines import open_engine
+    from backends.models import ModelError
 
-@lru_cache(maxsize=1)
-def _engine(model: Path, dtype: str, device: str, max_prompt_tokens: int) -> Engine:
-    import torch
-
-    from backends.engines.hf import HFEngine
-
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    return HFEngine.from_path(model, dtype, device, max_prompt_tokens)
+    settings: dict[str, Any] = {
+        "dtype": resources.dtype,
+        "device": resources.device,
+        "max_prompt_tokens": max_prompt_tokens,
+        "max_tokens": max_tokens,
+        "min_pixels": min_pixels,
+        "max_pixels": max_pixels,
+        "server": server,
+    }
+    key = (name, model, settings)
+    if _held is None or _held[0] != key:
+        release()
+        try:
+            _held = key, open_engine(name, model, **settings)
+        except (EngineError, ModelError) as error:
+            raise StepError(str(error)) from error
+    return _held[1]
 
 
 def release() -> None:
     """Let go of the engine: what follows needs the memory."""
-    _engine.cache_clear()
+    global _held
+    if _held is not None and (close := getattr(_held[1], "close", None)) is not None:
+        close()
+    _held = None
 
 
 def ask(
@@ -51,28 +82,46 @@ def ask(
     """The ``sampling.n`` answers to each request, by request id.
 
     Answers are appended to ``record`` as they come; those already there are not asked for again. An
-    over-long prompt gets ``n`` empty answers whose ``finish`` is "dropped". ``progress`` is told
-    the number of requests answered. With ``first_logp`` each answer holds the log-probability of
-    its first token under that name.
+    over-long prompt gets ``n`` empty answers whose ``finish`` is "dropped". An answer's ``seconds``
+    are those since the answers before it came, shared evenly by the samples of a request: as
+    engines answer many at a time, only their sum means something, which is the time of the asking.
+    ``progress`` is told the number of requests answered. Raises :class:`StepError` where the engine
+    cannot go on; what it answered is on disk. With ``first_logp`` each answer holds the
+    log-probability of its first token under that name.
     """
     answers = _recorded(record)
     todo = [request for request in requests if request.id not in answers]
     done = len(requests) - len(todo)
     progress(done)
     if todo:
+        asked = make_engine()
         with record.open("a", encoding="utf-8") as file:
-            for index, responses in make_engine().generate(todo, sampling, logp=first_logp):
-                request = todo[index].id
-                answers[request] = [
-                    {"text": r.text, "finish": r.finish, "tokens": len(r.tokens)}
-                    | ({"first_logp": r.logp[0]} if first_logp and r.logp else {})
-                    for r in responses
-                ] or [{"text": "", "finish": "dropped", "tokens": 0}] * sampling.n
-                file.write(json.dumps({"id": request, "answers": answers[request]}) + "\n")
-                file.flush()
-                done += 1
-                progress(done)
+            before = time.perf_counter()
+            try:
+                for index, responses in asked.generate(todo, sampling, logp=first_logp):
+                    request = todo[index].id
+                    now = time.perf_counter()
+                    share = round((now - before) / sampling.n, 6)
+                    before = now
+                    answers[request] = [
+                        {"text": r.text, "finish": r.finish, "tokens": r.length, "seconds": share}
+                        | ({"first_logp": r.logp[0]} if first_logp and r.logp else {})
+                        for r in responses
+                    ] or [_dropped(share)] * sampling.n
+                    file.write(json.dumps({"id": request, "answers": answers[request]}) + "\n")
+                    file.flush()
+                    done += 1
+                    progress(done)
+            except EngineError as error:
+                raise StepError(
+                    f"{error}; {done} of {len(requests)} requests are answered and kept, and the "
+                    "same command goes on from there"
+                ) from error
     return answers
+
+
+def _dropped(seconds: float) -> Answer:
+    return {"text": "", "finish": "dropped", "tokens": 0, "seconds": seconds}
 
 
 def _recorded(record: Path) -> dict[str, list[Answer]]:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from backends.base import Resources
+from backends.engines.base import Server
 from benchmarks import benchmark
 from benchmarks.base import Benchmark, Item
 from benchmarks.official import OfficialBenchmark
@@ -27,7 +28,8 @@ class Context:
 
     ``parents`` maps a role to a finished step's folder, ``located`` a content id to its place.
     ``progress(done, total, unit)`` tells people; ``watch(file, total, unit)`` lets the number of
-    lines of a growing file tell them. ``judge`` is who is asked by the scorer of that name.
+    lines of a growing file tell them. ``server`` is who is asked by the engine
+    openai, ``judge`` by the scorer of that name.
     """
 
     store: Store
@@ -38,6 +40,7 @@ class Context:
     resources: Resources
     progress: Callable[[int, int, str], None]
     watch: Callable[[Path, int, str], None]
+    server: Server | None = None
     judge: Judge | None = None
 
     def model(self, content_id: str | None) -> Path:

@@ -13,7 +13,10 @@ from harness.steps.specs import Generate
 
 
 def run(spec: Generate, context: Context) -> None:
-    """Write ``generations.parquet``: item, decoding, sample, text, finish, tokens."""
+    """Write ``generations.parquet``: item, decoding, sample, text, finish, tokens, seconds.
+
+    ``seconds`` are shares of the time that the asking took: see :func:`harness.steps.asking.ask`.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -22,13 +25,22 @@ def run(spec: Generate, context: Context) -> None:
     requests = [
         Request(item.id, prompt.render_item(item), item.images, prompt.system) for item in items
     ]
-    model = context.model(spec.model)
+    model = None if spec.engine == "openai" else context.model(spec.model)
     rows: list[dict[str, Any]] = []
     decodings = _decodings(spec)
     total = len(items) * len(decodings)
     for number, (decoding, sampling) in enumerate(decodings.items()):
         answers = ask(
-            lambda: engine(model, context.resources, spec.max_prompt_tokens),
+            lambda: engine(
+                model,
+                context.resources,
+                spec.max_prompt_tokens,
+                name=spec.engine,
+                max_tokens=spec.max_tokens,
+                min_pixels=spec.min_pixels,
+                max_pixels=spec.max_pixels,
+                server=context.server,
+            ),
             requests,
             sampling,
             context.scratch / f"{decoding}.jsonl",

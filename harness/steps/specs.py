@@ -106,18 +106,22 @@ class Sampled(Model):
 
 class Generate(StepSpec):
     """Raw responses to a benchmark's items. ``model`` is None where the parent ``model`` was
-    trained. Result: ``generations.parquet``.
+    trained. ``min_pixels`` and ``max_pixels`` are None where the processor's own limits hold.
+    Result: ``generations.parquet``.
     """
 
     KIND: ClassVar[str] = "generate"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     model: str | None
     benchmark: str
     data: str
     limit: int | None
+    engine: str
     template: str
     prompt: str
+    min_pixels: int | None
+    max_pixels: int | None
     greedy: bool
     sampled: Sampled | None
     max_tokens: int
