@@ -12,17 +12,15 @@ from benchmarks.prompts import template
 
 #: The contract says more than this trainer does so far: values of these fields that it can train.
 CAN: dict[str, tuple[object, ...]] = {
-    "objective": ("grpo", "sft"),
     "rollout_engine": ("hf",),
     "vote_size": (None,),
     "dynamic_sampling": (0,),
     "external": (None,),
-    "curation": (None,),
 }
 
 
 class DeepSpeedBackend:
-    """Our trainer: GRPO and SFT of Qwen2.5-VL models, on 1..N processes of one machine."""
+    """Our trainer: GRPO, SFT and DPO of Qwen2.5-VL models, on 1..N processes of one machine."""
 
     name = "deepspeed"
 
@@ -42,11 +40,16 @@ class DeepSpeedBackend:
             template(stage.template)
         except KeyError as error:
             found.append(str(error.args[0]))
-        if stage.objective == "sft":
+        if stage.objective != "grpo":
             if stage.kl.beta > 0:
-                found.append("kl.beta has no meaning for objective sft: set it to 0")
+                other = "; its weight is dpo_beta" if stage.objective == "dpo" else ""
+                found.append(
+                    f"kl.beta has no meaning for objective {stage.objective}: set it to 0{other}"
+                )
             if stage.rewards:
-                found.append("rewards have no meaning for objective sft: leave them out")
+                found.append(
+                    f"rewards have no meaning for objective {stage.objective}: leave them out"
+                )
         if resources.dtype == "bfloat16" and resources.zero_stage == 0:
             found.append(
                 "zero_stage 0 keeps no float32 master weights beside bfloat16 ones, and small "

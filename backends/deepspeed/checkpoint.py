@@ -76,7 +76,7 @@ def training_id(stage: Stage, inputs: Inputs, resources: Resources) -> str:
     partitions fit no other."""
     parts = [
         stage.model_dump(mode="json"),
-        [str(inputs.model), str(inputs.questions), inputs.seed],
+        [str(inputs.model), str(inputs.questions), inputs.seed, str(inputs.external)],
         [resources.processes, resources.zero_stage, resources.dtype],
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]

@@ -53,7 +53,9 @@ def margins(logp: Tensor, reference: Tensor, lengths: Tensor, beta: float) -> Te
     return beta * (ratios[0::2] - ratios[1::2])
 
 
-def loss(logp: Tensor, samples: Sequence[Sample], lengths: Tensor, beta: float) -> Tensor:
+def preference_loss(
+    logp: Tensor, samples: Sequence[Sample], lengths: Tensor, beta: float
+) -> Tensor:
     """The sum over pairs of -log sigmoid(margin) (arXiv 2305.18290 equation 7), a scalar. Puts
     margin, accuracy of the preference and lengths on the samples' rows."""
     reference = torch.cat([s.reference for s in samples if s.reference is not None])

@@ -16,6 +16,7 @@ import torch
 from backends.base import Inputs, Resources, Stage, TrainingError
 from backends.deepspeed.advantages import estimate
 from backends.deepspeed.checkpoint import Resume, State, training_id
+from backends.deepspeed.dpo import pair, preferences
 from backends.deepspeed.figures import group_figures, update_figures
 from backends.deepspeed.learner import Learner
 from backends.deepspeed.policy import Critic, Policy
@@ -51,7 +52,7 @@ class Training:
         self.encoder = Encoder(self.processor, stage.max_prompt_tokens)
         suppressed = suppressed_token_ids(self.processor)
         self.reference: Policy | None = None
-        if stage.kl.beta > 0:
+        if stage.kl.beta > 0 or stage.objective == "dpo":
             self.reference = Policy(copy.deepcopy(model), suppressed).requires_grad_(False)
         self.engine = HFEngine(model, self.encoder, max(resources.tokens_per_micro_batch, 65536))
         how: dict[str, Any] = {
@@ -128,16 +129,16 @@ class Training:
     def _step(self, step: int) -> dict[str, float]:
         stage, seconds = self.stage, Counter[str]()
         mine = self.order.at(step)[self.ranks.rank :: self.ranks.world]
-        if stage.objective == "sft":
-            samples, dropped = self._demonstrate(mine, seconds)
-        else:
+        if stage.objective == "grpo":
             samples, dropped = self._sample(mine, step, seconds)
+        else:
+            samples, dropped = self._demonstrate(mine, seconds)
         rows = [(s.place, s.row) for s in samples]
         counts = self.ranks.sum(sum(s.tokens for s in samples), dropped)
         samples = [s for s in samples if s.usable]
+        with _timed(seconds, "reference"):
+            self._compare(samples)
         if stage.objective == "grpo":
-            with _timed(seconds, "reference"):
-                self._compare(samples)
             estimate(samples, stage, self.ranks)
         if stage.mask_truncated:
             samples = _untruncated(samples)
@@ -153,9 +154,10 @@ class Training:
         }
 
     def _demonstrate(self, drawn: list[Drawn], seconds: Counter[str]) -> tuple[list[Sample], int]:
-        """Worked solutions of the questions, and how many were dropped."""
+        """Worked solutions or preferences of the questions, and how many were dropped."""
+        read = preferences if self.stage.objective == "dpo" else demonstrations
         with _timed(seconds, "rollout"):
-            return demonstrations(drawn, self.encoder, self.stage)
+            return read(drawn, self.encoder, self.stage)
 
     def _sample(
         self, drawn: list[Drawn], step: int, seconds: Counter[str]
@@ -175,7 +177,7 @@ class Training:
         needs them."""
         stage, per_token = self.stage, self.updater.per_token
         in_reward = stage.kl.beta > 0 and stage.kl.place == "reward"
-        if stage.updates_per_rollout > 1 or in_reward:
+        if stage.objective == "grpo" and (stage.updates_per_rollout > 1 or in_reward):
             for sample, logp in zip(
                 samples, per_token(samples, self.learner.per_token), strict=True
             ):
@@ -233,6 +235,11 @@ def _check_questions(items: list[Item], stage: Stage, path: Path) -> None:
         raise TrainingError(
             f"sft needs worked solutions or answers and none of the {len(items)} questions of "
             f"{path} has either"
+        )
+    if stage.objective == "dpo" and not any(pair(i) for i in items):
+        raise TrainingError(
+            f"dpo needs preferences and none of the {len(items)} questions of {path} has a "
+            "'chosen' and a 'rejected' response in its meta"
         )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from backends.base import Stage
+from backends.deepspeed.dpo import preference_loss
 from backends.deepspeed.learner import Learner
 from backends.deepspeed.objectives import divergence, surrogate, token_weights, value_error
 from backends.deepspeed.packing import Group, PackedBatch, micro_batches, pack
@@ -49,9 +50,9 @@ class Updater:
     ) -> None:
         self.stage, self.learner, self.critic, self.ranks = stage, learner, critic, ranks
         self.tokens_budget, self.pad_id = tokens_budget, pad_id
-        # SFT is maximum likelihood of the data as it is; a policy is trained at the temperature
-        # that it is sampled at.
-        self.temperature = 1.0 if stage.objective == "sft" else stage.temperature
+        # SFT and DPO take the data as it is; a policy is trained at the temperature that it is
+        # sampled at.
+        self.temperature = stage.temperature if stage.objective == "grpo" else 1.0
 
     def per_token(self, samples: Sequence[Sample], function: PerToken) -> list[Tensor]:
         """``function`` [tokens of the group] of every sample, without a graph: log-probabilities
@@ -86,13 +87,17 @@ class Updater:
             samples = [s for s in samples if s.advantages.any()]
         for indices, batch in self._batches(samples):
             chosen = [samples[i] for i in indices]
-            weights = token_weights(
-                batch.lengths, stage.aggregation, tokens, responses, stage.max_response_tokens
-            )
             logp = self.learner.per_token(batch, self.temperature)
             loss = logp.sum() * 0.0
-            if chosen:
+            if chosen and stage.objective == "dpo":
+                pairs = responses // 2
+                loss = preference_loss(logp, chosen, batch.lengths, stage.dpo_beta) / pairs
+            elif chosen:
+                weights = token_weights(
+                    batch.lengths, stage.aggregation, tokens, responses, stage.max_response_tokens
+                )
                 loss = (self._token_losses(logp, batch, chosen, totals) * weights).sum()
+            if chosen:
                 totals.loss += float(loss.detach())
             self.learner.accumulate(loss)
             if self.critic is not None:
