@@ -9,33 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from backends.base import Resources
-from backends.engines.base import Request, Response, Sampling
 from benchmarks import judge
 from benchmarks.base import Benchmark, Item, Verdict
 from benchmarks.judge import NAME, Case
 from harness import sources
-from harness.errors import HarnessError, StepError, unknown
+from harness.errors import HarnessError, unknown
 from harness.hashing import digest
+from harness.judge_asking import Asking, Failure
 from harness.sources import Hashes
 from harness.spec import Judge
-
-if TYPE_CHECKING:
-    from backends.engines.base import Engine
-
-#: After so many requests in a row that got no answer the server is taken for gone.
-GIVE_UP = 10
-GREEDY = Sampling(max_tokens=judge.MAX_TOKENS)
-MAX_PROMPT_TOKENS = 8192
 
 
 def scorers(one: Benchmark) -> tuple[str, ...]:
@@ -138,20 +126,11 @@ def verdicts(
     cache = Cache.of(root, identity(settings, Hashes(root), resources.dtype))
     known: dict[str, bool | Failure] = {k: v for k, v in cache.read().items() if k in cases}
     todo = {key: case for key, case in cases.items() if key not in known}
-    bench = _Bench(settings, root, resources)
-    for _ in range(2):
-        if not todo:
-            break
-        bench.check()
-        for key, outcome in bench.ask(todo):
-            known[key] = outcome
-            if isinstance(outcome, bool):
-                cache.add(key, outcome)
-            progress(len(known), len(cases))
-        todo = {key: case for key, case in todo.items() if _silent(known[key])}
-    if any(known[key] is NOT_ASKED for key in todo):
-        bench.check()
-        raise StepError(f"the judge {bench.name} left {len(todo)} requests without an answer{KEPT}")
+    for key, outcome in _asked(todo, settings, root, resources):
+        known[key] = outcome
+        if isinstance(outcome, bool):
+            cache.add(key, outcome)
+        progress(len(known), len(cases))
     given = {
         answer: _verdict(case, known[_key(case)]) if isinstance(case, Case) else case
         for answer, case in prepared.items()
@@ -159,31 +138,32 @@ def verdicts(
     return [given[item.id, response] for item, response in answers]
 
 
-KEPT = "; what it has judged is kept, and the same command goes on from there"
-
-
-@dataclass(frozen=True)
-class Failure:
-    """No verdict on a case: ``why`` (the verdict's rule), and what happened."""
-
-    why: str
-    said: str
-
-
-UNREADABLE = "unreadable verdict"
-TOO_LONG = "prompt too long"
-REFUSED = "refused by the server"
-NO_ANSWER = "no answer"
-NOT_ASKED = Failure(NO_ANSWER, "not asked, as the requests before got no answer")
-
-
-def _silent(outcome: bool | Failure) -> bool:
-    """Whether a case got no reply at all: asked again, it may."""
-    return isinstance(outcome, Failure) and outcome.why == NO_ANSWER
-
-
 def _verdict(case: Case, outcome: bool | Failure) -> Verdict:
     return case.failed(outcome.why) if isinstance(outcome, Failure) else case.verdict(outcome)
+
+
+def _asked(
+    todo: Mapping[str, Case], settings: Judge, root: Path, resources: Resources
+) -> Iterator[tuple[str, bool | Failure]]:
+    """Each case's outcome, once the known pairs are graded rightly. What gets no reply is asked for
+    once more, if the judge still answers."""
+    if not todo:
+        return
+    model = None
+    if settings.base_url is None:
+        model = sources.model_path(_local(settings, Hashes(root)))
+    with Asking(settings, model, resources) as asking:
+        for final in (False, True):
+            asking.check()
+            silent = {}
+            for key, outcome in asking.ask(todo):
+                if isinstance(outcome, Failure) and outcome.silent and not final:
+                    silent[key] = todo[key]
+                else:
+                    yield key, outcome
+            if not silent:
+                return
+            todo = silent
 
 
 def _key(case: Case) -> str:
@@ -226,110 +206,3 @@ class Cache:
         line = json.dumps({"key": key, "correct": correct})
         with self.file.open("ab", buffering=0) as file:
             file.write(f"\n{line}\n".encode())
-
-
-# ------------------------------------------------------------------------------------------ asking
-
-
-class _Bench:
-    """A judge that is being asked."""
-
-    def __init__(self, settings: Judge, root: Path, resources: Resources) -> None:
-        self.settings = settings
-        self.root = root
-        self.resources = resources
-        self.name = settings.model + (f" at {settings.base_url}" if settings.base_url else "")
-
-    def check(self) -> None:
-        """Let it grade the known pairs. Raises :class:`StepError` with those it failed."""
-        cases = {str(n): judge.prepare(p.item, p.response) for n, p in enumerate(judge.KNOWN)}
-        graded: dict[int, bool | str] = {}
-        for key, outcome in self.ask({k: c for k, c in cases.items() if isinstance(c, Case)}):
-            if isinstance(outcome, Failure) and outcome.why in (NO_ANSWER, REFUSED):
-                raise StepError(f"the judge {self.name} does not answer: {outcome.said}{KEPT}")
-            graded[int(key)] = outcome.said if isinstance(outcome, Failure) else outcome
-        if reason := judge.distrust(graded):
-            raise StepError(f"the judge {self.name} is not fit to judge: {reason}")
-
-    def ask(self, cases: Mapping[str, Case]) -> Iterator[tuple[str, bool | Failure]]:
-        """The outcome of each case by its key, as it comes."""
-        requests = [Request(key, case.user, (), case.system) for key, case in cases.items()]
-        if self.settings.engine == "openai":
-            yield from self._from_server(requests)
-        else:
-            for index, responses in self._engine().generate(requests, GREEDY):
-                yield requests[index].id, _outcome(responses)
-
-    def _from_server(self, requests: Sequence[Request]) -> Iterator[tuple[str, bool | Failure]]:
-        """One request at a time on each of ``concurrency`` lanes, so that one that fails is alone;
-        after :data:`GIVE_UP` in a row without an answer the rest is not tried."""
-        engine = self._engine()
-        gone = threading.Event()
-
-        def one(request: Request) -> bool | Failure:
-            if gone.is_set():
-                return NOT_ASKED
-            try:
-                ((_, responses),) = engine.generate([request], GREEDY)
-            except Exception as error:
-                return _failure(error)
-            return _outcome(responses)
-
-        in_a_row = 0
-        with ThreadPoolExecutor(self.settings.concurrency) as pool:
-            lanes = {pool.submit(one, request): request.id for request in requests}
-            try:
-                for lane in as_completed(lanes):
-                    outcome = lane.result()
-                    in_a_row = in_a_row + 1 if _silent(outcome) else 0
-                    if in_a_row >= GIVE_UP:
-                        gone.set()
-                    yield lanes[lane], outcome
-            finally:
-                gone.set()  # who stops listening stops the asking
-
-    def _engine(self) -> Engine:
-        settings = self.settings
-        if settings.engine == "openai":
-            from backends.engines.openai import OpenAIEngine
-
-            return OpenAIEngine(
-                base_url=settings.base_url,
-                model=settings.model,
-                api_key_env=settings.api_key_env,
-                concurrency=1,
-                timeout=settings.timeout,
-                retries=settings.retries,
-            )
-        from harness.steps.asking import engine
-
-        model = sources.model_path(_local(settings, Hashes(self.root)))
-        return engine(model, self.resources, MAX_PROMPT_TOKENS)
-
-
-def _outcome(responses: Sequence[Response]) -> bool | Failure:
-    if not responses:
-        return Failure(TOO_LONG, f"a prompt of more than {MAX_PROMPT_TOKENS} tokens")
-    reply = responses[0]
-    verdict = judge.read(reply.text, reply.finish)
-    if verdict is not None:
-        return verdict
-    cut = "" if reply.finish == "stop" else ", cut off"
-    return Failure(UNREADABLE, f"no verdict in {_short(reply.text)!r}{cut}")
-
-
-def _failure(error: Exception) -> Failure:
-    """A request that the server refuses will be refused again; anything else may pass."""
-    said = _short(f"{type(error).__name__}: {error}")
-    cause: BaseException | None = error
-    while cause is not None:
-        status = getattr(cause, "status_code", None)
-        if isinstance(status, int) and 400 <= status < 500 and status not in (408, 409, 429):
-            return Failure(REFUSED, said)
-        cause = cause.__cause__
-    return Failure(NO_ANSWER, said)
-
-
-def _short(text: str, limit: int = 120) -> str:
-    text = " ".join(text.split())
-    return text if len(text) <= limit else text[: limit - 3] + "..."
