@@ -39,6 +39,12 @@ def identity(value: Any) -> str:
     return re.sub(r"(?<=\d)\.0$", "", str(value))
 
 
+def _gold(value: Any) -> str:
+    """A gold as text; one that a table read as a float is whole again, one that was written so
+    stays."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
 def _wemath_id(row: Cells) -> str:
     return f"{row['ID']}/{str(row['key']).rpartition('_')[2]}"
 
@@ -52,6 +58,14 @@ def _literal(value: Any) -> Any:
 
 _DECIMALS = {"one": 1, "two": 2, "three": 3}
 _HINT = re.compile(r"with (one|two|three) decimal place")
+_BEFORE = re.compile(r"Hint: [^\n]*\nQuestion: ")
+
+
+def _question(row: Cells, options: str, given: bool) -> str:
+    """A question without the options that some tables write under it, from the text ``options``
+    on, where they are ``given`` in columns of their own. Empty: it is in the picture."""
+    question = str(row.get("question", ""))
+    return question.partition(options)[0] if given else question
 
 
 def _kit_mathvista(row: Cells) -> dict[str, Any]:
@@ -60,6 +74,7 @@ def _kit_mathvista(row: Cells) -> dict[str, Any]:
     choices = [str(choice) for choice in _literal(row.get("choices")) or []] or None
     answer, kind = str(row["answer"]), row["answer_type"]
     hint = _HINT.search(str(row["question"]))
+    question = _BEFORE.sub("", _question(row, "\nChoices:", bool(choices)), count=1)
     decimals = _DECIMALS[hint[1]] if hint else max(1, len(answer.partition(".")[2]))
     precision = int(float(row.get("precision", decimals)))
     letter = str(row.get("answer_option", ""))
@@ -71,7 +86,7 @@ def _kit_mathvista(row: Cells) -> dict[str, Any]:
         answer = str(round(float(answer), precision))
     return {
         "pid": identity(row["index"]),
-        "question": row["question"],
+        "question": question.removesuffix(f" (Unit: {row.get('unit')})"),
         "choices": choices,
         "question_type": row.get("question_type", "multi_choice" if choices else "free_form"),
         "answer_type": kind,
@@ -95,7 +110,7 @@ def _kit_wemath(row: Cells) -> dict[str, Any]:
     return {
         "ID": row["ID"],
         "key": row["key"],
-        "question": row["question"],
+        "question": row.get("question", ""),
         "option": options,
         "answer": row["answer"],
         "knowledge concept": row.get("knowledge concept", ""),
@@ -103,7 +118,7 @@ def _kit_wemath(row: Cells) -> dict[str, Any]:
 
 
 def _kit_mathverse(row: Cells) -> dict[str, Any]:
-    answer = identity(row["answer"])
+    answer = _gold(row["answer"])
     return {
         "sample_index": identity(row["index"]),
         "problem_index": identity(row.get("problem_index", row["index"])),
@@ -119,11 +134,12 @@ def _kit_mathverse(row: Cells) -> dict[str, Any]:
 
 
 def _kit_mathvision(row: Cells) -> dict[str, Any]:
+    options = _literal(row.get("choices")) or []
     return {
         "id": identity(row["index"]),
-        "question": row["question"],
-        "options": _literal(row.get("choices")) or [],
-        "answer": identity(row["answer"]),
+        "question": _question(row, "\n(A) ", bool(options)),
+        "options": options,
+        "answer": _gold(row["answer"]),
         "level": identity(row.get("level", "unknown")),
         "subject": row.get("category", "unknown"),
     }

@@ -280,7 +280,8 @@ def _table(title: str, *columns: str) -> Any:
 
 
 def _show_summary(saved: Saved, scored: Sequence[Scored], console: Console) -> None:
-    published = judges(saved, scored).get(PUBLISHED)
+    columns = judges(saved, scored)
+    published = columns.get(PUBLISHED)
     states = ("unparsed", "undecided", "judge_failed")
     table = _table("scorers", "scorer", "correct", "n", "%", *states, "agrees")
     for one in scored:
@@ -288,8 +289,8 @@ def _show_summary(saved: Saved, scored: Sequence[Scored], console: Console) -> N
         counts = [str(one.count(status)) for status in states]
         agrees = ""
         if published is not None:
-            same, both = agreement(published, [v.correct for v in one.verdicts])
-            agrees = f"{same}/{both} = {100 * same / both:.1f}%"
+            same, both = agreement(published, columns[one.name])
+            agrees = f"{same}/{both} = {100 * same / both:.1f}%" if both else ""
         table.add_row(one.name, str(right), str(n), f"{100 * right / n:.1f}", *counts, agrees)
     console.print(table)
     if published is not None:

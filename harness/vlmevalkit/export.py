@@ -188,7 +188,7 @@ def _mathverse(number: int, item: Item) -> dict[str, Any]:
 def _mathvision(number: int, item: Item) -> dict[str, Any]:
     return {
         "index": _number(item.id),
-        "question": item.question,
+        "question": item.question or "<image1>",  # its judge's prompt breaks on an empty cell
         "choices": repr(list(item.meta["options"])),
         "answer": item.answer,
         "category": item.meta["subject"],
