@@ -30,7 +30,7 @@ from .options import read_choice
 from .prose import CONCLUSION, answered, before_next_question, is_program, plain, sentences
 
 #: Part of the scorers' ids: raised by hand whenever a verdict can change.
-VERSION = 1
+VERSION = 2
 
 #: Where a format says which part is the answer, that part alone is read.
 MARKED = ("boxed", "tag")
@@ -228,6 +228,8 @@ def score_mathvision(item: Item, response: str) -> Verdict:
     """With options: the gold's letter or the text of its option. Without: the same meaning."""
     texts = item.meta["options"]
     if not texts:
-        return score_free_form(item, response, item.answer)
+        boxed, rule = extract_with_rule(item.answer)  # a few golds stand in a box themselves
+        gold = boxed if boxed and rule == "boxed" else item.answer
+        return score_free_form(item, response, gold)
     options = {chr(ord("A") + i): text for i, text in enumerate(texts)}
     return score_choice(item, response, options, item.answer, item.question.partition("\n(A)")[0])
