@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import typing
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -214,10 +214,16 @@ def _point(
 def _arms(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
     from backends.methods import method, names
 
-    try:
-        sources.locate_model(experiment.model, hashes)
-    except HarnessError as error:
-        yield ("model",), str(error)
+    models: dict[Place, str | None] = {
+        ("model",): experiment.model,
+        ("synthesis", "model"): experiment.synthesis.model,
+    }
+    for at, source in models.items():
+        try:
+            if source is not None:
+                sources.locate_model(source, hashes)
+        except HarnessError as error:
+            yield at, str(error)
     checked: set[str] = set()
     for name, arm in experiment.arms.items():
         place = ("arms", name)
@@ -235,7 +241,10 @@ def _arms(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
         try:
             condition = conditions.condition(experiment, name)
         except ValueError as error:
-            yield _blame(str(error), place, own, experiment), str(error)
+            yield (
+                _blame(str(error), place, arm.model_fields_set - {"method"}, experiment),
+                str(error),
+            )
             continue
         yield from _template(
             condition.template, (*place, "template"), experiment, bool(condition.stages)
@@ -247,6 +256,14 @@ def _arms(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
         yield from _training(experiment, condition, place)
         if not condition.questions:
             yield (), f"'questions' is required: arm {name!r} trains on them"
+        for source in condition.teachers:
+            if source.startswith(conditions.ARM) or source in checked:
+                continue
+            checked.add(source)
+            try:
+                sources.locate_model(source, hashes)
+            except HarnessError as error:
+                yield (*place, "external", "models"), str(error)
         for pool in condition.questions:
             if pool in checked:
                 continue
@@ -258,7 +275,7 @@ def _arms(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
                 yield at, str(error)
 
 
-def _blame(message: str, place: Place, own: Mapping[str, Any], experiment: Experiment) -> Place:
+def _blame(message: str, place: Place, own: Collection[str], experiment: Experiment) -> Place:
     """The place of the setting that a message speaks of: on the arm, else among the shared ones."""
     for word in re.findall(r"\w+", message):
         if word in own:
@@ -292,8 +309,9 @@ def _template(name: str, place: Place, experiment: Experiment, trained: bool) ->
 
 def _unused(place: Place, key: str, stages: Sequence[Stage]) -> Iterator[Mistake]:
     """A setting that no stage reads would be a comparison of equal things."""
-    if key in ROLLOUT_FIELDS and all(stage.objective == "sft" for stage in stages):
-        yield place, f"supervised fine-tuning has no rollouts, so {key} has no use"
+    if key in ROLLOUT_FIELDS and not any(stage.objective == "grpo" for stage in stages):
+        done = {"sft": "supervised fine-tuning", "dpo": "preference optimisation"}
+        yield place, f"{done[stages[-1].objective]} has no rollouts, so {key} has no use"
 
 
 def _training(
@@ -313,7 +331,7 @@ def _training(
     for stage in condition.stages:
         for problem in trainer.problems(stage, experiment.resources):
             yield place, f"backend {condition.backend!r} cannot train this: {problem}"
-        if stage.objective == "sft":
+        if stage.curation is None and stage.objective == "sft":
             labelled.append("supervised fine-tuning")
         for part in stage.rewards:
             try:
@@ -321,10 +339,46 @@ def _training(
                     labelled.append(f"reward {part.name!r}")
             except KeyError as error:
                 yield (*place, "rewards"), str(error.args[0])
+    at = place if place[:1] == ("sweep",) else (*place, "synthetic_ratio")
     if labelled and condition.synthetic_ratio > 0:
         said = f"{labelled[0]} needs labels, and synthetic questions have none"
-        at = place if place[0] == "sweep" else (*place, "synthetic_ratio")
         yield at, said
+    if any(stage.curation for stage in condition.stages) and condition.synthetic_ratio > 0:
+        yield at, "curation has the model answer the pool's own questions; mix in no synthetic ones"
+    yield from _teachers(experiment, condition, place)
+
+
+def _teachers(
+    experiment: Experiment, condition: conditions.Condition, place: Place
+) -> Iterator[Mistake]:
+    """Whether external models are named, and none learns from its own pupil."""
+    at = place if place[:1] == ("sweep",) else (*place, "external")
+    for stage in condition.stages:
+        if stage.external is not None and not stage.external.models:
+            yield at, "'models' is required: the models whose responses join each group"
+    for source in condition.teachers:
+        if not source.startswith(conditions.ARM):
+            continue
+        other = source.removeprefix(conditions.ARM)
+        if other not in experiment.arms:
+            yield at, unknown("arm", other, experiment.arms)
+        elif condition.arm in _needed(experiment, other):
+            yield at, f"arm {other!r} would have to be trained before itself"
+        elif experiment.arms[other].method == "none":
+            yield at, f"arm {other!r} trains nothing; name its model itself: {experiment.model}"
+
+
+def _needed(experiment: Experiment, name: str) -> set[str]:
+    """The arms that must be trained for this one, itself included."""
+    needed: set[str] = set()
+    todo = [name]
+    while todo:
+        one = todo.pop()
+        if one in experiment.arms and one not in needed:
+            needed.add(one)
+            named = (experiment.arms[one].settings().get("external") or {}).get("models", ())
+            todo += [m.removeprefix(conditions.ARM) for m in named if m.startswith(conditions.ARM)]
+    return needed
 
 
 def _evaluation(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:

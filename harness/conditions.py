@@ -51,6 +51,12 @@ class Condition:
         return settings | flat
 
     @property
+    def teachers(self) -> list[str]:
+        """The external models of all stages, each once."""
+        named = [m for s in self.stages if s.external is not None for m in s.external.models]
+        return list(dict.fromkeys(named))
+
+    @property
     def trains(self) -> str:
         """Equal for conditions that train the same thing, whatever they are called."""
         settings = {k: v for k, v in self.settings().items() if k != "method"}
