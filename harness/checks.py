@@ -218,12 +218,12 @@ def _arms(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
         ("model",): experiment.model,
         ("synthesis", "model"): experiment.synthesis.model,
     }
-    for at, source in models.items():
+    for named, source in models.items():
         try:
             if source is not None:
                 sources.locate_model(source, hashes)
         except HarnessError as error:
-            yield at, str(error)
+            yield named, str(error)
     checked: set[str] = set()
     for name, arm in experiment.arms.items():
         place = ("arms", name)
