@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError, unknown
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from benchmarks.base import Benchmark
+    from benchmarks.prompts import Template
 
 
 def sections() -> dict[str, list[tuple[str, str]]]:
@@ -16,19 +21,26 @@ def sections() -> dict[str, list[tuple[str, str]]]:
     from backends.methods import names as methods
     from backends.rewards import REWARDS
     from benchmarks import BENCHMARKS, benchmark
-    from benchmarks.prompts import SYNTHESIS, TEMPLATES
+    from benchmarks.golds import gold_exceptions
+    from benchmarks.prompts import OFFICIAL, SYNTHESIS, TEMPLATES
 
     known = {name: benchmark(name) for name in BENCHMARKS}
     return {
         "methods": [(name, method(name).title) for name in methods()],
         "rewards": [(entry.name, entry.purpose) for entry in REWARDS.values()],
-        "templates": [(t.name, f"{t.user}  ({t.source})") for t in TEMPLATES.values()],
-        "synthesis modes": [(t.name, t.user) for t in SYNTHESIS.values()],
-        "benchmarks": [
-            (name, f"{one.title}; headline figure {one.headline}") for name, one in known.items()
+        "prompts": [
+            *((t.name, f"{_wording(t)}  ({t.source}; {t.hash})") for t in TEMPLATES.values()),
+            (OFFICIAL, "in evaluation: each benchmark's own of these"),
         ],
+        "synthesis modes": [(t.name, t.user) for t in SYNTHESIS.values()],
+        "benchmarks": [(name, _benchmark(one)) for name, one in known.items()],
         "scorers": [
-            (f"{name}: {scorer}", one.scorer(scorer).id + _default(scorer, one.default_scorer))
+            (
+                f"{name}: {scorer}",
+                one.scorer(scorer).id
+                + _default(scorer, one.default_scorer)
+                + _wrong(gold_exceptions(name, scorer)),
+            )
             for name, one in known.items()
             for scorer in one.scorers
         ],
@@ -40,10 +52,42 @@ def _default(name: str, default: str) -> str:
     return "  (default)" if name == default else ""
 
 
-def show(console: Console) -> None:
+def _wording(template: Template) -> str:
+    return f"[{template.system}] {template.user}" if template.system else template.user
+
+
+def _benchmark(one: Benchmark) -> str:
+    """Title, headline figure, the splits with their sizes, and its owners' prompts."""
+    from benchmarks.official import OfficialBenchmark
+
+    sizes = [f"{e.split} {e.n}" for e in one.editions] if isinstance(one, OfficialBenchmark) else []
+    parts = [one.title, f"headline figure {one.headline}"]
+    parts += [f"splits {', '.join(sizes)}"] if sizes else []
+    parts += [f"prompts {', '.join(one.templates)}"] if one.templates else []
+    return "; ".join(parts)
+
+
+def _wrong(golds: Mapping[str, str]) -> str:
+    """The published golds that a scorer calls wrong: no model can be right there."""
+    if not golds:
+        return ""
+    by_reason: dict[str, list[str]] = {}
+    for item, reason in golds.items():
+        by_reason.setdefault(reason, []).append(item)
+    said = "; ".join(f"{', '.join(items)}: {reason}" for reason, items in by_reason.items())
+    return f"\n{len(golds)} published golds are wrong by it: {said}"
+
+
+def show(console: Console, only: str | None = None) -> None:
+    """Print the sections, or the one whose title is ``only``. Raises :class:`HarnessError`."""
     from rich.table import Table
 
-    for title, rows in sections().items():
+    found = sections()
+    if only is not None and only not in found:
+        raise HarnessError(unknown("section", only, found))
+    for title, rows in found.items():
+        if only not in (None, title):
+            continue
         table = Table(
             title=title, title_justify="left", title_style="bold", box=None, show_header=False
         )

@@ -85,8 +85,10 @@ def _folder(one: Benchmark, data: str) -> Path:
     return path
 
 
-def _text_items(one: Benchmark, source: Path) -> list[Item]:
-    return one.load_text(source) if isinstance(one, OfficialBenchmark) else one.load(source)
+def _text_items(one: Benchmark, source: Path, split: str | None = None) -> list[Item]:
+    if isinstance(one, OfficialBenchmark):
+        return one.load_text(source, split)
+    return one.load(source)
 
 
 def _joined(
@@ -130,8 +132,8 @@ def _ours(file: Path, name: str | None, data: str | None) -> Saved:
     if not (name := name or spec.get("benchmark")):
         raise HarnessError(f"{path} does not tell its benchmark; add --benchmark")
     one = _named(name)
-    source = _source(one, folder, spec.get("data"), located, data)
-    items = subset(_text_items(one, source), spec.get("limit"))
+    source, split = _source(one, folder, spec.get("data"), located, data)
+    items = subset(_text_items(one, source, split), spec.get("limit"))
     answers = [Answer(generation) for generation in _generations(path)]
     return _joined(path, one, "generations file of ours", items, answers)
 
@@ -165,11 +167,13 @@ def _source(
     data_id: str | None,
     located: Mapping[str, Any],
     data: str | None,
-) -> Path:
-    """The folder of the items' data: as given, as the trial found it, or the tiny world's."""
+) -> tuple[Path, str | None]:
+    """The folder of the items' data, and the split: as given, as the trial found it, or the tiny
+    world's."""
     store = Store(folder.resolve().parents[2])
     if data is not None:
-        found = sources.locate_benchmark(one.name, data, "", Hashes(store.root))
+        split = next((s for s in one.splits if data_id and data_id.endswith(f"[{s}]")), None)
+        found = sources.locate_benchmark(one.name, data, "", Hashes(store.root), split=split)
         if data_id and found.id != data_id:
             raise HarnessError(
                 f"--data {data} is not what these responses are to: it is {found.id}, and they "
@@ -184,7 +188,7 @@ def _source(
             f"{folder} does not say where the data of {one.name} is; add --data <folder of its "
             "owners' files>"
         )
-    return sources.benchmark_folder(found, store)
+    return sources.benchmark_folder(found, store), found.split
 
 
 def _generations(path: Path) -> list[Generation]:

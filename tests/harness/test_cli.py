@@ -237,7 +237,7 @@ def test_a_mistake_is_one_message_on_stderr_exit_2_and_nothing_is_created(
 
 def test_everything_that_can_be_named_is_listed_with_a_purpose() -> None:
     listed = sections()
-    assert {"methods", "rewards", "templates", "benchmarks", "scorers", "backends"} <= set(listed)
+    assert {"methods", "rewards", "prompts", "benchmarks", "scorers", "backends"} <= set(listed)
     assert all(name and purpose for rows in listed.values() for name, purpose in rows)
     done = harness("list")
     for name in ("mm_upt", "majority", "boxed", "wemath: official", "deepspeed"):
