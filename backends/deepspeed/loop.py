@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -21,19 +22,27 @@ from backends.deepspeed.figures import group_figures, update_figures
 from backends.deepspeed.learner import Learner
 from backends.deepspeed.policy import Critic, Policy
 from backends.deepspeed.process import Ranks
-from backends.deepspeed.samples import Drawn, QuestionOrder, Sample, reward, roll_out
+from backends.deepspeed.rollout import Rollouts, read_external
+from backends.deepspeed.sampler import PolicySampler
+from backends.deepspeed.samples import Drawn, QuestionOrder, Sample
 from backends.deepspeed.schedule import learning_rate
 from backends.deepspeed.sft import demonstrations, target
 from backends.deepspeed.update import Totals, Updater
 from backends.encoding import Encoder
-from backends.engines.hf import HFEngine
+from backends.engines.base import Response
 from backends.models import load_model, load_processor, save_checkpoint, suppressed_token_ids
 from backends.rewards import reward as reward_entry
 from benchmarks.base import Item
 from benchmarks.questions import load_questions
 
+log = logging.getLogger(__name__)
+
 #: A training whose steps are refused so many times in a row will not recover.
 MAX_SKIPPED_IN_A_ROW = 3
+
+#: Where engine and trainer disagree by more than this mean factor about what was sampled, the
+#: policy learns from another's samples (NeMo-RL's gate). So many steps in a row end a training.
+MAX_ENGINE_FACTOR, MAX_APART_IN_A_ROW = 1.05, 3
 
 
 class Training:
@@ -54,7 +63,19 @@ class Training:
         self.reference: Policy | None = None
         if stage.kl.beta > 0 or stage.objective == "dpo":
             self.reference = Policy(copy.deepcopy(model), suppressed).requires_grad_(False)
-        self.engine = HFEngine(model, self.encoder, max(resources.tokens_per_micro_batch, 65536))
+        self.sampler = PolicySampler(
+            stage, inputs, resources, model, self.encoder, ranks.device.type
+        )
+        external: dict[str, list[Response]] = {}
+        if stage.external is not None and inputs.external is not None:
+            external, too_long = read_external(
+                inputs.external, self.encoder, stage.max_response_tokens
+            )
+            if too_long and ranks.first:
+                log.warning("%d external responses are too long and left out", too_long)
+        self.rollouts = Rollouts(
+            stage, inputs.seed, items, self.encoder, self.sampler.sample, external
+        )
         how: dict[str, Any] = {
             "freeze_vision": stage.freeze_vision,
             "activation_checkpointing": resources.activation_checkpointing,
@@ -76,6 +97,7 @@ class Training:
         self.save_every = resources.save_every
         self.metrics = workdir / "metrics.jsonl"
         self.skipped_in_a_row = 0
+        self.apart_in_a_row = 0
 
     def run(self) -> None:
         """Train from the start or from the saved state to the end, and write the checkpoint."""
@@ -93,7 +115,7 @@ class Training:
         if self.learner.updates == 0:
             raise TrainingError(
                 f"{self.stage.steps} steps went by without one update of the weights: see "
-                f"unusable_groups, dropped_prompts and skipped_steps in {self.metrics}"
+                f"unusable_groups, dropped_prompts, truncated and skipped_steps in {self.metrics}"
             )
         with self.learner.gathered():
             if self.ranks.first:
@@ -108,6 +130,7 @@ class Training:
 
     def close(self) -> None:
         """Release what DeepSpeed holds."""
+        self.sampler.close()
         for learner in self._learners:
             learner.close()
 
@@ -139,15 +162,20 @@ class Training:
         with _timed(seconds, "reference"):
             self._compare(samples)
         if stage.objective == "grpo":
-            estimate(samples, stage, self.ranks)
+            estimate([s for s in samples if not s.taught], stage, self.ranks)
+            for sample in samples:
+                if sample.taught and stage.external is not None:
+                    sample.advantages = torch.full((sample.tokens,), stage.external.sft_weight)
         if stage.mask_truncated:
             samples = _untruncated(samples)
         lr = learning_rate(stage, step)
         totals = self._learn(samples, lr, step, seconds)
+        figures = update_figures(totals, stage, self.ranks)
+        self._count_apart(figures, step)
         return {
             "step": step + 1,
             **group_figures(rows, self.ranks),
-            **update_figures(totals, stage, self.ranks),
+            **figures,
             **dict(zip(("tokens", "dropped_prompts"), counts, strict=True)),
             "lr": lr,
             **{f"seconds_{phase}": spent for phase, spent in seconds.items()},
@@ -164,13 +192,12 @@ class Training:
     ) -> tuple[list[Sample], int]:
         """A rewarded group for each question, and how many over-long prompts were dropped."""
         with _timed(seconds, "rollout"), self.learner.gathered():
-            groups, dropped = roll_out(
-                drawn, self.engine, self.encoder, self.stage, self.inputs.seed, step
-            )
-        with _timed(seconds, "reward"):
-            for question, sample, responses in groups:
-                reward(question, sample, responses, self.stage)
-        return [sample for _, sample, _ in groups], dropped
+            self.sampler.renew(self.model)
+            samples, dropped = self.rollouts.at(step, drawn)
+            self.sampler.rest()
+        rewarding = self.rollouts.seconds_rewarding()
+        seconds.subtract(rollout=rewarding, reward=-rewarding)  # type: ignore[arg-type]
+        return samples, dropped
 
     def _compare(self, samples: list[Sample]) -> None:
         """Log-probabilities before the update and of the reference, and values, where the stage
@@ -199,6 +226,18 @@ class Training:
                 applied = self.updater.update(part, lr, totals)
                 self._count_skipped(applied, totals, step)
         return totals
+
+    def _count_apart(self, figures: dict[str, float], step: int) -> None:
+        factor = figures.get("engine_factor", 1.0)
+        self.apart_in_a_row = self.apart_in_a_row + 1 if factor > MAX_ENGINE_FACTOR else 0
+        if self.apart_in_a_row >= MAX_APART_IN_A_ROW:
+            raise TrainingError(
+                f"step {step + 1}: the rollout engine and the trainer give sampled tokens "
+                f"probabilities that differ by a factor of {factor:.3f} on average, for "
+                f"{self.apart_in_a_row} steps in a row (at most {MAX_ENGINE_FACTOR}). A top_p "
+                "below 1 does that with vllm; else see whether both read the same prompts, or "
+                "train in float32."
+            )
 
     def _count_skipped(self, applied: bool, totals: Totals, step: int) -> None:
         self.skipped_in_a_row = 0 if applied else self.skipped_in_a_row + 1

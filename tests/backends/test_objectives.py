@@ -8,7 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from backends.deepspeed.objectives import divergence, surrogate, token_weights
+from backends.deepspeed.objectives import (
+    divergence,
+    response_means,
+    surrogate,
+    token_weights,
+    value_error,
+)
 
 LENGTHS = torch.tensor([3, 1, 4, 2])
 
@@ -46,6 +52,69 @@ def test_the_clip_stops_the_gradient_on_its_two_sides(
     assert logp.grad is not None
     assert (float(logp.grad) != 0) == passes
     assert bool(silenced) != passes
+
+
+@pytest.mark.parametrize(
+    ("advantage", "ratio", "loss", "passes"),
+    [(-1, 2.9, 2.9, True), (-1, 3.1, 3.0, False), (1, 3.1, -1.3, False), (-2, 9.0, 6.0, False)],
+)
+def test_the_dual_clip_bounds_what_a_bad_token_costs(
+    advantage: float, ratio: float, loss: float, passes: bool
+) -> None:
+    logp = torch.tensor([math.log(ratio)], requires_grad=True)
+    found, silenced = surrogate(logp, torch.zeros(1), torch.tensor([advantage]), 0.2, 0.3, 3.0)
+    found.sum().backward()
+    assert float(found.detach()) == pytest.approx(loss)
+    assert logp.grad is not None
+    assert (float(logp.grad) != 0) == passes
+    assert bool(silenced) != passes
+
+
+@pytest.mark.parametrize("old_is_given", [False, True])
+def test_a_sequence_ratio_is_the_geometric_mean_of_its_tokens(old_is_given: bool) -> None:
+    logp, old = numbers(8).requires_grad_(), numbers(9)
+    given_old = old if old_is_given else None
+    found, _ = surrogate(logp, given_old, advantages(), 10.0, 10.0, sequences=LENGTHS)
+    ratios = [
+        math.exp(float((a - b).detach().mean())) if old_is_given else 1.0
+        for a, b in zip(logp.split(LENGTHS.tolist()), old.split(LENGTHS.tolist()), strict=True)
+    ]
+    expected = -torch.tensor(ratios, dtype=torch.float64).repeat_interleave(LENGTHS) * advantages()
+    torch.testing.assert_close(found, expected)
+    # Each token moves its response's ratio by 1 / length, under the weight of all its tokens.
+    (gradient,) = torch.autograd.grad(found.sum(), logp)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_response_means_are_those_of_each_response() -> None:
+    values = numbers(10)
+    expected = torch.cat([p.mean().expand(len(p)) for p in values.split(LENGTHS.tolist())])
+    torch.testing.assert_close(response_means(values, LENGTHS), expected)
+
+
+@pytest.mark.parametrize("gap", [-1000.0, 1000.0])
+@pytest.mark.parametrize("advantage", [-1.0, 1.0])
+def test_a_ratio_stays_finite_however_far_a_token_drifts(gap: float, advantage: float) -> None:
+    logp = torch.tensor([gap], requires_grad=True)
+    loss, _ = surrogate(logp, torch.zeros(1), torch.tensor([advantage]), 0.2, 0.2, 3.0)
+    loss.sum().backward()
+    assert loss.isfinite().all()
+    assert logp.grad is not None
+    assert logp.grad.isfinite().all()
+
+
+def test_the_value_error_is_the_larger_of_the_free_and_the_clipped() -> None:
+    values, old, returns = numbers(11).requires_grad_(), numbers(12), numbers(13)
+    found = value_error(values, old, returns, 0.2)
+    for v, o, r, error in zip(
+        values.tolist(), old.tolist(), returns.tolist(), found.tolist(), strict=True
+    ):
+        near = min(max(v, o - 0.2), o + 0.2)
+        assert error == pytest.approx(max((v - r) ** 2, (near - r) ** 2))
+    # A value that has gone further than the clip, and towards its return, is pulled no more.
+    values = torch.tensor([0.5], requires_grad=True)
+    value_error(values, torch.zeros(1), torch.ones(1), 0.2).backward()
+    assert float(values.grad) == 0  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("old_is_given", [False, True])
@@ -110,7 +179,13 @@ def test_sequence_mean_is_the_mean_of_the_responses_means() -> None:
     assert float((weights * losses).sum()) == pytest.approx(sum(means) / 4)
 
 
-@pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean"])
+def test_fixed_length_divides_by_the_budget_however_short_the_responses() -> None:
+    losses = numbers(14)
+    weights = token_weights(LENGTHS, "fixed_length", tokens=10, responses=4, max_tokens=8)
+    assert float((weights * losses).sum()) == pytest.approx(float(losses.sum()) / (4 * 8))
+
+
+@pytest.mark.parametrize("aggregation", ["token_mean", "sequence_mean", "fixed_length"])
 @pytest.mark.parametrize("cut", [1, 2, 3])
 def test_micro_batches_add_up_to_one_batch(aggregation: str, cut: int) -> None:
     whole = token_weights(LENGTHS, aggregation, 10, 4, 8)  # type: ignore[arg-type]

@@ -21,6 +21,8 @@ from backends.deepspeed.learner import Learner
 from .conftest import SMALL, Train, read, same
 
 STAGE: dict[str, Any] = SMALL | {"steps": 7, "kl": {"beta": 0.1}, "warmup_steps": 6}
+#: Two engines, each with its optimizer: twice the steps.
+GAE: dict[str, Any] = {"advantage": "gae", "critic": {"lr": 1e-2}, "lr_schedule": "cosine"}
 
 START = """
 import json, sys
@@ -39,13 +41,23 @@ class Killed(BaseException):
     """Stands for the end of the process where a real one would take ten seconds to start."""
 
 
-@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
-@pytest.mark.parametrize("at", [3, 5])
+@pytest.mark.parametrize(
+    ("zero_stage", "at", "fields"),
+    [
+        *((zero_stage, at, {}) for zero_stage in (0, 1, 2, 3) for at in (3, 5)),
+        *((zero_stage, 11, GAE) for zero_stage in (1, 3)),
+    ],
+    ids=str,
+)
 def test_a_stopped_training_goes_on_bit_for_bit(
-    train: Train, monkeypatch: pytest.MonkeyPatch, zero_stage: int, at: int
+    train: Train,
+    monkeypatch: pytest.MonkeyPatch,
+    zero_stage: int,
+    at: int,
+    fields: dict[str, Any],
 ) -> None:
-    resources = {"zero_stage": zero_stage, "save_every": 2}
-    whole = train("whole", resources=resources, **STAGE)
+    resources, stage = {"zero_stage": zero_stage, "save_every": 2}, STAGE | fields
+    whole = train("whole", resources=resources, **stage)
     step, calls = Learner.step, []
 
     def stop(self: Learner, lr: float) -> tuple[bool, float]:
@@ -57,8 +69,8 @@ def test_a_stopped_training_goes_on_bit_for_bit(
     with monkeypatch.context() as patch:
         patch.setattr(Learner, "step", stop)
         with pytest.raises(Killed):
-            train("stopped", resources=resources, **STAGE)
-    stopped = train("stopped", resources=resources, **STAGE)
+            train("stopped", resources=resources, **stage)
+    stopped = train("stopped", resources=resources, **stage)
     assert same(stopped.weights, whole.weights)
     assert stopped.figures() == whole.figures()
     assert not (stopped.workdir / "resume").exists()
