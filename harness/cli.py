@@ -42,6 +42,14 @@ JudgeOptions = Annotated[
         "revision, api_key_env, concurrency, timeout, retries.",
     ),
 ]
+ServerOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--server",
+        help="Of engine openai, repeated: base_url=URL; also revision, api_key_env, concurrency, "
+        "timeout, retries. --model is then the name that the server knows.",
+    ),
+]
 _ROOT = Path("runs")
 
 
@@ -82,7 +90,9 @@ def plan(experiment: ExperimentFile, root: Root = _ROOT) -> None:
 
 @app.command("eval")
 def evaluate(
-    model: Annotated[str, typer.Option(help="`tiny`, a model folder, or owner/name@<commit>.")],
+    model: Annotated[
+        str, typer.Option(help="`tiny`, a model folder, owner/name@<commit>, or a server's name.")
+    ],
     benchmarks: Annotated[
         str, typer.Option(help="Names, separated by commas, such as wemath,mathvista.")
     ],
@@ -90,14 +100,31 @@ def evaluate(
         str | None,
         typer.Option(help="The folder of the benchmark's files (one benchmark), or tiny/<name>."),
     ] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Of the benchmark's data. Default: its usual one.")
+    ] = None,
     scorer: Annotated[str | None, typer.Option(help="Default: the benchmark's own.")] = None,
     judge: JudgeOptions = None,
     template: Annotated[str, typer.Option(help="The prompt template.")] = "boxed",
     samples: Annotated[
         int, typer.Option(min=0, help="Samples an item, beside the greedy answer.")
     ] = 0,
+    greedy: Annotated[bool, typer.Option(help="Ask for the greedy answer.")] = True,
     temperature: Annotated[float, typer.Option(help="Of the samples.")] = 0.7,
+    top_p: Annotated[float, typer.Option(help="Of the samples.")] = 1.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of the samples.")] = 0,
     max_tokens: Annotated[int, typer.Option(min=1, help="Of a response.")] = 1024,
+    max_prompt_tokens: Annotated[
+        int, typer.Option(min=1, help="Longer prompts are left out and counted.")
+    ] = 4096,
+    min_pixels: Annotated[
+        int | None, typer.Option(help="Smaller pictures are enlarged to it.")
+    ] = None,
+    max_pixels: Annotated[
+        int | None, typer.Option(help="Larger pictures are shrunk to it.")
+    ] = None,
+    engine: Annotated[str, typer.Option(help="hf, vllm or openai.")] = "hf",
+    server: ServerOptions = None,
     limit: Annotated[
         int | None, typer.Option(min=1, help="About this many items only; labelled as a subset.")
     ] = None,
@@ -110,14 +137,23 @@ def evaluate(
 
     names = [name.strip() for name in benchmarks.split(",") if name.strip()]
     asked = {
+        "engine": engine,
+        "server": evaluation.server(model, server or []),
+        "min_pixels": min_pixels,
+        "max_pixels": max_pixels,
+        "greedy": greedy,
         "samples": samples,
         "temperature": temperature,
+        "top_p": top_p,
+        "seed": seed,
         "max_tokens": max_tokens,
+        "max_prompt_tokens": max_prompt_tokens,
     }
     spec = evaluation.experiment(
         model=model,
         benchmarks=[
-            {"name": name, "data": data, "scorer": scorer, "limit": limit} for name in names
+            {"name": name, "data": data, "split": split, "scorer": scorer, "limit": limit}
+            for name in names
         ],
         template=template,
         asked=asked,
@@ -250,18 +286,36 @@ def report_(
 
 
 @app.command("list")
-def list_() -> None:
-    """List methods, rewards, templates, benchmarks, scorers and backends."""
+def list_(
+    section: Annotated[
+        str | None, typer.Argument(help="Only this one, such as prompts or benchmarks.")
+    ] = None,
+) -> None:
+    """List methods, rewards, prompts, benchmarks, scorers and backends."""
     from harness import listing
 
-    listing.show(_console())
+    listing.show(_console(), section)
 
 
 @app.command()
-def doctor(root: Root = _ROOT) -> None:
-    """Check this machine: packages, accelerators, disk, the store, and the tiny model."""
+def doctor(
+    data: Annotated[
+        str | None, typer.Option(help="Check this data of a benchmark instead, as in `data:`.")
+    ] = None,
+    benchmark: Annotated[str, typer.Option(help="The benchmark of --data.")] = "",
+    split: Annotated[str | None, typer.Option(help="Default: the usual one.")] = None,
+    root: Root = _ROOT,
+) -> None:
+    """Check this machine: packages, accelerators, disk, the store, and the tiny model. With --data:
+    rows, pictures and golds of a benchmark's data, against what its owners published."""
+    from harness import data as files
     from harness import doctor
+    from harness.store import Store
 
+    if data is not None:
+        if not files.show(_console(), benchmark, data, split, Store(root)):
+            raise typer.Exit(1)
+        return
     if not doctor.show(_console(), root):
         raise typer.Exit(1)
 

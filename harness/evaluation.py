@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
+from backends.engines.base import Server
 from harness import checks, sources
-from harness.errors import HarnessError
-from harness.spec import Experiment, Judge
+from harness.errors import HarnessError, unknown
+from harness.hashing import digest
+from harness.spec import SERVED, Experiment, Judge
 from harness.store import read_json
 from harness.yaml_file import dotted
 
@@ -33,21 +35,27 @@ def experiment(
     judge: Judge | None,
     root: Path,
 ) -> Experiment:
-    """An experiment with one arm that trains nothing. Raises :class:`HarnessError`."""
+    """An experiment with one arm that trains nothing. ``asked`` are settings of its evaluation;
+    with a ``server`` among them ``model`` is the name that it goes by there. Raises
+    :class:`HarnessError`."""
     if not benchmarks:
         raise HarnessError("--benchmarks names no benchmark")
     if len(benchmarks) > 1 and benchmarks[0]["data"] is not None:
         raise HarnessError("--data is the folder of one benchmark; evaluate the others separately")
     hashes = sources.Hashes(root)
+    server = asked.get("server")
+    source = f"{SERVED}{server.identity}" if server else model
     name = "eval-" + re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(model).name.partition("@")[0])
-    if model != sources.TINY:  # many folders of trained models are called `checkpoint`
+    if server:
+        name = f"{name[:57]}-{digest(source)[:6]}"
+    elif model != sources.TINY:  # many folders of trained models are called `checkpoint`
         found = re.split("[:@]", sources.locate_model(model, hashes).id)[-1]
         name = f"{name[:57]}-{found[:6]}"
     try:
         made = Experiment.model_validate(
             {
                 "name": name,
-                "model": model,
+                "model": source,
                 "arms": {_ARM: {"method": "none", "template": template}},
                 "benchmarks": benchmarks,
                 "evaluation": asked,
@@ -62,6 +70,22 @@ def experiment(
     if mistakes:
         raise HarnessError("\n".join(dict.fromkeys(said for _, said in mistakes)))
     return made
+
+
+def server(model: str, options: Sequence[str]) -> Server | None:
+    """The server that ``--server base_url=... --server retries=...`` describe, asked for ``model``;
+    None without any. Raises :class:`HarnessError` naming what is wrong."""
+    if not options:
+        return None
+    pairs: dict[str, str] = dict(option.partition("=")[::2] for option in options)
+    known = [name for name in Server.model_fields if name != "model"]
+    if bad := [name for name in pairs if name not in known]:
+        raise HarnessError(f"--server {unknown('setting', bad[0], known)}")
+    try:
+        return Server.model_validate({"model": model, **pairs})
+    except ValidationError as error:
+        said = [f"--server {dotted(e['loc'])}: {e['msg']}" for e in error.errors()]
+        raise HarnessError("\n".join(said)) from None
 
 
 def text(spec: Experiment) -> str:
