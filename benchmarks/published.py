@@ -14,7 +14,7 @@ A file is recognised by its columns, not by its name:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -68,9 +68,11 @@ def read(path: Path, one: Benchmark) -> Published:
     for where, row in rows:
         try:
             given = {key: value for key, value in row.items() if not _missing(value)}
-            if path.suffix == ".xlsx":
-                _refuse_formulas(where, given, known)
             name = known.id(given)
+            if path.suffix == ".xlsx" and name.startswith("="):
+                raise DataError(
+                    f"{where}: its id is the formula {name!r}; save the sheet as values."
+                )
             column = next((c for c in known.response if c in row), None)
             if column is None:
                 raise KeyError(" or ".join(known.response))
@@ -122,27 +124,19 @@ def _missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def _refuse_formulas(where: str, row: Mapping[str, Any], known: Format) -> None:
-    """In a response a formula is text that began with ``=``; elsewhere its value is not known."""
-    responses = (*known.response, known.extraction)
-    for column, value in row.items():
-        if column not in responses and isinstance(value, str) and value.startswith("="):
-            raise DataError(
-                f"{where}: {column!r} holds the formula {value[:60]!r}; save the sheet with values "
-                "in its place."
-            )
-
-
 def _lost(answers: Sequence[Answer]) -> tuple[str, ...]:
     texts = [answer.generation.text for answer in answers]
     empty = sum(text == "" for text in texts)
     full = sum(len(text) >= tables.MAX_CELL for text in texts)
     found = []
     if empty:
-        found.append(f"{empty} responses are empty cells: some writers drop what is too long")
+        found.append(
+            f"responses in empty cells: {empty}; some writers drop what is too long for one"
+        )
     if full:
         found.append(
-            f"{full} responses fill their cell: a sheet cuts text at {tables.MAX_CELL} characters"
+            f"responses that fill their cell: {full}; a sheet cuts text at {tables.MAX_CELL} "
+            "characters"
         )
     return tuple(found)
 

@@ -97,6 +97,8 @@ def _sheet(path: Path) -> Iterator[Row]:
     # A cell that was coloured and emptied makes a sheet longer and wider than its table.
     while lines and all(cell is None for cell in lines[-1]):
         lines.pop()
+    if not lines:
+        return
     width = max((n + 1 for n, name in enumerate(lines[0]) if name is not None), default=0)
     for number, line in enumerate(lines):
         if any(cell is not None for cell in line[width:]):
