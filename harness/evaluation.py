@@ -32,8 +32,8 @@ def experiment(
     template: str,
     asked: Mapping[str, Any],
     resources: Mapping[str, Any],
-    judge: Judge | None,
     root: Path,
+    judge: Judge | None = None,
 ) -> Experiment:
     """An experiment with one arm that trains nothing. ``asked`` are settings of its evaluation;
     with a ``server`` among them ``model`` is the name that it goes by there. Raises
