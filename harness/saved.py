@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from harness.steps.context import subset
 from harness.store import Store, read_json
 
 GENERATIONS = "generations.parquet"
+_FIELDS = tuple(field.name for field in fields(Generation))
 _COLUMNS = ("item", "decoding", "sample", "text")
 
 
@@ -210,7 +211,7 @@ def _generations(path: Path) -> list[Generation]:
                 f"{path}, row {number}: {row['decoding']} sample {row['sample']} of item "
                 f"{row['item']!r} is there twice"
             )
-        found[key] = Generation(**row)
+        found[key] = Generation(**{name: row[name] for name in _FIELDS if name in row})
     if not found:
         raise HarnessError(f"{path}: holds no responses")
     return list(found.values())

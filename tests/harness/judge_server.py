@@ -56,7 +56,7 @@ def judge(prompt: str, n: int = 0) -> str:
     reference, candidate = material["reference"], material["candidate"]
     letter, _, text = reference.partition(": ")
     if text:
-        right = candidate.strip(" ().") == letter or text in candidate
+        right = bool(re.search(rf"\({letter}\)|^{letter}$", candidate)) or text in candidate
     else:
         right = quantity(candidate) is not None and quantity(candidate) == quantity(reference)
     return "correct" if right else "incorrect"
