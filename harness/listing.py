@@ -20,7 +20,7 @@ def sections() -> dict[str, list[tuple[str, str]]]:
     from backends.methods import method
     from backends.methods import names as methods
     from backends.rewards import REWARDS
-    from benchmarks import BENCHMARKS, benchmark
+    from benchmarks import BENCHMARKS, benchmark, judge
     from benchmarks.golds import gold_exceptions
     from benchmarks.prompts import OFFICIAL, SYNTHESIS, TEMPLATES
 
@@ -36,13 +36,19 @@ def sections() -> dict[str, list[tuple[str, str]]]:
         "benchmarks": [(name, _benchmark(one)) for name, one in known.items()],
         "scorers": [
             (
-                f"{name}: {scorer}",
-                one.scorer(scorer).id
-                + _default(scorer, one.default_scorer)
-                + _wrong(gold_exceptions(name, scorer)),
-            )
-            for name, one in known.items()
-            for scorer in one.scorers
+                f"any: {judge.NAME}",
+                judge.scorer_id("<benchmark>", "<model>") + "  (the language model of `judge:`)",
+            ),
+            *(
+                (
+                    f"{name}: {scorer}",
+                    one.scorer(scorer).id
+                    + _default(scorer, one.default_scorer)
+                    + _wrong(gold_exceptions(name, scorer)),
+                )
+                for name, one in known.items()
+                for scorer in one.scorers
+            ),
         ],
         "backends": [(name, target) for name, target in BACKENDS.items()],
     }
