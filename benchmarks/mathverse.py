@@ -55,9 +55,7 @@ class MathVerse(OfficialBenchmark):
         question = row["question"] or ""
         if version == "Vision Only" or not question.strip():
             question = IN_THE_IMAGE
-        images = image(where, row, pictures)
-        if pictures is not None and not images and version != TEXT_ONLY:
-            raise DataError(f"{where}: a {version} row without an image.")
+        images = image(where, row, pictures, required=version != TEXT_ONLY)
         asked = row.get("question_for_eval") or row["question"] or ""
         return Item(
             id=str(row["sample_index"]),

@@ -168,10 +168,23 @@ def literal(where: str, row: Mapping[str, Any], key: str) -> Any:
 
 
 def image(
-    where: str, row: Mapping[str, Any], folder: Path | None, key: str = "image"
+    where: str,
+    row: Mapping[str, Any],
+    folder: Path | None,
+    key: str = "image",
+    required: bool = True,
 ) -> tuple[Picture, ...]:
-    """The one image of a row: ``decoded_image`` of a parquet file, or the path under ``key``."""
+    """The one image of a row: ``decoded_image`` of a parquet file, or what is under ``key``.
+
+    Raises :class:`DataError` where it is not there (without ``required``: where it is named).
+    """
     given = row.get("decoded_image") or row.get(key)
-    return (
-        () if folder is None or given is None or given == "" else (picture(where, given, folder),)
-    )
+    if isinstance(given, Mapping) and not (given.get("bytes") or given.get("path")):
+        given = None  # how the hub's parquet holds a row without a picture
+    if folder is None:
+        return ()
+    if given is None or given == "":
+        if required:
+            raise DataError(f"{where}: has no image under {key!r}.")
+        return ()
+    return (picture(where, given, folder),)

@@ -31,8 +31,8 @@ MD5 = {
     "MathVision.tsv": "93f6de14f7916e598aa1b7165589831e",
     "MathVision_MINI.tsv": "060fe4fa5d868987ce179307bd5f8a33",
 }
-#: MathVista's question as some tables hold it: the owners' whole prompt.
-_QUERY = re.compile(r"Hint: [^\n]*\nQuestion: (?P<question>.*?)(?:\nChoices:\n.*)?", re.DOTALL)
+#: A question of MathVista with its unit, where the table has no column for it.
+_UNIT = re.compile(r"(?P<question>.*) \(Unit: (?P<unit>[^)\n]+)\)", re.DOTALL)
 
 
 def rows(path: Path, name: str, pictures: bool = True) -> Iterator[Row]:
@@ -58,8 +58,8 @@ def rows(path: Path, name: str, pictures: bool = True) -> Iterator[Row]:
             ) from None
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
             raise DataError(f"{where}: not a row of VLMEvalKit's {name} ({error}).") from None
-        if match := _QUERY.fullmatch(str(owners["question"])) if name == "mathvista" else None:
-            owners["question"] = match["question"]
+        if name == "mathvista" and (match := _UNIT.fullmatch(owners["question"])):
+            owners |= match.groupdict()
         for query in ("query_wo", "query_cot"):
             if query in given:
                 owners[query] = given[query]
@@ -87,8 +87,10 @@ def _whole(path: Path) -> None:
 def _picture(where: str, row: Mapping[str, Any], cells: Mapping[str, Any]) -> Any:
     cell = row.get("image")
     if cell is None:
-        paths = _one(where, row.get("image_path"))
-        return None if paths is None else {"path": paths}
+        path = _one(where, row.get("image_path"))
+        if path is None:
+            raise DataError(f"{where}: holds neither 'image' nor 'image_path'.")
+        return {"path": path}
     if len(str(cell)) <= REFERENCE:
         held = cells.get(identity(cell))
         if held is None or len(str(held)) <= REFERENCE:

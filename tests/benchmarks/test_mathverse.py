@@ -51,7 +51,7 @@ def test_the_question_of_each_version() -> None:
     ("changed", "message"),
     [
         ({"problem_version": "Text"}, "row 0: problem_version 'Text' must be one of"),
-        ({"image": ""}, "row 0: a Text Lite row without an image"),
+        ({"image": ""}, "row 0: has no image under 'image'"),
         ({"image": "no.png"}, r"row 0: picture .*no\.png does not exist"),
         (
             {"metadata": "{'a': ", "image": "", "problem_version": "Text Only"},
