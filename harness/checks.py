@@ -71,7 +71,9 @@ def _mistake(error: Any) -> Mistake:
         return place, said
     if kind == "missing":
         return place[:-1], f"{place[-1]!r} is required" + _description(place)
-    if kind == "string_pattern_mismatch":
+    if kind == "string_pattern_mismatch" and place[-1] == "base_url":
+        message = "expected an address such as http://localhost:8000/v1"
+    elif kind == "string_pattern_mismatch":
         message = "expected letters, digits, `_`, `-` and `.`, starting with a letter or digit"
     if kind in ("too_short",):
         message = "expected at least one"
@@ -468,6 +470,8 @@ def _judge(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
         return
     if not asked:
         yield ("judge",), "no benchmark has `scorer: judge`, so nobody would ask it"
+    if reason := missing(settings.engine):
+        yield ("judge", "engine"), reason
     key = settings.api_key_env
     if key is not None and key not in os.environ:
         yield ("judge", "api_key_env"), f"the environment has no variable {key!r}"

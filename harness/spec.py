@@ -177,9 +177,15 @@ class Judge(Model):
     a local one that an engine loads. Its model and revision are part of the scorer's identity."""
 
     engine: Literal["openai", "hf", "vllm"] = "openai"
-    model: str = Field(description="as the server calls it; local: `tiny`, a folder, a repository")
+    model: str = Field(
+        min_length=1, description="as the server calls it; local: `tiny`, a folder, a repository"
+    )
     revision: str | None = Field(default=None, description="of the model; a repository's commit")
-    base_url: str | None = Field(default=None, description="such as http://localhost:8000/v1")
+    base_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://\S+$",
+        description="with the version, as in http://localhost:8000/v1",
+    )
     api_key_env: str | None = Field(default=None, description="the variable that holds the key")
     concurrency: int = Field(default=8, ge=1, description="requests at a time")
     timeout: float = Field(default=60.0, gt=0, description="seconds for one answer")

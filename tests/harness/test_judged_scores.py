@@ -262,6 +262,10 @@ JUDGED = EXAMPLE.replace("data: tiny/wemath}}", "data: tiny/wemath, scorer: judg
             "judge.api_key_env: the environment has no variable 'NO_SUCH_KEY'",
         ),
         (
+            JUDGED + "judge: {{model: m, base_url: localhost:8000}}\n",
+            "judge.base_url: expected an address such as http://localhost:8000/v1, not 'localh",
+        ),
+        (
             JUDGED + "judge: {{model: m, base_url: http://h, retry: 3}}\n",
             "judge.retry: unknown setting 'retry'; did you mean 'retries'?",
         ),
