@@ -91,21 +91,21 @@ def test_mm_upts_evaluation_has_its_system_prompt() -> None:
 
 @real
 def test_mathvistas_prompt_is_the_released_query() -> None:
-    """Of 1000 queries as released; 15 show the choices in another order than ``choices``, by which
-    letters are judged."""
+    """Of 1000 queries as released 10 show the choices in another order than ``choices``, by which
+    letters are judged; white space at the end of a question is taken off there."""
     path = DATA / "mathvista/bard/output_bard.json"
     rows = json.loads(path.read_text())
     form = template("mathvista")
-    other = []
-    for one in benchmark("mathvista").load_text(path):  # type: ignore[attr-defined]
-        if form.render_item(one) != rows[one.id]["query"]:
-            other.append(one)
-    assert len(other) == 15
-    for one in other:
-        ours, theirs = form.render_item(one), rows[one.id]["query"]
-        assert ours.partition("\nChoices:")[0] == theirs.partition("\nChoices:")[0]
-        shown = [line[4:] for line in theirs.partition("\nChoices:\n")[2].split("\n")]
-        assert sorted(shown) == sorted(one.meta["choices"])
+    items = benchmark("mathvista").load_text(path)  # type: ignore[attr-defined]
+    asked = {one.id: (form.render_item(one).rstrip(), rows[one.id]["query"]) for one in items}
+    reordered = {one: pair for one, pair in asked.items() if pair[0] != pair[1]}
+    assert len(asked) == 1000
+    assert len(reordered) == 10
+    for ours, theirs in reordered.values():
+        question, _, choices = ours.partition("\nChoices:\n")
+        assert theirs.startswith(question + "\nChoices:\n")
+        shown = theirs.partition("\nChoices:\n")[2].split("\n")
+        assert sorted(line[4:] for line in shown) == sorted(c[4:] for c in choices.split("\n"))
 
 
 @real
