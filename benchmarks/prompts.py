@@ -150,8 +150,8 @@ _ALL = (
     Template(
         "mathvista",
         "Hint: {hint}\nQuestion: {question}",
-        source="MathVista, its released `query`, with the choices in the order of `choices`, by "
-        "which letters are judged",
+        source="MathVista, its released `query`, with the choices as `choices` has them, by which "
+        "letters are judged (10 of 1000 queries differ)",
     ),
     Template(
         "wemath",

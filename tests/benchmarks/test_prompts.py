@@ -91,21 +91,19 @@ def test_mm_upts_evaluation_has_its_system_prompt() -> None:
 
 @real
 def test_mathvistas_prompt_is_the_released_query() -> None:
-    """Of 1000 queries as released 10 show the choices in another order than ``choices``, by which
-    letters are judged; white space at the end of a question is taken off there."""
+    """Of 1000 queries as released 10 show other choices than ``choices``, by which letters are
+    judged, or in another order; white space at the end of a question is taken off there."""
     path = DATA / "mathvista/bard/output_bard.json"
     rows = json.loads(path.read_text())
     form = template("mathvista")
     items = benchmark("mathvista").load_text(path)  # type: ignore[attr-defined]
     asked = {one.id: (form.render_item(one).rstrip(), rows[one.id]["query"]) for one in items}
-    reordered = {one: pair for one, pair in asked.items() if pair[0] != pair[1]}
+    other = {one: pair for one, pair in asked.items() if pair[0] != pair[1]}
     assert len(asked) == 1000
-    assert len(reordered) == 10
-    for ours, theirs in reordered.values():
-        question, _, choices = ours.partition("\nChoices:\n")
+    assert len(other) == 10
+    for ours, theirs in other.values():
+        question = ours.partition("\nChoices:\n")[0]
         assert theirs.startswith(question + "\nChoices:\n")
-        shown = theirs.partition("\nChoices:\n")[2].split("\n")
-        assert sorted(line[4:] for line in shown) == sorted(c[4:] for c in choices.split("\n"))
 
 
 @real
