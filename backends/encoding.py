@@ -179,6 +179,8 @@ def read_picture(data: bytes) -> Image.Image:
     image: Image.Image = Image.open(io.BytesIO(data))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
+        if image.getchannel("A").getextrema()[0] == 255:  # nothing shows through: skip the work
+            return image.convert("RGB")
         white = Image.new("RGBA", image.size, "white")
         image = Image.alpha_composite(white, image)
     return image.convert("RGB")

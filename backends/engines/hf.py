@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers import AttentionInterface, DynamicCache
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from backends.encoding import Encoder, Prompt, distinct_pictures
 from backends.engines.base import Request, Response, Sampling
@@ -32,6 +34,12 @@ if TYPE_CHECKING:
 # while the patches of a whole benchmark never lie in memory at once.
 _LOOKAHEAD = 4
 
+# A batch's tokens. On a processor, more than its caches hold make the prefill twice as slow.
+_TOKENS_ON_GPU, _TOKENS_ON_CPU = 65536, 8192
+
+# The attention of single tokens, see _grouped_attention.
+_GROUPED = "sdpa_grouped"
+
 
 class HFEngine:
     """Generates with a Qwen2.5-VL model; also over the very module that is being trained.
@@ -46,10 +54,13 @@ class HFEngine:
     """
 
     def __init__(
-        self, model: PreTrainedModel, encoder: Encoder, tokens_per_batch: int = 65536
+        self, model: PreTrainedModel, encoder: Encoder, tokens_per_batch: int | None = None
     ) -> None:
         self.model = model
         self.encoder = encoder
+        if tokens_per_batch is None:
+            on_cpu = next(model.parameters()).device.type == "cpu"
+            tokens_per_batch = _TOKENS_ON_CPU if on_cpu else _TOKENS_ON_GPU
         self.tokens_per_batch = tokens_per_batch
         self.stop_ids = stop_token_ids(model, encoder.processor)
         self.suppressed = suppressed_token_ids(encoder.processor)
@@ -61,7 +72,7 @@ class HFEngine:
         dtype: str = "float32",
         device: str = "cpu",
         max_prompt_tokens: int = 2048,
-        tokens_per_batch: int = 65536,
+        tokens_per_batch: int | None = None,
     ) -> HFEngine:
         """An engine over a model folder. Raises :class:`backends.models.ModelError`."""
         encoder = Encoder(load_processor(path), max_prompt_tokens)
@@ -76,19 +87,30 @@ class HFEngine:
         response carries the log-probability of every token at the sampling temperature (1 where
         greedy), before ``top_p``.
         """
-        window: list[tuple[int, Prompt]] = []
-        tokens = 0
+        windows = self._windows(requests, sampling)
+        with ThreadPoolExecutor(1, "encode") as ahead:  # decoding pictures leaves a core to it
+            coming = ahead.submit(next, windows, None)
+            while (window := coming.result()) is not None:
+                coming = ahead.submit(next, windows, None)
+                yield from ((index, []) for index, prompt in window if prompt is None)
+                fitting = [(index, prompt) for index, prompt in window if prompt is not None]
+                yield from self._generate_window(fitting, requests, sampling, logp)
+
+    def _windows(
+        self, requests: Sequence[Request], sampling: Sampling
+    ) -> Iterator[list[tuple[int, Prompt | None]]]:
+        """Encoded requests (None: too long), as many at a time as are brought into order together:
+        one batch first, so that the model need not wait, then several."""
+        window: list[tuple[int, Prompt | None]] = []
+        tokens, room = 0, self.tokens_per_batch
         for index, request in enumerate(requests):
             prompt = self.encoder.encode(request)
-            if prompt is None:
-                yield index, []
-                continue
             window.append((index, prompt))
-            tokens += (len(prompt) + sampling.max_tokens) * sampling.n
-            if tokens >= _LOOKAHEAD * self.tokens_per_batch:
-                yield from self._generate_window(window, requests, sampling, logp)
-                window, tokens = [], 0
-        yield from self._generate_window(window, requests, sampling, logp)
+            tokens += 0 if prompt is None else (len(prompt) + sampling.max_tokens) * sampling.n
+            if tokens >= room:
+                yield window
+                window, tokens, room = [], 0, _LOOKAHEAD * self.tokens_per_batch
+        yield window
 
     def _generate_window(
         self,
@@ -292,10 +314,39 @@ def _uniforms(sampling: Sampling, request_id: str, sample: int) -> np.ndarray:
 
 @contextmanager
 def _evaluating(model: PreTrainedModel) -> Iterator[None]:
-    """Eval mode for the time of a batch: in training mode, checkpointed layers refuse a cache."""
+    """Eval mode for the time of a batch (in training mode, checkpointed layers refuse a cache), and
+    the attention that suits sampling."""
     training = model.training
+    config = model.model.language_model.config
+    attention = config._attn_implementation
     model.eval()
+    if attention == "sdpa":
+        config._attn_implementation = _GROUPED
     try:
         yield
     finally:
+        config._attn_implementation = attention
         model.train(training)
+
+
+def _grouped_attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **settings: Any
+) -> tuple[Tensor, None]:
+    """Hugging Face's own ``sdpa``, but for single query tokens [R, heads, 1, d] with fewer key
+    heads [R, key heads, L, d]: the query heads that share a key head become its queries. Same sums,
+    and the cache is read where it lies; ``sdpa`` with a mask copies it once per query head."""
+    rows, heads, length, size = query.shape
+    shared = key.shape[1]
+    if length != 1 or shared == heads:
+        return sdpa_attention_forward(module, query, key, value, mask, **settings)
+    out = torch.nn.functional.scaled_dot_product_attention(
+        query.reshape(rows, shared, heads // shared, size),
+        key,
+        value,
+        attn_mask=mask,
+        scale=settings.get("scaling"),
+    )
+    return out.reshape(rows, 1, heads, size), None
+
+
+AttentionInterface.register(_GROUPED, _grouped_attention)
