@@ -42,7 +42,9 @@ class Costs:
 def _like(kind: str, spec: dict[str, Any]) -> tuple[Any, ...]:
     """What makes the cost of two steps comparable per unit of work."""
     stage = spec.get("stage") or {}
-    same = ("benchmark", "data", "limit", "backend")
+    same = ["benchmark", "data", "limit", "backend", "asks"]
+    if kind in ("respond", "curate"):
+        same.append("questions")
     return kind, stage.get("objective"), *map(spec.get, same)
 
 
@@ -50,6 +52,8 @@ def _work(kind: str, spec: dict[str, Any]) -> float:
     if kind == "train":
         stage = spec["stage"]
         return float(stage["steps"] * stage["questions_per_step"] * stage["group_size"])
+    if kind == "respond":
+        return float(spec["samples"])
     if kind == "generate":
         return float(spec["greedy"] + (spec["sampled"] or {"n": 0})["n"])
     return 1.0

@@ -233,7 +233,9 @@ def finish(
             "metrics": metrics,
             "scores": scores,
             "training": [
-                f"{entry['path']}/metrics.jsonl" for entry in steps if entry["kind"] == "train"
+                f"{entry['path']}/metrics.jsonl"
+                for entry in steps
+                if entry["kind"] == "train" and ": " not in entry["name"]  # "<arm>: train"
             ],
         },
     )
