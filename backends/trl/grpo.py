@@ -7,17 +7,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from trl import GRPOTrainer
 
 from backends.base import Stage
 from backends.deepspeed.packing import Group
 from backends.deepspeed.samples import Sample, reward
 from backends.engines.base import Response
+from backends.trl.common import Common
+from backends.trl.library import GRPOTrainer
 from backends.trl.progress import Ledger
 from backends.trl.questions import Questions
 
 
-class GroupTrainer(GRPOTrainer):
+class GroupTrainer(Common, GRPOTrainer):
     """TRL's trainer, with groups that count for nothing left out of the loss altogether.
 
     TRL gives a response without a reward the advantage 0 and keeps it in every mean and in the KL
@@ -34,21 +35,20 @@ class GroupTrainer(GRPOTrainer):
             reward_funcs=self._reward, train_dataset=questions.conversations(), **given
         )
 
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        """None: what is saved here is a state to resume from."""
-
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         with self.ledger.timed("rollout"):
             batch: dict[str, Any] = super()._generate_and_score_completions(inputs)
         counts = torch.tensor(self._counts, device=batch["completion_mask"].device)
         mask = batch["completion_mask"] = batch["completion_mask"] * counts[:, None]
         batch["num_items_in_batch"] = mask.sum()
+        self.ledger.steps[self.questions.step(inputs[0]["row"])].usable = bool(mask.any())
         self._share = float(mask.any(1).float().mean()) or 1.0
         return batch
 
-    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
-        with self.ledger.timed("rollout"):
-            return super().get_batch_samples(*args, **kwargs)
+    def _tokenize_prompts(self, prompts: list[Any]) -> Any:
+        ids, images, fields = super()._tokenize_prompts(prompts)
+        # TRL says None for a prompt without pictures among others, and then fails on it.
+        return ids, images and [shown or [] for shown in images], fields
 
     def _get_per_token_logps_and_entropies(self, model: Any, *args: Any, **kwargs: Any) -> Any:
         found = super()._get_per_token_logps_and_entropies
@@ -98,5 +98,4 @@ class GroupTrainer(GRPOTrainer):
         reward(drawn, sample, responses, self.stage)
         figures.rows.append((sample.place, sample.row))
         figures.tokens += sample.tokens
-        figures.usable |= sample.usable
         return list(sample.rewards)

@@ -111,15 +111,19 @@ class Progress(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
         """Withhold a gradient that is not finite, and one of no group at all: without gradients
-        the optimizer leaves weights and moments alone."""
-        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
-        finite = all(bool(torch.isfinite(g).all()) for g in gradients)
+        the optimizer leaves weights and moments alone. In a step without pictures it is not to
+        leave out the vision tower."""
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        for parameter in trained:
+            if parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+        finite = all(bool(torch.isfinite(p.grad).all()) for p in trained if p.grad is not None)
         usable = self.ledger.steps[state.global_step].usable
         self.skipped = float(usable and not finite)
         if usable and finite:
             self.state.updates += 1
         else:
-            for parameter in self.model.parameters():
+            for parameter in trained:
                 parameter.grad = None
         self.state.skipped_in_a_row = self.state.skipped_in_a_row + 1 if self.skipped else 0
         if self.state.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:

@@ -7,33 +7,30 @@ from typing import Any
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from trl import SFTTrainer
 
 from backends.base import Stage
 from backends.deepspeed.sft import demonstrations
+from backends.trl.common import Common
+from backends.trl.library import SFTTrainer
 from backends.trl.progress import Ledger
 from backends.trl.questions import Questions
 
 _IGNORED = -100
 
 
-class TargetTrainer(SFTTrainer):
+class TargetTrainer(Common, SFTTrainer):
     """TRL's trainer over rows that the collator turns into prompts and targets."""
 
     def __init__(self, questions: Questions, stage: Stage, ledger: Ledger, **given: Any) -> None:
+        self.ledger = ledger
         super().__init__(
             train_dataset=questions.dataset(),
             data_collator=Targets(questions, stage, ledger),
             **given,
         )
-        self.ledger = ledger
-
-    def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
-        with self.ledger.timed("rollout"):
-            return super().get_batch_samples(*args, **kwargs)
-
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        """None: what is saved here is a state to resume from."""
+        # Qwen2.5-VL declares that its own loss takes no token count, for which Trainer would
+        # average the means of micro-batches; but the loss is TRL's, which takes it.
+        self.model_accepts_loss_kwargs = True
 
 
 class Targets:

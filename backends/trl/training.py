@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +16,12 @@ from backends.deepspeed.process import pick_device
 from backends.deepspeed.schedule import learning_rate
 from backends.encoding import Encoder
 from backends.models import load_model, load_processor, save_checkpoint, suppressed_token_ids
+from backends.trl.grpo import GroupTrainer
+from backends.trl.library import GRPOConfig, SFTConfig, unwarned
 from backends.trl.mapping import arguments, rows_per_micro_batch
 from backends.trl.progress import Ledger, Progress, State, training_id
 from backends.trl.questions import Questions
+from backends.trl.sft import TargetTrainer
 from benchmarks.questions import load_questions
 
 
@@ -49,9 +49,11 @@ def train(stage: Stage, inputs: Inputs, resources: Resources, workdir: Path) -> 
         State(training_id(stage, inputs, resources)),
     )
     trainer.remove_callback(PrinterCallback)
+    # It prints a whole prompt for every step with a response that has no reward; we count them.
+    logging.getLogger("trl").setLevel(logging.ERROR)
     trainer.add_callback(progress)
     saved = progress.resume()
-    with _unwarned():
+    with unwarned():
         trainer.train(resume_from_checkpoint=None if saved is None else str(saved))
     if progress.state.updates == 0:
         raise TrainingError(
@@ -95,43 +97,11 @@ def _trainer(
         optimizer, lambda step: learning_rate(stage, step) / stage.lr
     )
     given = {"model": model, "processing_class": processor, "optimizers": (optimizer, schedule)}
-    with _imported(), _unwarned():
+    with unwarned():
         if grpo:
-            from trl import GRPOConfig
-
-            from backends.trl.grpo import GroupTrainer
-
             tokenizer: Any = processor.tokenizer
             tokenizer.padding_side = "left"
             suppressed = list(suppressed_token_ids(processor))
             settings["generation_kwargs"] = {"suppress_tokens": suppressed}
             return GroupTrainer(questions, stage, ledger, args=GRPOConfig(**settings), **given)
-        from trl import SFTConfig
-
-        from backends.trl.sft import TargetTrainer
-
         return TargetTrainer(questions, stage, ledger, args=SFTConfig(**settings), **given)
-
-
-@contextmanager
-def _imported() -> Iterator[None]:
-    """Import TRL without what this backend does not use of it: mlflow (a tracking client in the
-    trainer) and vLLM, which TRL imports where they are installed, take 15 seconds."""
-    hidden = [name for name in ("mlflow", "vllm") if name not in sys.modules]
-    for name in hidden:
-        sys.modules[name] = None  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        for name in hidden:
-            del sys.modules[name]
-
-
-@contextmanager
-def _unwarned() -> Iterator[None]:
-    """What TRL still uses of older libraries is not for the reader of our logs to mend."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.simplefilter("ignore", UserWarning)
-        yield

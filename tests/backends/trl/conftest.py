@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -78,6 +79,12 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def library() -> None:
+    """TRL as the backend imports it: without what it warns of when it finds vLLM."""
+    importlib.import_module("backends.trl.library")
+
+
 @pytest.fixture(scope="session")
 def items(picture: Callable[..., bytes]) -> list[Item]:
     """Eight questions, every third without a picture, with labels and one worked solution."""
@@ -127,3 +134,9 @@ def train(model_folder: Path, items: list[Item], tmp_path: Path) -> Train:
         return read(workdir)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def base(model_folder: Path) -> dict[str, Tensor]:
+    """The weights that every training starts from."""
+    return load_file(model_folder / "model.safetensors")

@@ -100,7 +100,7 @@ def test_every_setting_of_a_stage_reaches_trl_or_is_refused() -> None:
 
 
 def test_the_settings_of_a_stage(tmp_path: Path) -> None:
-    from trl import GRPOConfig
+    from backends.trl.library import GRPOConfig
 
     stage = Stage.model_validate(
         SMALL
