@@ -117,6 +117,11 @@ class Benchmark(ABC):
     splits: tuple[str, ...] = ()  # the parts that its owners publish; the first is the usual one
     templates: tuple[str, ...] = ()  # its owners' prompts in benchmarks.prompts, the usual first
 
+    @property
+    def address(self) -> str:
+        """What :func:`benchmarks.benchmark` takes to make it again, in another process."""
+        return self.name
+
     @abstractmethod
     def load(self, source: Path) -> list[Item]:
         """Read the items from a local folder or file, in their official order.

@@ -78,7 +78,7 @@ class LmEval(Benchmark):
     ) -> None:
         self.task = task
         self.name = f"{PREFIX}{task}"
-        self.address = address(self.name, include_path, num_fewshot)
+        self.include_path = include_path
         self.headline = f"{self.name}/accuracy"
         self.num_fewshot = num_fewshot
         self.file, self.config = _definition(task, include_path)
@@ -88,6 +88,10 @@ class LmEval(Benchmark):
         self.default_scorer = self.scorers[0]
         shots = "" if num_fewshot is None else f", {num_fewshot}-shot"
         self.title = f"{task} (lm-eval{shots})"
+
+    @property
+    def address(self) -> str:
+        return address(self.name, self.include_path, self.num_fewshot)
 
     # ------------------------------------------------------------------------------------- items
 

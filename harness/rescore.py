@@ -93,7 +93,7 @@ def score(
     items = {item.id: item for item in saved.items}
     tasks = [(items[answer.generation.item], answer) for answer in saved.answers]
     rules = [name for name in names if name != judging.NAME]
-    columns = dict(zip(rules, _verdicts(one.name, rules, tasks, workers), strict=True))
+    columns = dict(zip(rules, _verdicts(one.address, rules, tasks, workers), strict=True))
     ids = {name: one.scorer(name).id for name in rules}
     if judging.NAME in names and by is not None:
         hashes, dtype = Hashes(by.root), by.resources.dtype

@@ -132,9 +132,36 @@ def _ours(file: Path, name: str | None, data: str | None) -> Saved:
         raise HarnessError(f"{path} holds answers to {spec['benchmark']}, not to {name}")
     if not (name := name or spec.get("benchmark")):
         raise HarnessError(f"{path} does not tell its benchmark; add --benchmark")
+    if name.startswith(sources.LM_EVAL):
+        return _lm_eval(path, name, spec, located, data)
     one = _named(name)
     source, split = _source(one, folder, spec.get("data"), located, data)
     items = subset(_text_items(one, source, split), spec.get("limit"))
+    answers = [Answer(generation) for generation in _generations(path)]
+    return _joined(path, one, "generations file of ours", items, answers)
+
+
+def _lm_eval(
+    path: Path,
+    name: str,
+    spec: Mapping[str, Any],
+    located: Mapping[str, Any],
+    include_path: str | None,
+) -> Saved:
+    """Answers to an lm-eval task: what it asked is in the store, how it judges is defined now."""
+    if "data" not in spec:
+        raise HarnessError(f"{path}: no folder of a step, so what {name} asked is not known")
+    if include_path is None and spec["data"] in located:
+        found = Located.model_validate(located[spec["data"]])
+    else:
+        source = sources.lm_eval_address(name, include_path, None)
+        found = Located(id=spec["data"], source=source)
+    try:
+        one = sources.benchmark_at(name, found)
+    except KeyError as error:
+        raise HarnessError(f"{error.args[0]}; add --data <its include_path>") from None
+    folder = sources.benchmark_folder(found, Store(path.resolve().parents[3]))
+    items = subset(one.load(folder), spec.get("limit"))
     answers = [Answer(generation) for generation in _generations(path)]
     return _joined(path, one, "generations file of ours", items, answers)
 
