@@ -21,6 +21,8 @@ from harness.vlmevalkit.export import Exported, export
 
 #: Its import alone takes half a minute on two cores.
 TIME_LIMIT = 1800
+#: Items of the data set whose size its figures take for granted.
+WEMATH = 1740
 #: Why the others are not here.
 REFUSED = {
     "mathverse": "VLMEvalKit asks a judge about every answer to MathVerse",
@@ -118,13 +120,19 @@ def _result(saved: Saved, exported: Sequence[Exported], answer: Mapping[str, Any
                     file.sample,
                 )
         if not figures:
-            figures = said["figures"]
+            figures = {name: value for name, value in said["figures"].items() if value != "nan%"}
         if said["failed"]:
             notes.append(f"VLMEvalKit's own figures stopped with {said['failed']}")
         notes += _differently(saved, file, said["read"])
         if file.changed:
             item, why = next(iter(file.changed.items()))
-            notes.append(f"{len(file.changed)} responses were changed, the first to {item}: {why}")
+            notes.append(f"responses changed: {len(file.changed)}, the first to {item}: {why}")
+    if figures and len(saved.items) != WEMATH:
+        figures = {}
+        notes.append(
+            "VLMEvalKit counts We-Math's absent groups as mastered, so its own figures on these "
+            f"{len(saved.items)} of {WEMATH} items are left out"
+        )
     order = [(a.generation.item, a.generation.decoding, a.generation.sample) for a in saved.answers]
     scored = []
     for way, column in found.items():
@@ -146,5 +154,6 @@ def _differently(saved: Saved, file: Exported, read: Mapping[str, str]) -> list[
     if not other:
         return []
     return [
-        f"VLMEvalKit's loader read {len(other)} responses as other text, the first to {other[0]}"
+        f"responses that VLMEvalKit's loader read as other text: {len(other)}, the first to "
+        f"{other[0]}"
     ]

@@ -30,6 +30,8 @@ READ_AS_MISSING = frozenset({
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN",
     "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a", "nan", "null",
 })  # fmt: skip
+#: The benchmarks that it has data sets of.
+KNOWN = ("wemath", "mathvista", "mathverse", "mathvision")
 #: MathVision is two data sets there; this many items or fewer are its small one.
 MATHVISION_MINI = 304
 
@@ -87,7 +89,7 @@ def export(saved: Saved, model: str, out: Path) -> list[Exported]:
 def export_all(
     given: Path, name: str | None, data: str | None, model: str | None, out: Path
 ) -> Iterator[Exported]:
-    """Export a run (every trial and benchmark), or what :func:`harness.saved.load` takes: yields
+    """Export a run (every trial, and every benchmark that VLMEvalKit has), or what :func:`harness.saved.load` takes: yields
     :class:`Exported`. Raises :class:`HarnessError`."""
     if not (given / "plan.json").is_file():
         yield from export(load(given, name, data), model or _model(given), out)
@@ -101,7 +103,7 @@ def export_all(
         known = list(read_json(trial / "result.json").get("scores", {}))
         if name is not None and name not in known:
             raise HarnessError(unknown(f"benchmark of {given}", name, known))
-        for each in [name] if name else known:
+        for each in [name] if name else [one for one in known if one in KNOWN] or known:
             yield from export(load(trial, each, data), _model(trial), out)
 
 
@@ -131,9 +133,7 @@ def _dataset(saved: Saved) -> tuple[str, Callable[[int, Item], dict[str, Any]]]:
             raise HarnessError("VLMEvalKit has no data set of MathVerse's Text Only version")
         one = "" if len(versions) > 1 else "_" + versions.pop().replace(" ", "_")
         return f"MathVerse_MINI{one}", _mathverse
-    raise HarnessError(
-        f"VLMEvalKit files are written for wemath, mathvista, mathverse and mathvision, not {name}"
-    )
+    raise HarnessError(f"VLMEvalKit's files are written for {', '.join(KNOWN)}, and not for {name}")
 
 
 def _wemath(number: int, item: Item) -> dict[str, Any]:
