@@ -17,6 +17,7 @@ ANSWER_FORMS = {
     "direct": "{answer}",
     "think": "<answer>{answer}</answer>",
     "answer_first": "<answer>{answer}</answer>",
+    "adaptive": "<answer>{answer}</answer>",
     "lmm_r1": "<answer> ${answer}$ </answer>",
 }
 

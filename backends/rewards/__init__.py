@@ -10,8 +10,14 @@ from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 
 from backends.base import GroupReward, Reward, RewardFunction, Rollout
-from backends.rewards.correctness import accuracy, exact
-from backends.rewards.format import format_boxed, format_lmm_r1, format_think
+from backends.rewards.correctness import accuracy, exact, tag
+from backends.rewards.format import (
+    format_adaptive,
+    format_answer_first,
+    format_boxed,
+    format_lmm_r1,
+    format_think,
+)
 from backends.rewards.majority import majority, majority_released
 
 log = logging.getLogger(__name__)
@@ -46,6 +52,9 @@ REWARDS: dict[str, RewardEntry] = {
         RewardEntry(
             "exact", exact, True, "1 where the whole response equals the label (No-Thinking)"
         ),
+        RewardEntry(
+            "tag", tag, True, "1 where the text in the <answer> tags equals the label (Thinking)"
+        ),
         RewardEntry("format_boxed", format_boxed, False, "1 for a non-empty \\boxed{} answer"),
         RewardEntry(
             "format_think",
@@ -58,6 +67,18 @@ REWARDS: dict[str, RewardEntry] = {
             format_lmm_r1,
             False,
             "LMM-R1's stricter form: no space between the tags, each tag once",
+        ),
+        RewardEntry(
+            "format_answer_first",
+            format_answer_first,
+            False,
+            "1 for <answer>...</answer> <reason>...</reason> and nothing else",
+        ),
+        RewardEntry(
+            "format_adaptive",
+            format_adaptive,
+            False,
+            "1 for <answer>...</answer>, with <think>...</think> before it or without",
         ),
     )
 }

@@ -6,19 +6,22 @@ import re
 
 from backends.base import GroupReward, Rollout
 from backends.rewards.majority import vote
-from benchmarks.answers import equivalent
+from benchmarks.answers import equivalent, normalise
 
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
+_LINE = re.compile(r"<answer>(.*?)</answer>")
 
 
 def accuracy(rollout: Rollout) -> GroupReward:
     """1 for a response whose extracted answer is equivalent to the label, else 0.
 
-    A question without a label has no reward (all None, counted as ``unlabelled``): LMM-R1's code
-    pays 1 there (``math_verifier.py``), which rewards anything at all.
+    The answer is read from the whole response, whatever its template: a box, ``<answer>`` tags, a
+    statement. A question whose label is missing or holds nothing to compare with (``$$``) has no
+    reward (all None, counted as ``unlabelled``): LMM-R1's code pays 1 there
+    (``math_verifier.py``), which rewards anything at all.
     """
     gold = _label(rollout)
-    if not gold:
+    if not normalise(gold):
         return GroupReward((None,) * len(rollout.responses), {"unlabelled": 1.0})
     right = correct(rollout.responses, gold)
     return GroupReward(tuple(float(r) for r in right), {"unlabelled": 0.0})
@@ -36,6 +39,20 @@ def exact(rollout: Rollout) -> GroupReward:
     return GroupReward(tuple(float(t == gold) for t in rollout.responses), {"unlabelled": 0.0})
 
 
+def tag(rollout: Rollout) -> GroupReward:
+    """1 where the text in the response's first ``<answer>`` tags is that of the label, in any case
+    of letters; a response without tags is compared as a whole.
+
+    Source: Thinking, ``grpo.py`` of the CLS-RL repository, which asks this where math-verify has
+    found no equivalence. As there, tags hold one line.
+    """
+    gold = _label(rollout)
+    if not gold:
+        return GroupReward((None,) * len(rollout.responses), {"unlabelled": 1.0})
+    same = [_in_tags(text, _LINE).lower() == gold.lower() for text in rollout.responses]
+    return GroupReward(tuple(map(float, same)), {"unlabelled": 0.0})
+
+
 def correct(responses: tuple[str, ...], gold: str) -> list[bool]:
     """Which responses give an answer equivalent to ``gold``: one comparison per class of
     answers.
@@ -49,5 +66,9 @@ def correct(responses: tuple[str, ...], gold: str) -> list[bool]:
 
 
 def _label(rollout: Rollout) -> str:
-    tagged = _TAGGED.search(rollout.answer)
-    return (tagged.group(1) if tagged else rollout.answer).strip()
+    return _in_tags(rollout.answer, _TAGGED)
+
+
+def _in_tags(text: str, tags: re.Pattern[str]) -> str:
+    tagged = tags.search(text)
+    return (tagged.group(1) if tagged else text).strip()

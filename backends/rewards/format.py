@@ -15,6 +15,13 @@ LMM_R1 = re.compile(
     r"<think>(?:(?!</think>).)*</think><answer>(?:(?!</answer>).)*</answer>", re.DOTALL
 )
 
+#: Think-After-Answer (arXiv 2503.16188 appendix E.2). Its code is not released: the pattern is
+#: THINK's, with the parts that its prompt names.
+ANSWER_FIRST = re.compile(r"<answer>.*?</answer>\s*<reason>.*?</reason>", re.DOTALL)
+
+#: Adaptive-Thinking (the same, appendix E.3): an answer, with a thought before it or without.
+ADAPTIVE = re.compile(r"(?:<think>.*?</think>\s*)?<answer>.*?</answer>", re.DOTALL)
+
 
 def format_boxed(rollout: Rollout) -> GroupReward:
     """1 for a response with a closed, non-empty ``\\boxed{}``."""
@@ -24,6 +31,19 @@ def format_boxed(rollout: Rollout) -> GroupReward:
 def format_think(rollout: Rollout) -> GroupReward:
     """1 for a response that is a thought and an answer in their tags, and nothing else."""
     return _paid([THINK.fullmatch(text) is not None for text in rollout.responses])
+
+
+def format_answer_first(rollout: Rollout) -> GroupReward:
+    """1 for a response that is an answer and a reason in their tags, and nothing else."""
+    return _paid([ANSWER_FIRST.fullmatch(text) is not None for text in rollout.responses])
+
+
+def format_adaptive(rollout: Rollout) -> GroupReward:
+    """1 for a response that is an answer in its tags, with a thought before it or without; counts
+    the share that thinks as ``thinking``."""
+    paid = _paid([ADAPTIVE.fullmatch(text) is not None for text in rollout.responses])
+    thoughts = sum(text.lstrip().startswith("<think>") for text in rollout.responses)
+    return GroupReward(paid.rewards, {"thinking": thoughts / len(rollout.responses)})
 
 
 def format_lmm_r1(rollout: Rollout) -> GroupReward:

@@ -99,8 +99,42 @@ def test_accuracy_is_equivalence_with_the_label() -> None:
     assert paid("accuracy", group(*responses, answer=r"\frac{1}{2}")) == (1, 0, 0)
 
 
+@pytest.mark.parametrize(
+    "response",
+    [
+        "<think> Since $3+4=7$. </think><answer> $7$ </answer>",
+        "<answer>7</answer> <reason>3 and 4</reason>",
+        "<think>$1+2=3$, or 4</think>\n<answer>\n7.0\n</answer>",
+        r"<answer> the answer is $\boxed{7}$ </answer>",
+        r"So \boxed{\frac{14}{2}}",
+    ],
+)
+def test_accuracy_reads_every_template(response: str) -> None:
+    assert paid("accuracy", group(response, "<answer> $8$ </answer>", answer="$7$")) == (1, 0)
+
+
+@pytest.mark.parametrize("label", ["$$", r"\boxed{}", "<answer> </answer>"])
+def test_a_label_that_cannot_be_read_is_counted_and_pays_nobody(label: str) -> None:
+    result = score(group("7", "$$", r"\boxed{}", label, answer=label), [Reward(name="accuracy")])
+    assert result.rewards == (None,) * 4
+    assert result.stats["unlabelled"] == 1
+
+
+def test_tag_compares_the_text_in_the_tags() -> None:
+    responses = (
+        *("<think>dog</think><answer> cat </answer>", "Cat", "<answer>dog</answer> cat"),
+        *("<answer>\nCat</answer>", "<answer>CAT</answer>"),
+    )
+    rollout = group(*responses, answer="<answer> Cat </answer>")
+    assert paid("tag", rollout) == (1, 1, 0, 0, 1)
+    # The three matchers differ, so that which one is used can be told from what else is.
+    half = group("<answer>0.5</answer>", "<answer>1/2</answer>", "1/2", answer="1/2")
+    found = {name: paid(name, half) for name in ("accuracy", "tag", "exact")}
+    assert found == {"accuracy": (1, 1, 1), "tag": (0, 1, 1), "exact": (0, 0, 1)}
+
+
 def test_a_missing_label_pays_nobody() -> None:
-    for name in ("accuracy", "exact"):
+    for name in ("accuracy", "exact", "tag"):
         result = score(group("", "5", answer="  "), [Reward(name=name)])
         assert result.rewards == (None, None)
         assert result.stats["unlabelled"] == 1
@@ -120,6 +154,42 @@ def test_think_format() -> None:
     assert paid("format_lmm_r1", group(good, f" {tight}\n", twice)) == (0, 1, 0)
 
 
+def test_answer_first_format() -> None:
+    good = "<answer>b</answer>\n<reason>a\nb</reason>"
+    bad = ("<reason>a</reason><answer>b</answer>", f"{good}.", "<answer>b</answer>")
+    assert paid("format_answer_first", group(good, *bad)) == (1, 0, 0, 0)
+
+
+def test_adaptive_format_takes_both_and_counts_the_thoughts() -> None:
+    responses = (
+        *("<answer>b</answer>", "<think>a</think> <answer>b</answer>", "b"),
+        "<think>a</think>",
+    )
+    result = score(group(*responses), [Reward(name="format_adaptive")])
+    assert result.rewards == (1, 1, 0, 0)
+    assert result.stats["thinking"] == 0.5
+
+
+@pytest.mark.parametrize(
+    ("text", "valid"),
+    [
+        ("<think>a</think><answer>b</answer>", True),
+        ("<think>a\nb</think><answer>\nb</answer>", True),
+        ("  <think>a</think><answer>b</answer>\n", True),
+        ("<think>a</think> <answer>b</answer>", False),
+        ("<think>a</think>\n<answer>b</answer>", False),
+        ("x<think>a</think><answer>b</answer>", False),
+        ("<think>a</think><answer>b</answer>x", False),
+        ("<think>a</think>b</think><answer>b</answer>", False),
+        ("<think>a <think></think><answer>b</answer>", False),
+        ("<think>a</think><answer>b<answer></answer>", False),
+        ("<think></think><answer></answer>", True),
+    ],
+)
+def test_the_lmm_r1_format_is_its_regular_expression(text: str, valid: bool) -> None:
+    assert paid("format_lmm_r1", group(text)) == (float(valid),)
+
+
 def test_boxed_format() -> None:
     responses = (r"\boxed{3}", r"\boxed{}", r"\boxed{3", "3")
     assert paid("format_boxed", group(*responses)) == (1, 0, 0, 0)
@@ -129,6 +199,13 @@ def test_rewards_add_up_by_weight() -> None:
     rollout = group("<think>x</think><answer>4</answer>", "<answer>4</answer>", answer="4")
     parts = [Reward(name="accuracy"), Reward(name="format_think", weight=0.5)]
     assert score(rollout, parts).rewards == (1.5, 1.0)
+
+
+def test_a_reward_that_is_no_number_is_no_reward(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = (float("nan"), float("inf"), 1.0, None)
+    entry = RewardEntry("odd", lambda rollout: GroupReward(values, {}), False, "")
+    monkeypatch.setitem(REWARDS, "odd", entry)
+    assert paid("odd", group("a", "b", "c", "d")) == (None, None, 1.0, None)
 
 
 def test_only_a_reward_that_declares_the_need_sees_the_label(
