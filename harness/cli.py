@@ -209,8 +209,11 @@ def rescore(
 
     settings = judging.from_options(judge or [])
     answers = saved.load(file, benchmark, data)
-    by = rescore.Judging(settings, root) if settings else None
-    scored = rescore.score(answers, scorer or [], workers, by)
+    with _console(stderr=True).status("scoring") as shown:
+        by = settings and rescore.Judging(
+            settings, root, progress=lambda done, n: shown.update(f"judged {done} of {n}")
+        )
+        scored = rescore.score(answers, scorer or [], workers, by)
     theirs = None
     if vlmevalkit_python is not None:
         from harness.vlmevalkit import bridge
