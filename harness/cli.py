@@ -210,9 +210,11 @@ def rescore(
     settings = judging.from_options(judge or [])
     answers = saved.load(file, benchmark, data)
     with _console(stderr=True).status("scoring") as shown:
-        by = settings and rescore.Judging(
-            settings, root, progress=lambda done, n: shown.update(f"judged {done} of {n}")
-        )
+
+        def tell(done: int, total: int) -> None:
+            shown.update(f"judged {done} of {total}")
+
+        by = rescore.Judging(settings, root, progress=tell) if settings else None
         scored = rescore.score(answers, scorer or [], workers, by)
     theirs = None
     if vlmevalkit_python is not None:
