@@ -74,10 +74,10 @@ def export(saved: Saved, model: str, out: Path) -> list[Exported]:
             if why:
                 changed[item.id] = why
             row = columns(number, item)
-            if row["index"] in index.values():
-                raise HarnessError(f"two items of {dataset} would share the index {row['index']}")
             index[item.id] = row["index"]
             rows.append({**row, "prediction": text})
+        if len(set(index.values())) < len(index):
+            raise HarnessError(f"two items of {dataset} would share an index")
         path = out / name / f"{name}_{dataset}.tsv"
         _write(path, rows)
         written.append(
@@ -89,8 +89,8 @@ def export(saved: Saved, model: str, out: Path) -> list[Exported]:
 def export_all(
     given: Path, name: str | None, data: str | None, model: str | None, out: Path
 ) -> Iterator[Exported]:
-    """Export a run (every trial, and every benchmark that VLMEvalKit has), or what :func:`harness.saved.load` takes: yields
-    :class:`Exported`. Raises :class:`HarnessError`."""
+    """Export a run (every trial, and every benchmark that VLMEvalKit has), or what
+    :func:`harness.saved.load` takes: yields :class:`Exported`. Raises :class:`HarnessError`."""
     if not (given / "plan.json").is_file():
         yield from export(load(given, name, data), model or _model(given), out)
         return

@@ -218,6 +218,9 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path) -> None:
         export(ours, "a/b", tmp_path)
     with pytest.raises(HarnessError, match="numbers its items, and 'x1' is no number"):
         export(answered("mathvision", [replace(items[0], id="x1")], ["A"]), "m", tmp_path)
+    twins = [items[0], replace(items[1], id="01")]
+    with pytest.raises(HarnessError, match="two items of MathVision_MINI would share an index"):
+        export(answered("mathvision", twins, ["A", "B"]), "m", tmp_path)
     other = replace(ours, benchmark=type("Other", (), {"name": "gsm8k"})())
     with pytest.raises(
         HarnessError, match="wemath, mathvista, mathverse, mathvision, and not for gs"
