@@ -74,15 +74,18 @@ class OfficialBenchmark(Benchmark):
         """What all items of a source are otherwise than as their owners published them; empty:
         nothing that is known of. A legitimate other revision differs too: it is a note, no error.
         """
+        edition = self.edition(source, items, split)
         found = self.files(source, split)
-        edition = self.edition(items, found.split)
         return editions.differences(self.name, edition, items, self.counted, found)
 
-    def edition(self, items: Sequence[Item], split: str | None = None) -> Edition:
+    def edition(
+        self, source: Path | str, items: Sequence[Item], split: str | None = None
+    ) -> Edition:
         """What the owners published as this split; of a file that does not tell, the smallest that
         can hold its items."""
+        told = self.files(source, split).split
         for edition in self.editions:
-            if edition.split == split:
+            if edition.split == told:
                 return edition
         fit = [edition for edition in self.editions if edition.n >= len(items)]
         return min(fit, key=lambda edition: edition.n, default=self.editions[0])

@@ -34,7 +34,7 @@ def show(console: Console, name: str, source: str, split: str | None, store: Sto
         differences = one.check(folder, items, located.split)
     except DataError as error:
         raise HarnessError(str(error)) from None
-    edition = one.edition(items, located.split)
+    edition = one.edition(folder, items, located.split)
     if source.startswith(f"{sources.TINY}/"):
         differences = []
     broken = unreadable(items)

@@ -240,6 +240,9 @@ def locate_benchmark(
 
     if name.startswith(LM_EVAL):
         return _locate_lm_eval(name, data, num_fewshot)
+    one = benchmark(name)
+    if split is not None and split not in one.splits:
+        raise HarnessError(unknown(f"split of {name}", split, one.splits))
     known = [f"{TINY}/{each}" for each in tiny.BENCHMARKS]
     if data is None:
         if model != TINY:
@@ -252,9 +255,6 @@ def locate_benchmark(
         if data not in known:
             raise HarnessError(unknown("mini benchmark", data, known))
         return Located(id=f"{data}@{tiny.VERSION}", source=data)
-    one = benchmark(name)
-    if split is not None and split not in one.splits:
-        raise HarnessError(unknown(f"split of {name}", split, one.splits))
     if match := _HUB_DATA.match(data):
         _pinned(data, match["revision"])
         if match["split"] is not None:

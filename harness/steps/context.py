@@ -78,7 +78,7 @@ class Context:
         if found.source.startswith(f"{sources.TINY}/") or not isinstance(one, OfficialBenchmark):
             return len(items), []
         where = sources.benchmark_folder(found, self.store)
-        return one.edition(items, found.split).n, one.check(where, items, found.split)
+        return one.edition(where, items, found.split).n, one.check(where, items, found.split)
 
 
 @lru_cache(maxsize=4)

@@ -38,7 +38,7 @@ def official(name: str) -> OfficialBenchmark:
 def test_the_owners_files_are_as_published(name, split, source, n) -> None:
     one = official(name)
     items = one.load_text(DATA / source, split)
-    assert len(items) == n == one.edition(items, split).n
+    assert len(items) == n == one.edition(DATA / source, items, split).n
     assert one.check(DATA / source, items, split) == []
 
 

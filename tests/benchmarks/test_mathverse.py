@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks import benchmark
+from benchmarks.aggregate import slug
 from benchmarks.base import DataError, Item, Verdict
+from benchmarks.mathverse import VERSIONS
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "mathverse"
 published = pytest.mark.skipif(not DATA.is_dir(), reason="no shared/data/mathverse here")
@@ -107,6 +109,31 @@ def test_accuracy_by_version_and_subject() -> None:
     assert means["mathverse/version/vision_only"] == 0.0
     assert means["mathverse/subject/plane_geometry"] == 0.5
     assert {v.clusters for v in values if len(v.units) == 2} == {("1", "1")}
+
+
+def test_text_only_never_enters_the_overall() -> None:
+    asked = [item(), item(sample_index="2", problem_version="Text Only", image="")]
+    values = ONE.values(asked, [Verdict("1", True), Verdict("2", False)])
+    means = {v.metric: (v.mean, len(v.units)) for v in values}
+    assert means["mathverse/accuracy"] == (1.0, 1)
+    assert means["mathverse/question_type/multi_choice"] == (1.0, 1)
+    assert means["mathverse/version/text_only"] == (0.0, 1)
+    alone = benchmark("mathverse_text_only").values(asked[1:], [Verdict("2", False)])
+    assert {v.metric.partition("/")[0] for v in alone} == {"mathverse_text_only"}
+    assert alone[0].metric == "mathverse_text_only/accuracy"
+
+
+def test_the_overall_is_the_mean_of_the_five_versions() -> None:
+    """As the owners report it: the versions have one size."""
+    asked = [
+        item(sample_index=f"{n}-{version}", problem_index=str(n), problem_version=version)
+        for n in range(8)
+        for version in VERSIONS
+    ]
+    values = ONE.values(asked, [Verdict(i.id, hash(i.id) % 3 > 0) for i in asked])
+    means = {v.metric: v.mean for v in values}
+    versions = [means[f"mathverse/version/{slug(version)}"] for version in VERSIONS]
+    assert means["mathverse/accuracy"] == pytest.approx(sum(versions) / 5, abs=1e-12)
 
 
 @published
