@@ -15,6 +15,8 @@ from backends.methods import method, names
 def test_every_preset_is_whole_and_trainable() -> None:
     assert set(names()) >= {
         *("none", "mm_upt", "mm_upt_released", "grpo", "sft", "no_thinking", "thinking"),
+        *("dr_grpo", "dapo", "rloo", "reinforce_baseline", "lmm_r1", "lmm_r1_gae"),
+        *("lmm_r1_direct", "lmm_r1_fre_multi", "think_after_answer", "adaptive_thinking"),
         *("rft", "lmsi", "genixer", "srlm", "stic", "vision_ekipl", "vision_ekipl_sft"),
     }
     for name in names():
@@ -36,6 +38,63 @@ def test_mm_upt_has_the_published_settings() -> None:
     assert (paper.aggregation, paper.updates_per_rollout, paper.top_p) == ("sequence_mean", 1, 1.0)
     assert (released.aggregation, released.updates_per_rollout) == ("token_mean", 4)
     assert (released.clip_low, released.clip_high, released.top_p) == (0.2, 0.3, 0.99)
+    assert (paper.dual_clip, released.dual_clip) == (None, 3.0)
+
+
+def test_lmm_r1_has_the_published_settings() -> None:
+    (fre, mgt), (paper_fre, paper_mgt) = (
+        method("lmm_r1").resolve(),
+        method("lmm_r1_gae").resolve(),
+    )
+    (direct,), (multi,) = method("lmm_r1_direct").resolve(), method("lmm_r1_fre_multi").resolve()
+    for stage in (fre, mgt, paper_fre, paper_mgt, direct, multi):
+        assert (stage.group_size, stage.temperature, stage.template) == (16, 1.0, "lmm_r1")
+        assert (stage.kl.beta, stage.kl.form, stage.kl.place) == (1e-3, "k1", "reward")
+        assert [(r.name, r.weight) for r in stage.rewards] == [
+            *(("accuracy", 1.0), ("format_lmm_r1", 0.5))
+        ]
+        assert (stage.updates_per_rollout, stage.aggregation) == (16, "token_mean")
+        assert (stage.clip_low, stage.clip_high, stage.betas) == (0.2, 0.2, (0.9, 0.95))
+        assert stage.warmup_steps == pytest.approx(0.03 * stage.steps, abs=1)
+    assert {s.advantage for s in (fre, mgt, multi)} == {"reinforce_baseline"}
+    assert (fre.lr, mgt.lr, multi.lr) == (4e-7, 4e-7, 1e-6)
+    for stage in (paper_fre, paper_mgt, direct):
+        assert stage.advantage == "gae"
+        assert stage.critic is not None
+        assert (stage.critic.lr, stage.critic.gamma, stage.critic.lam) == (9e-6, 1.0, 1.0)
+    assert (paper_fre.lr, paper_mgt.lr, direct.lr) == (1e-6, 4e-7, 1e-6)
+    assert (paper_fre.questions_per_step, paper_mgt.questions_per_step) == (128, 256)
+
+
+def test_the_thinking_family_differs_in_prompt_and_reward_alone() -> None:
+    family = ("thinking", "no_thinking", "think_after_answer", "adaptive_thinking")
+    stages = [method(name).resolve()[0] for name in family]
+    for field in type(stages[0]).model_fields:
+        values = {str(getattr(stage, field)) for stage in stages}
+        assert len(values) == (4 if field in ("template", "rewards") else 1), field
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("dr_grpo", {"advantage": "group_mean", "aggregation": "fixed_length", "group_size": 8}),
+        (
+            "dapo",
+            {
+                **{"clip_low": 0.2, "clip_high": 0.28, "mask_truncated": True},
+                **{"aggregation": "token_mean", "group_size": 16, "dynamic_sampling": 9},
+            },
+        ),
+        ("rloo", {"advantage": "rloo", "dual_clip": None}),
+        ("reinforce_baseline", {"advantage": "reinforce_baseline", "aggregation": "token_mean"}),
+    ],
+)
+def test_the_comparators_have_what_names_them(name: str, fields: dict[str, object]) -> None:
+    (stage,) = method(name).resolve()
+    assert {field: getattr(stage, field) for field in fields} == fields
+    assert [r.name for r in stage.rewards] == ["accuracy"]
+    in_reward = name in ("rloo", "reinforce_baseline")
+    assert (stage.kl.beta > 0, stage.kl.place == "reward") == (in_reward, in_reward)
 
 
 def test_the_unsupervised_methods_need_no_label() -> None:
