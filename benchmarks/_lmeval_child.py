@@ -50,7 +50,7 @@ class TaskChild:
     def _start(self, key: _Key, doc: Mapping[str, Any]) -> subprocess.Popen[str]:
         # -P: this folder must not be on the child's path, its modules have everyday names.
         process = _children[key] = subprocess.Popen(
-            [sys.executable, "-P", __file__, str(self.folder), self.task],
+            [sys.executable, "-P", __file__, str(self.folder), self.task, str(TIME_LIMIT)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -108,7 +108,7 @@ def _stop_all() -> None:
         _stop(key)
 
 
-def _serve(folder: str, name: str) -> None:
+def _serve(folder: str, name: str, limit: str) -> None:
     """The child: answer one line at a time, end by the timer where one takes too long."""
     import signal
 
@@ -128,7 +128,7 @@ def _serve(folder: str, name: str) -> None:
     say({"ready": name})
     for line in sys.stdin:
         question = json.loads(line)
-        signal.setitimer(signal.ITIMER_PROF, TIME_LIMIT)
+        signal.setitimer(signal.ITIMER_PROF, float(limit))
         try:
             said = _judge(task, *question)
         except (Exception, RecursionError, MemoryError) as error:

@@ -41,6 +41,9 @@ FILE = "items.jsonl"
 FEWSHOT_SEED = 1234
 #: Metrics that are a mean of right and wrong where a task does not say how to aggregate them.
 _MEANS = ("exact_match", "acc")
+#: The fields of a definition that verdicts depend on; the others are seen in what is asked.
+_JUDGING = ("filter_list", "metric_list", "process_results", "generation_kwargs")
+_JUDGING += ("doc_to_target", "doc_to_choice")
 #: Filters over several responses to one question.
 _VOTES = ("majority_vote", "take_first_k")
 _PICTURE = "<image>"
@@ -141,21 +144,33 @@ class LmEval(Benchmark):
         metric, pipeline = self.judged[self.scorers.index(name)]
         own = self.config.get("metadata") or {}
         release = own.get("version", "unversioned") if isinstance(own, Mapping) else "unversioned"
-        id = f"{self.name}@{release}/{name}+{self._definition_id()[:12]}"
+        id = f"{self.name}@{release}/{name}+{self._definition_id(*_JUDGING)[:12]}"
         return TaskScorer(id, self.file, self.task, metric, pipeline, _until(self.config))
 
     def values(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> list[Values]:
         return accuracies(self.name, items, verdicts, lambda item: ())
 
-    def _definition_id(self) -> str:
-        """Over what defines prompts and verdicts: the task's settings, the code beside it, and
-        lm-eval's version."""
-        here = str(self.file.parent)
-        settings = json.dumps(self.config, sort_keys=True, default=str).replace(here, ".")
-        total = hashlib.sha256(f"{version('lm-eval')}\0{settings}".encode())
-        for module in sorted(self.file.parent.glob("*.py")):
-            total.update(module.read_bytes())
+    def _definition_id(self, *fields: str) -> str:
+        """Over these fields of the task's definition (default: all), the code that they name, and
+        lm-eval's version. Where the files lie is no part of it."""
+        total = hashlib.sha256(version("lm-eval").encode())
+        for field in sorted(fields or self.config):
+            total.update(f"{field}={_settled(self.config.get(field), total)}".encode())
         return total.hexdigest()
+
+
+def _settled(value: Any, total: Any) -> str:
+    """A setting as text; the code that a function of it lies beside goes into ``total``."""
+    if isinstance(value, Mapping):
+        return str({key: _settled(value[key], total) for key in value})
+    if isinstance(value, list):
+        return str([_settled(each, total) for each in value])
+    module, _, function = str(value).rpartition(".")
+    if isinstance(value, str) and module.startswith("/") and Path(f"{module}.py").is_file():
+        for file in sorted(Path(module).parent.glob("*.py")):
+            total.update(file.read_bytes())
+        return f"{Path(module).name}.{function}"
+    return repr(value)
 
 
 class TaskScorer(Scorer):
