@@ -223,6 +223,8 @@ class _Planner:
             a, b = self.arms[baseline].settings(), own.settings()
             if not self.arms[baseline].stages:
                 b = {k: v for k, v in b.items() if k in ("method", "template")}
+                if own.backend != self.experiment.backend:
+                    b["backend"] = own.backend
             lines += differences(a, b)
         if condition.point:
             lines += differences(own.settings(), condition.settings())

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from harness import stats
+from harness.report.model import Delta
 from harness.results import Condition, Score, Trial
 from harness.stats import Interval, NotComparable
+
+ALPHA = 0.05
 
 #: What has to be the same on both sides, with the word for it in a refusal.
 _IDENTITY = {"scorer": "scorers", "data": "data", "n": "numbers of items", "budget": "decoding"}
@@ -121,6 +124,36 @@ def difference(arm: Condition, base: Condition, benchmark: str, metric: str) -> 
         return stats.interval(delta, a.clusters)
     except ValueError as error:
         raise NotComparable(str(error)) from error
+
+
+def column(
+    pairs: Sequence[tuple[Condition, Condition]], benchmark: str, metric: str
+) -> list[Delta]:
+    """The difference of each (arm, base) in one metric, with Holm's correction over the pairs."""
+    found: list[Interval | str] = []
+    for arm, base in pairs:
+        try:
+            found.append(difference(arm, base, benchmark, metric))
+        except NotComparable as error:
+            found.append(str(error))
+    # A planned pair that cannot be tested still counts: its absence must not help the others.
+    adjusted = stats.holm([1.0 if isinstance(i, str) else i.p for i in found])
+    return [
+        Delta(to=base.label, refused=i)
+        if isinstance(i, str)
+        else Delta(
+            to=base.label,
+            mean=i.mean,
+            low=i.low,
+            high=i.high,
+            p=i.p,
+            p_holm=p_holm,
+            df=i.df,
+            seeds=i.seeds,
+            star=i.seeds > 1 and p_holm < ALPHA,
+        )
+        for (_, base), i, p_holm in zip(pairs, found, adjusted, strict=True)
+    ]
 
 
 def _same(ours: dict[str, Any], theirs: dict[str, Any], us: str, them: str) -> None:

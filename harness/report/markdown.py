@@ -28,6 +28,10 @@ def render(report: Report) -> str:
         ]
     if report.sweep:
         parts += _sweep(report, headline)
+    if report.pairs:
+        head, lines = text.pairs(report)
+        body = [[_escape(cell) for cell in line] for line in lines]
+        parts += ["## One arm, two trainers", text.PAIRS, _table(head, body)]
     if "training" in report.figures:
         parts += ["## Training", _figure(report, "training")]
     if report.published:
@@ -188,8 +192,9 @@ def _run(report: Report) -> str:
     lines = []
     for row in _all_rows(report):
         unlike = "; ".join(row.differences) or "–"
-        lines.append([row.label, row.method, text.seeds(row), unlike])
-    return _table(["arm", "method", "seeds", f"unlike {report.baseline}"], lines)
+        lines.append([row.label, row.method, text.seeds(row), text.pace(row.pace), unlike])
+    head = ["arm", "method", "seeds", "a training step, median (quartiles)"]
+    return _table([*head, f"unlike {report.baseline}"], lines)
 
 
 def _sources(report: Report) -> str:

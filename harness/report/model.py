@@ -70,6 +70,15 @@ class TrialRecord(_Part):
     log: str = ""
 
 
+class Pace(_Part):
+    """Seconds of training steps, over all steps of all finished seeds."""
+
+    median: float
+    low: float = Field(description="lower quartile")
+    high: float = Field(description="upper quartile")
+    steps: int
+
+
 class Row(_Part):
     """One condition: an arm, or a point of its sweep."""
 
@@ -91,6 +100,7 @@ class Row(_Part):
         default_factory=dict,
         description="benchmark -> responses (n) and those counted apart: unparsed, truncated, ...",
     )
+    pace: Pace | None = Field(default=None, description="null: an arm that trains nothing")
 
     @property
     def ok(self) -> int:
@@ -133,6 +143,15 @@ class Sweep(_Part):
     rows: list[Row]
 
 
+class Pair(_Part):
+    """Two arms that differ in nothing but the backend that trained them."""
+
+    first: str = Field(description="label of the row that is subtracted")
+    second: str
+    backends: tuple[str, str]
+    deltas: dict[str, Delta] = Field(description="headline metric -> second minus first")
+
+
 class Published(_Part):
     """Numbers a paper printed, shown beside ours and never tested against them."""
 
@@ -162,5 +181,8 @@ class Report(_Part):
     sweep: Sweep | None = None
     holes: list[str] = Field(description="trials that are failed or missing, with their reasons")
     footnotes: list[str]
+    pairs: list[Pair] = Field(
+        default_factory=list, description="arms that differ only in their backend"
+    )
     published: Published | None = None
     figures: dict[str, str] = Field(default_factory=dict, description="file stem -> caption")

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from harness import stats
-from harness.report import comparison, papers
+from harness.report import backends, comparison, papers
+from harness.report.comparison import ALPHA
 from harness.report.model import (
     BenchmarkRecord,
     Cell,
@@ -22,8 +22,6 @@ from harness.report.model import (
 )
 from harness.results import Condition, Results
 from harness.stats import NotComparable
-
-ALPHA = 0.05
 
 
 def build(results: Results) -> Report:
@@ -52,6 +50,7 @@ def build(results: Results) -> Report:
         )
         if sweep
         else None,
+        pairs=backends.pairs(arms, metrics),
         holes=[f"{t.name}: {t.state}, {t.reason}" for t in results.trials if t.state != "ok"],
         footnotes=_footnotes(results),
         published=_published(results),
@@ -119,6 +118,7 @@ def _rows(
             cells=cells[c.label],
             other=_other(c, metrics),
             counts=_counts(c),
+            pace=backends.pace(c),
         )
         for c in conditions
     ]
@@ -154,36 +154,12 @@ def _cell(results: Results, condition: Condition, metric: Metric) -> Cell:
 def _deltas(
     conditions: Sequence[Condition], base: Condition | None, metric: Metric
 ) -> dict[str, Delta]:
-    """One column of differences to the base, with Holm's correction over its rows."""
+    """One column of differences to the base."""
     if base is None:
         return {}
-    found: dict[str, stats.Interval] = {}
-    column: dict[str, Delta] = {}
-    for condition in conditions:
-        if condition is base:
-            continue
-        try:
-            found[condition.label] = comparison.difference(
-                condition, base, metric.benchmark, metric.name
-            )
-        except NotComparable as error:
-            column[condition.label] = Delta(to=base.label, refused=str(error))
-    # A planned row that cannot be tested still counts: its absence must not help the others.
-    family = len(found) + len(column)
-    adjusted = stats.holm([i.p for i in found.values()] + [1.0] * (family - len(found)))
-    for (name, i), p_holm in zip(found.items(), adjusted, strict=False):
-        column[name] = Delta(
-            to=base.label,
-            mean=i.mean,
-            low=i.low,
-            high=i.high,
-            p=i.p,
-            p_holm=p_holm,
-            df=i.df,
-            seeds=i.seeds,
-            star=i.seeds > 1 and p_holm < ALPHA,
-        )
-    return column
+    others = [c for c in conditions if c is not base]
+    found = comparison.column([(c, base) for c in others], metric.benchmark, metric.name)
+    return {c.label: delta for c, delta in zip(others, found, strict=True)}
 
 
 def _record(results: Results, trial: Any) -> TrialRecord:

@@ -42,6 +42,9 @@ def render(report: Report) -> RenderableType:
             Text(f"Sweep of {sweep.of}", "bold"),
             _headline(report, "settings", sweep.rows, names),
         ]
+    if report.pairs:
+        parts += [Text(), Text("One arm, two trainers", "bold"), _pairs(report)]
+        parts.append(Text(text.PAIRS, "dim"))
     if report.published:
         parts += _published(report)
     if report.holes:
@@ -97,6 +100,16 @@ def _sampled(report: Report) -> Table:
             star = "*" if cell.delta and cell.delta.star else ""
             cells.append(f"{text.score(cell)}{star}")
         table.add_row(Text(row.label, "bold" if row.baseline else ""), *cells)
+    return table
+
+
+def _pairs(report: Report) -> Table:
+    table = _table()
+    head, lines = text.pairs(report)
+    for name in head:
+        table.add_column(name)
+    for line in lines:
+        table.add_row(*line)
     return table
 
 

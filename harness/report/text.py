@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from harness.report.model import Cell, Delta, Report, Row
+from harness.report.model import Cell, Delta, Pace, Report, Row
 
 NONE = "–"
 
@@ -77,6 +77,36 @@ def asked(report: Report) -> list[tuple[str, str]]:
         parts += [f"NOT AS PUBLISHED: {'; '.join(b.differences)}"] if b.differences else []
         lines.append((b.title, " · ".join(parts)))
     return lines
+
+
+def pace(found: Pace | None) -> str:
+    """``0.52 s (0.49 to 0.60)``: the median step and its quartiles."""
+    if found is None:
+        return NONE
+    return f"{found.median:.3g} s ({found.low:.3g} to {found.high:.3g})"
+
+
+def pairs(report: Report) -> tuple[list[str], list[list[str]]]:
+    """The arms that differ only in their backend, as a table: head, and a line for each pair."""
+    paces = {row.label: row.pace for row in report.rows}
+    head = ["second against first", "a step of the first", "of the second", "ratio"]
+    head += [title(report, m.benchmark) for m in report.metrics if m.kind == "headline"]
+    lines = []
+    for pair in report.pairs:
+        one, two = paces[pair.first], paces[pair.second]
+        ratio = f"{two.median / one.median:.2f}" if one and two else NONE
+        names = f"{pair.second} ({pair.backends[1]}) − {pair.first} ({pair.backends[0]})"
+        lines.append([names, pace(one), pace(two), ratio, *map(delta, pair.deltas.values())])
+    return head, lines
+
+
+#: Said under that table.
+PAIRS = (
+    "Arms that differ only in the backend that trained them: second minus first, paired by "
+    "question and by seed, Holm's correction over these pairs. Seconds are those of a training "
+    "step as each trainer measured them on this machine: the median over all steps and seeds, and "
+    "the quartiles."
+)
 
 
 def refusals(rows: list[Row]) -> list[str]:
