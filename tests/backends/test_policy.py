@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, Qwen2_5_VLProcessor
 
 from backends.deepspeed.packing import Group, PackedBatch, micro_batches, pack
-from backends.deepspeed.policy import Policy, TokenLogProb
+from backends.deepspeed.policy import Critic, Policy, TokenLogProb
 from backends.encoding import Encoder, Prompt
 from backends.engines.base import Request
 from backends.models import load_model, save_checkpoint, suppressed_token_ids
@@ -121,6 +121,58 @@ def test_values_and_gradients_equal_the_repeated_forward(
     assert_gradients_close(gradients(model), expected_gradients)
     assert batch.lengths.tolist() == [len(r) for g in groups for r in g.responses]
     assert batch.group_of.tolist() == [i for i, g in enumerate(groups) for _ in g.responses]
+
+
+def test_each_token_is_predicted_from_the_one_before_it(
+    model: PreTrainedModel,
+    make_groups: MakeGroups,
+    encoder: Encoder,
+    suppressed: tuple[int, ...],
+) -> None:
+    # Without what its layers add, the model is a table: from one token to the odds of the next.
+    for layer in model.model.language_model.layers:
+        torch.nn.init.zeros_(layer.self_attn.o_proj.weight)
+        torch.nn.init.zeros_(layer.mlp.down_proj.weight)
+    with torch.no_grad():
+        states = model.model.language_model.norm(model.get_input_embeddings().weight)
+        logits = model.get_output_embeddings()(states)
+        logits[:, list(suppressed)] = -torch.inf
+        odds = logits.log_softmax(-1)
+        groups = make_groups(pictures=False)
+        found = Policy(model, suppressed)(packed(groups, encoder))
+    expected = [
+        odds[before, after]
+        for group in groups
+        for response in group.responses
+        for before, after in zip(
+            [int(group.prompt.input_ids[-1]), *response], response, strict=False
+        )
+    ]
+    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-5, atol=1e-5)
+
+
+def test_the_critic_values_the_states_that_predict_each_token(
+    build_model: Callable[..., PreTrainedModel], make_groups: MakeGroups, encoder: Encoder
+) -> None:
+    groups = make_groups()
+    stock, critic = build_model(tied=False), Critic(build_model(tied=False))
+    with torch.no_grad():
+        assert (critic(packed(groups, encoder)) == 0).all()  # nothing is worth anything yet
+        torch.nn.init.normal_(critic.head.weight, generator=torch.Generator().manual_seed(0))
+        found = critic(packed(groups, encoder))
+        expected = []
+        for group in groups:
+            for response in group.responses:
+                ids = torch.cat([group.prompt.input_ids, torch.tensor(response)])[None]
+                states = stock.model(
+                    input_ids=ids,
+                    mm_token_type_ids=(ids == stock.config.image_token_id).int(),
+                    pixel_values=group.prompt.pixel_values,
+                    image_grid_thw=group.prompt.image_grid_thw,
+                ).last_hidden_state[0, len(group.prompt) - 1 : -1]
+                expected.append(critic.head(states)[:, 0])
+    torch.testing.assert_close(found, torch.cat(expected), rtol=1e-4, atol=1e-4)
+    assert not any("lm_head" in name for name, _ in critic.named_parameters())
 
 
 def test_checkpointing_and_chunk_size_change_nothing(

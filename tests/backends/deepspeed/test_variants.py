@@ -127,6 +127,21 @@ def test_responses_without_a_reward_are_counted_and_left_out(
         assert row["skipped_steps"] == 0
 
 
+def test_a_reward_that_raises_takes_its_question_out_and_is_counted(
+    train: Train, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def raises_once(rollout: Rollout) -> list[float | None]:
+        if rollout.id == "q3":
+            raise ZeroDivisionError("no such thing")
+        return shares(rollout)
+
+    run = train("run", steps=1, questions_per_step=8, **give(monkeypatch, raises_once))
+    row = run.metrics[0]
+    assert (row["reward_errors"], row["unusable_groups"]) == (1, 1)
+    assert "'q3'" in caplog.text
+    assert "no such thing" in caplog.text
+
+
 def test_the_critic_learns_what_is_paid(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = {"steps": 12, "lr": 1e-6, "advantage": "gae", "critic": {"lr": 1e-2, "weight": 1.0}}
     rows = train("run", **stage, **give(monkeypatch, lambda r: [1.0] * 4)).metrics
