@@ -138,6 +138,7 @@ class VLLMEngine:
         self.updated = True
         weights = ((name, tensor.detach()) for name, tensor in items)
         self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
+        self._llm.apply_model(_pack_head)
         engine = self._llm.llm_engine
         self._llm.reset_prefix_cache()
         engine.reset_mm_cache()
@@ -161,11 +162,17 @@ class VLLMEngine:
             return
         from vllm.distributed import parallel_state
 
-        self._llm.llm_engine.engine_core.shutdown()
+        client = self._llm.llm_engine.engine_core
         self._llm = None
-        parallel_state.destroy_model_parallel()
-        if self._own_group:  # not the trainer's
-            parallel_state.destroy_distributed_environment()
+        if self._own_group:
+            client.shutdown()
+        else:  # what shutdown does, but for ending torch.distributed, which is the trainer's
+            client.engine_core.model_executor.shutdown()
+            client.engine_core.scheduler.shutdown()
+            parallel_state.destroy_model_parallel()
+            world, parallel_state._WORLD = parallel_state._WORLD, None
+            parallel_state._NODE_COUNT = None
+            world.destroy()
         gc.collect()
         if self.device == "cuda":
             torch.cuda.empty_cache()
@@ -176,6 +183,8 @@ class VLLMEngine:
         self, work: Iterator[_Work], sampling: Sampling, logp: bool
     ) -> Iterator[tuple[int, list[Response]]]:
         """Keep vLLM's batch full from ``work`` and yield each request as it finishes."""
+        if self._llm is None:
+            raise EngineError("this engine is closed")
         if sampling.max_tokens > self.max_tokens:
             raise EngineError(
                 f"this engine was opened for responses of at most {self.max_tokens} tokens, and is "
@@ -208,12 +217,16 @@ class VLLMEngine:
         self, fresh: Sequence[str], running: dict[str, _Work], sampling: Sampling, logp: bool
     ) -> list[tuple[str, Any]]:
         """Add the fresh requests, compute one step, and return what finished."""
+        from vllm.exceptions import VLLMValidationError
+
         while True:
             try:
                 engine = self._llm.llm_engine
                 for key in fresh:
                     engine.add_request(key, *self._request(running[key], sampling, logp))
                 return [(out.request_id, out) for out in engine.step() if out.finished]
+            except VLLMValidationError as error:
+                raise EngineError(f"vLLM refuses the request: {_said(error)}") from error
             except Exception as error:
                 if self.starts > 1 or self.updated:
                     raise EngineError(f"vLLM failed: {_said(error)}") from error
@@ -262,6 +275,8 @@ class VLLMEngine:
             with warnings.catch_warnings():  # of vLLM's own code; nobody here can act on them
                 warnings.simplefilter("ignore")
                 self._llm = _import_vllm()(**self._settings())
+            if not self._own_group:  # a dropped engine would end the trainer's torch.distributed
+                self._llm.llm_engine.engine_core._finalizer.detach()
         except Exception as error:
             raise EngineError(f"vLLM does not start on {self.path}: {_said(error)}") from error
         finally:
@@ -332,6 +347,13 @@ def _import_vllm() -> Any:
     from vllm import LLM
 
     return LLM
+
+
+def _pack_head(model: Any) -> None:
+    """Let the output layer read its new weights: on the processor it multiplies by a packed copy,
+    and where it is tied to the embedding a reload packs the embedding's copy only."""
+    head = model.language_model.lm_head
+    head.quant_method.process_weights_after_loading(head)
 
 
 def _vllm_prompt(prompt: Prompt, encoder: Encoder) -> Any:
