@@ -204,3 +204,17 @@ def test_a_broken_picture_names_its_request(encoder: Encoder, tmp_path: Path) ->
         encoder.encode(Request("q7", "x", (b"abc",)))
     with pytest.raises(EncodingError, match=r"request 'q8': the picture \(.*gone.png\)"):
         encoder.encode(Request("q8", "x", (tmp_path / "gone.png",)))
+
+
+@pytest.mark.parametrize(("placed", "tokens"), [(0, 0), (2, 10)])
+def test_picture_tokens_that_do_not_match_the_features_are_an_error(
+    model_folder: Path, picture: Callable[..., bytes], placed: int, tokens: int
+) -> None:
+    processor = load_processor(model_folder)
+    processor.chat_template = processor.chat_template.replace(
+        "<|image_pad|>", "<|image_pad|>" * placed
+    )
+    with pytest.raises(
+        EncodingError, match=rf"'q9' has {tokens} picture tokens for 9 features of its 1 pictures"
+    ):
+        Encoder(processor, 256).encode(Request("q9", "x", (picture(1),)))
