@@ -22,19 +22,21 @@ TIME_LIMIT = 10.0
 
 
 class TaskChild:
-    """The verdicts of one task; ``folder`` holds the file that defines it. Can be pickled and
-    forked: every process has children of its own."""
+    """The verdicts of one task; ``folder`` holds the file that defines it and ``definition`` names
+    what is in it, so that an edited task gets another child. Can be pickled and forked: every
+    process has children of its own."""
 
-    def __init__(self, folder: Path, task: str) -> None:
+    def __init__(self, folder: Path, task: str, definition: str) -> None:
         self.folder = folder
         self.task = task
+        self.definition = definition
 
     def judge(
         self, doc: Mapping[str, Any], targets: int, text: str, metric: str, pipeline: str
     ) -> dict[str, Any]:
         """{"value": of the metric, "read": what the filter made of the text, None without one}, or
         {"error": why there is none}. ``targets`` is lm-eval's count of alternative golds."""
-        key = (os.getpid(), str(self.folder), self.task)
+        key = (os.getpid(), str(self.folder), self.definition)
         with _lock:
             try:
                 process = _children.get(key) or self._start(key, doc)

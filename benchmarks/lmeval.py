@@ -42,8 +42,10 @@ FEWSHOT_SEED = 1234
 #: Metrics that are a mean of right and wrong where a task does not say how to aggregate them.
 _MEANS = ("exact_match", "acc")
 #: The fields of a definition that verdicts depend on; the others are seen in what is asked.
-_JUDGING = ("filter_list", "metric_list", "process_results", "generation_kwargs")
-_JUDGING += ("doc_to_target", "doc_to_choice")
+_JUDGING = (
+    *("filter_list", "metric_list", "process_results", "generation_kwargs"),
+    *("doc_to_target", "doc_to_choice"),
+)
 #: Filters over several responses to one question.
 _VOTES = ("majority_vote", "take_first_k")
 _PICTURE = "<image>"
@@ -181,7 +183,7 @@ class TaskScorer(Scorer):
         self, id: str, file: Path, task: str, metric: str, pipeline: str, until: Sequence[str]
     ) -> None:
         self.id = id
-        self.child = TaskChild(file.parent, task)
+        self.child = TaskChild(file.parent, task, id)
         self.metric = metric
         self.pipeline = pipeline
         self.until = until
