@@ -36,7 +36,7 @@ class TaskChild:
     ) -> dict[str, Any]:
         """{"value": of the metric, "read": what the filter made of the text, None without one}, or
         {"error": why there is none}. ``targets`` is lm-eval's count of alternative golds."""
-        key = (os.getpid(), str(self.folder), self.definition)
+        key = (os.getpid(), str(self.folder), self.task, self.definition)
         with _lock:
             try:
                 process = _children.get(key) or self._start(key, doc)
@@ -64,7 +64,7 @@ class TaskChild:
         return process
 
 
-_Key = tuple[int, str, str]
+_Key = tuple[int, str, str, str]
 _children: dict[_Key, subprocess.Popen[str]] = {}
 _lock = threading.Lock()
 

@@ -183,7 +183,7 @@ class TaskScorer(Scorer):
         self, id: str, file: Path, task: str, metric: str, pipeline: str, until: Sequence[str]
     ) -> None:
         self.id = id
-        self.child = TaskChild(file.parent, task, id)
+        self.child = TaskChild(file.parent, task, id.rpartition("+")[2])
         self.metric = metric
         self.pipeline = pipeline
         self.until = until
