@@ -216,16 +216,17 @@ def _point(
 def _arms(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
     from backends.methods import method, names
 
-    models: dict[Place, str | None] = {
-        ("model",): experiment.model,
-        ("synthesis", "model"): experiment.synthesis.model,
-    }
-    for named, source in models.items():
-        try:
-            if source is not None:
-                sources.locate_model(source, hashes)
-        except HarnessError as error:
-            yield named, str(error)
+    try:
+        sources.locate_model(experiment.model, hashes)
+    except HarnessError as error:
+        yield ("model",), str(error)
+    if (writer := experiment.synthesis.model) is not None:
+        yield from _writer(experiment, writer, ("synthesis", "model"), hashes)
+    for i, server in enumerate(experiment.servers):
+        variable = server.api_key_env
+        if variable and not os.environ.get(variable, "").strip():
+            said = f"the environment variable {variable!r} holds no key"
+            yield ("servers", i, "api_key_env"), said
     checked: set[str] = set()
     for name, arm in experiment.arms.items():
         place = ("arms", name)
@@ -262,10 +263,7 @@ def _arms(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
             if source.startswith(conditions.ARM) or source in checked:
                 continue
             checked.add(source)
-            try:
-                sources.locate_model(source, hashes)
-            except HarnessError as error:
-                yield (*place, "external", "models"), str(error)
+            yield from _writer(experiment, source, (*place, "external", "models"), hashes)
         for pool in condition.questions:
             if pool in checked:
                 continue
@@ -368,6 +366,24 @@ def _teachers(
             yield at, f"arm {other!r} would have to be trained before itself"
         elif experiment.arms[other].method == "none":
             yield at, f"arm {other!r} trains nothing; name its model itself: {experiment.model}"
+
+
+def _writer(
+    experiment: Experiment, source: str, place: Place, hashes: sources.Hashes
+) -> Iterator[Mistake]:
+    """Whether a model that writes training data is there."""
+    served = [f"{SERVED}{server.identity}" for server in experiment.servers]
+    if source.startswith(SERVED):
+        if source not in served:
+            known = f"known: {', '.join(served)}" if served else "there are none"
+            yield place, f"{source!r} is none of `servers`; {known}"
+        elif reason := missing("openai"):
+            yield place, reason
+        return
+    try:
+        sources.locate_model(source, hashes)
+    except HarnessError as error:
+        yield place, str(error)
 
 
 def _needed(experiment: Experiment, name: str) -> set[str]:

@@ -50,7 +50,8 @@ class BenchmarkPlan(Model):
 
 class Plan(Model):
     """Everything that a run does. ``sources`` says where each content id is found; ``server`` who
-    is asked where no model is loaded; ``judge`` who judges, with a local model by its place."""
+    is asked where no model is loaded, ``servers`` whose models write training data; ``judge`` who
+    judges, with a local model by its place."""
 
     name: str
     baseline: str | None
@@ -59,6 +60,7 @@ class Plan(Model):
     resources: Resources
     benchmarks: tuple[BenchmarkPlan, ...]
     server: Server | None
+    servers: tuple[Server, ...]
     judge: Judge | None
     sweep: dict[str, Any] | None
     sources: dict[str, Located]
@@ -122,6 +124,7 @@ class _Planner:
             resources=experiment.resources,
             benchmarks=tuple(self.benchmarks),
             server=experiment.evaluation.server,
+            servers=experiment.servers,
             judge=experiment.judge and judging.located(experiment.judge, self.hashes),
             sweep=sweep,
             sources={one.id: one for one in found},

@@ -222,6 +222,9 @@ class Experiment(Model):
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
     sweep: Sweep | None = None
     synthesis: Synthesis = Synthesis()
+    servers: tuple[Server, ...] = Field(
+        default=(), description="whose models write: `server:<model>` names one as a model"
+    )
     seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
     benchmarks: tuple[
         Annotated[

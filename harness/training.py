@@ -10,7 +10,7 @@ from benchmarks.prompts import SYNTHESIS, template
 from harness import sources
 from harness.conditions import ARM, Condition
 from harness.sources import Hashes, Located
-from harness.spec import Experiment
+from harness.spec import SERVED, Experiment
 from harness.step import Step, step
 from harness.steps.specs import Asks, Curate, Respond, Synthesize, Train
 
@@ -157,6 +157,7 @@ class _Stage:
         spec = Respond(
             model=None if self.before else self.planner.model.id,
             questions=self.pool.id,
+            engine=stage.rollout_engine,
             asks=asks,
             template=form.name,
             prompt=curation.wording(form.hash, *curation.FORMS[asks]),
@@ -189,6 +190,7 @@ class _Stage:
             spec = Respond(
                 model=None if given else self.planner.model_of(source).id,
                 questions=self.pool.id,
+                engine="openai" if source.startswith(SERVED) else stage.rollout_engine,
                 asks="question",
                 template=form.name,
                 prompt=curation.wording(form.hash),

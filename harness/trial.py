@@ -41,6 +41,7 @@ class TrialSpec(Model):
     resources: Resources
     benchmarks: tuple[BenchmarkPlan, ...]
     server: Server | None
+    servers: tuple[Server, ...]
     judge: Judge | None
     sources: dict[str, Located]
 
@@ -51,6 +52,7 @@ def freeze(plan: Plan, trial: Trial) -> TrialSpec:
         resources=plan.resources,
         benchmarks=plan.benchmarks,
         server=plan.server,
+        servers=plan.servers,
         judge=plan.judge,
         sources=plan.sources,
     )
@@ -177,6 +179,7 @@ def _execute(
         located=spec.sources,
         resources=spec.resources,
         server=spec.server,
+        servers=spec.servers,
         judge=spec.judge,
         progress=status.progress,
         watch=status.watch,

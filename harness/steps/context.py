@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from backends.base import Resources
 from backends.engines.base import Server
@@ -14,7 +15,7 @@ from benchmarks.base import Benchmark, Item
 from benchmarks.official import OfficialBenchmark
 from harness import sources
 from harness.sources import Hashes, Located
-from harness.spec import Judge
+from harness.spec import SERVED, Judge
 from harness.store import Store
 
 
@@ -28,8 +29,9 @@ class Context:
 
     ``parents`` maps a role to a finished step's folder, ``located`` a content id to its place.
     ``progress(done, total, unit)`` tells people; ``watch(file, total, unit)`` lets the number of
-    lines of a growing file tell them. ``server`` is who is asked by the engine
-    openai, ``judge`` by the scorer of that name.
+    lines of a growing file tell them. ``server`` is who is asked by the engine openai for a
+    benchmark's items, ``servers`` whose models write training data, ``judge`` who is asked by the
+    scorer of that name.
     """
 
     store: Store
@@ -41,6 +43,7 @@ class Context:
     progress: Callable[[int, int, str], None]
     watch: Callable[[Path, int, str], None]
     server: Server | None = None
+    servers: tuple[Server, ...] = ()
     judge: Judge | None = None
 
     def model(self, content_id: str | None) -> Path:
@@ -50,6 +53,14 @@ class Context:
         found = self.located[content_id]
         sources.unchanged({"model": found}, Hashes(self.store.root))
         return sources.model_path(found)
+
+    def writer(self, content_id: str | None, engine: str) -> dict[str, Any]:
+        """How :func:`harness.steps.asking.engine` is told to ask the model of this id: the server
+        that has it, or its folder by this engine."""
+        for server in self.servers:
+            if content_id == f"{SERVED}{server.identity}":
+                return {"name": "openai", "model": None, "server": server}
+        return {"name": engine, "model": self.model(content_id)}
 
     def questions(self, content_id: str) -> list[Item]:
         """The question pool of this id."""

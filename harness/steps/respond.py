@@ -37,8 +37,7 @@ def run(spec: Respond, context: Context) -> None:
     """Write ``responses.jsonl``: one row a question with its id, the text that was asked, and the
     texts, finish reasons, numbers of tokens and first tokens' log-probabilities of what was said.
 
-    A killed step goes on where it was. A description is asked for only where there is a picture;
-    what was cut by the length limit, or is empty, is not judged.
+    A killed step goes on where it was. A description is asked for only where there is a picture.
     """
     pool = context.questions(spec.questions)
     asked = _questions(spec, context, pool)
@@ -55,15 +54,24 @@ def run(spec: Respond, context: Context) -> None:
         max_tokens=spec.max_tokens,
         seed=spec.seed,
     )
-    model = context.model(spec.model)
+    writer = context.writer(spec.model, spec.engine)
     answers = ask(
-        lambda: engine(model, context.resources, spec.max_prompt_tokens),
+        lambda: engine(
+            resources=context.resources,
+            max_prompt_tokens=spec.max_prompt_tokens,
+            max_tokens=spec.max_tokens,
+            **writer,
+        ),
         requests,
         sampling,
         context.scratch / "answers.jsonl",
         partial(_tell, context, len(requests)),
         first_logp=spec.asks == "judgement",
     )
+    if spec.asks == "judgement" and any(
+        answer["tokens"] and "first_logp" not in answer for a in answers.values() for answer in a
+    ):
+        raise StepError("this engine gives no log-probabilities, and P(Yes) is read from them")
     with (context.out / FILE).open("w", encoding="utf-8") as file:
         for item in pool:
             said = [answer for name, _, _ in asked[item.id] for answer in answers[name]]

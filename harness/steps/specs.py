@@ -50,6 +50,7 @@ class Respond(StepSpec):
 
     model: str | None
     questions: str
+    engine: str
     asks: Asks
     template: str
     prompt: str

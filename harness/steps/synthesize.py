@@ -42,9 +42,14 @@ def run(spec: Synthesize, context: Context) -> None:
         seed=spec.seed,
     )
     # Questions of a training pool: its own limit on prompts applies when they are trained on.
-    model = context.model(spec.model)
+    writer = context.writer(spec.model, "hf")
     answers = ask(
-        lambda: engine(model, context.resources, 4096),
+        lambda: engine(
+            resources=context.resources,
+            max_prompt_tokens=4096,
+            max_tokens=spec.max_tokens,
+            **writer,
+        ),
         requests,
         sampling,
         context.scratch / "questions-written.jsonl",

@@ -46,6 +46,7 @@ SPECS: dict[str, StepSpec] = {
     "respond": Respond(
         model="sha256:aa",
         questions="tiny/train@1",
+        engine="hf",
         asks="question",
         template="boxed",
         prompt="0123",
