@@ -188,6 +188,41 @@ def test_another_model_may_write_the_synthetic_questions(folder: Path) -> None:
     assert made.key != own.key
 
 
+SERVERS = "servers: [{base_url: http://localhost:1/v1, model: gpt, revision: may}]\n"
+
+
+def test_a_server_teaches_by_its_models_name_and_not_by_its_address(folder: Path) -> None:
+    arm = 'a: {method: vision_ekipl, external: {models: ["server:gpt@may"]}}'
+    here = planned(text(folder, arm) + SERVERS, folder)
+    there = planned(text(folder, arm) + SERVERS.replace("localhost:1", "elsewhere"), folder)
+    external = steps(here, "a-s0")["external 1"]
+    assert external.spec["model"] == "server:gpt@may"
+    assert external.spec["engine"] == "openai"
+    assert external.key == steps(there, "a-s0")["external 1"].key
+    assert [server.identity for server in here.servers] == ["gpt@may"]
+
+
+def test_a_server_may_write_the_synthetic_questions(folder: Path) -> None:
+    arm = "a: {method: mm_upt, synthetic_ratio: 0.5}"
+    made = planned(text(folder, arm) + SERVERS + "synthesis: {model: server:gpt@may}\n", folder)
+    assert steps(made, "a-s0")["synthesize"].spec["model"] == "server:gpt@may"
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("synthesis: {model: server:gtp}\n" + SERVERS, "none of `servers`; known: server:gpt@may"),
+        ("synthesis: {model: server:gpt}\n", "none of `servers`; there are none"),
+        ("synthesis: {model: nowhere}\n", "synthesis.model: 'nowhere' is no model"),
+        (SERVERS.replace("revision: may", "api_key_env: NO_SUCH_KEY"), "'NO_SUCH_KEY' holds no"),
+    ],
+)
+def test_a_writer_that_is_not_there_is_refused(folder: Path, more: str, said: str) -> None:
+    with pytest.raises(HarnessError) as caught:
+        read(text(folder, "a: {method: mm_upt, synthetic_ratio: 0.5}") + more, folder)
+    assert said in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("arms", "said"),
     [
