@@ -312,6 +312,8 @@ def _unused(place: Place, key: str, stages: Sequence[Stage]) -> Iterator[Mistake
     if key in ROLLOUT_FIELDS and not any(stage.objective == "grpo" for stage in stages):
         done = {"sft": "supervised fine-tuning", "dpo": "preference optimisation"}
         yield place, f"{done[stages[-1].objective]} has no rollouts, so {key} has no use"
+    if key == "dpo_beta" and not any(stage.objective == "dpo" for stage in stages):
+        yield place, "no stage has objective dpo, so dpo_beta has no use"
 
 
 def _training(

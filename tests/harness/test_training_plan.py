@@ -249,6 +249,7 @@ def test_a_writer_that_is_not_there_is_refused(folder: Path, more: str, said: st
         (["a: {method: vision_ekipl, external: {models: [nowhere]}}"], "'nowhere' is no model"),
         (["a: {method: lmsi, synthetic_ratio: 0.5}"], "mix in no synthetic ones"),
         (["a: {method: srlm, group_size: 4}"], "preference optimisation has no rollouts"),
+        (["a: {method: lmsi, dpo_beta: 0.2}"], "dpo_beta has no use"),
         (["a: {method: stic, questions: [tiny/train]}"], "questions names 1 pools and method"),
         (["a: {method: mm_upt, curation: {keep: majority}}"], "curation writes data for sft and"),
         (["a: {method: srlm, curation: {keep: majority}}"], "objective dpo needs curation ranked"),
