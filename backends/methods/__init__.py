@@ -38,8 +38,9 @@ class Method:
     def resolve(self, overrides: Mapping[str, Any] | None = None) -> tuple[Stage, ...]:
         """The stages with ``overrides`` (flat Stage fields) put over each of them.
 
-        Nested settings (``kl``, ``external``, ...) are merged key by key; lists are replaced. Raises ValueError naming the
-        nearest field for an unknown one, and what is wrong with a value.
+        Nested settings (``kl``, ``external``, ...) are merged key by key; lists are replaced.
+        Raises ValueError naming the nearest field for an unknown one, and what is wrong with a
+        value.
         """
         overrides = overrides or {}
         for key in overrides:
