@@ -7,16 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from backends.base import Inputs, Resources, Stage, TrainingError
+from backends.engines import missing
 from backends.rewards import reward
 from benchmarks.prompts import template
-
-#: The contract says more than this trainer does so far: values of these fields that it can train.
-CAN: dict[str, tuple[object, ...]] = {
-    "rollout_engine": ("hf",),
-    "vote_size": (None,),
-    "dynamic_sampling": (0,),
-    "external": (None,),
-}
 
 
 class DeepSpeedBackend:
@@ -27,10 +20,16 @@ class DeepSpeedBackend:
     def problems(self, stage: Stage, resources: Resources) -> list[str]:
         """Why a stage cannot be trained as asked; empty where it can."""
         found = []
-        for field, values in CAN.items():
-            if (asked := getattr(stage, field)) not in values:
-                able = ", ".join(map(str, values))
-                found.append(f"the deepspeed backend cannot do {field}: {asked} (it can: {able})")
+        if stage.rollout_engine == "vllm":
+            if reason := missing("vllm"):
+                found.append(f"rollout_engine vllm: {reason}")
+            if resources.processes > 1:
+                found.append(
+                    "rollout_engine vllm runs in the trainer's process and takes one: set "
+                    "resources.processes to 1, or rollout_engine to hf"
+                )
+        if stage.external is not None and stage.vote_size is not None:
+            found.append("vote_size and external both decide who is in a group: leave one out")
         for part in stage.rewards:
             try:
                 reward(part.name)

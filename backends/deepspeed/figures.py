@@ -14,7 +14,7 @@ from backends.deepspeed.update import Totals
 COUNTS = frozenset(
     (
         *("zero_variance_groups", "unusable_groups", "unscored", "reward_errors", "ties"),
-        "unlabelled",
+        *("unlabelled", "replaced_questions"),
     )
 )
 
@@ -39,14 +39,22 @@ def group_figures(
 
 
 def update_figures(totals: Totals, stage: Stage, ranks: Ranks) -> dict[str, float]:
-    """What the updates of a step came to, over the trained tokens of all ranks."""
-    loss, kl, clipped, gap, value_loss, trained = ranks.sum(
-        totals.loss, totals.kl, totals.clipped, totals.gap, totals.value_loss, totals.tokens
+    """What the updates of a step came to, over the trained tokens of all ranks.
+
+    ``engine_gap`` is the mean distance between the engine's and the trainer's log-probability of a
+    sampled token, ``engine_factor`` the mean factor between the probabilities, exp(distance): 1
+    where they agree (NeMo-RL's token_mult_prob_error, which it holds below 1.05).
+    """
+    loss, kl, clipped, gap, factor, compared, value_loss, trained = ranks.sum(
+        *(totals.loss, totals.kl, totals.clipped, totals.gap, totals.factor, totals.compared),
+        *(totals.value_loss, totals.tokens),
     )
     row: dict[str, float] = {}
     if trained and stage.objective == "grpo":
         row["clip_share"] = clipped / trained
-        row["engine_gap"] = gap / trained
+        if compared:
+            row["engine_gap"] = gap / compared
+            row["engine_factor"] = factor / compared
         if stage.kl.beta > 0:
             row["kl"] = kl / trained
     finite = [norm for norm in totals.norms if math.isfinite(norm)]

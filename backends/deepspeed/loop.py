@@ -196,7 +196,8 @@ class Training:
             samples, dropped = self.rollouts.at(step, drawn)
             self.sampler.rest()
         rewarding = self.rollouts.seconds_rewarding()
-        seconds.subtract(rollout=rewarding, reward=-rewarding)  # type: ignore[arg-type]
+        seconds["rollout"] -= rewarding  # type: ignore[assignment]
+        seconds["reward"] += rewarding  # type: ignore[assignment]
         return samples, dropped
 
     def _compare(self, samples: list[Sample]) -> None:

@@ -49,6 +49,7 @@ def surrogate(
     clip_high: float,
     dual_clip: float | None = None,
     sequences: Tensor | None = None,
+    free: Tensor | None = None,
 ) -> tuple[Tensor, Tensor]:
     """PPO's clipped surrogate loss [N] and which tokens the clips silenced [N].
 
@@ -59,7 +60,7 @@ def surrogate(
     ``dual_clip`` c bounds the loss of a token with A < 0 by -c * A, however large its ratio
     (dual-clip PPO, arXiv 1912.09729). ``sequences`` [R], the lengths of the responses, makes the
     ratio of every token that of its whole response, the exponential of its mean log-ratio (GSPO,
-    arXiv 2507.18071).
+    arXiv 2507.18071). ``free`` [N] marks tokens that no clip applies to.
     """
     log_ratio = logp - (logp.detach() if old is None else old)
     if sequences is not None:
@@ -71,6 +72,8 @@ def surrogate(
     gain = torch.minimum(plain, ratio.clamp(1 - clip_low, 1 + clip_high) * advantages)
     if dual_clip is not None:
         gain = torch.where(advantages < 0, torch.maximum(gain, dual_clip * advantages), gain)
+    if free is not None:
+        gain = torch.where(free, plain, gain)
     return -gain, gain.detach() != plain.detach()
 
 

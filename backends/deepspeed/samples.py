@@ -14,9 +14,7 @@ from torch import Tensor
 
 from backends.base import Rollout, Stage
 from backends.deepspeed.packing import Group
-from backends.encoding import Encoder
-from backends.engines.base import Request, Response, Sampling
-from backends.engines.hf import HFEngine
+from backends.engines.base import Request, Response
 from backends.rewards import score
 from backends.rewards.correctness import correct
 from backends.rewards.majority import vote
@@ -31,7 +29,9 @@ class Sample:
     ranks.
 
     ``rewards`` [G] are None where a response could not be scored, ``truncated`` [G] says which
-    ended by length and ``engine_logp`` [G] holds the engine's log-probabilities of the tokens.
+    ended by length, ``external`` [G] which another model wrote (empty: none), and ``engine_logp``
+    [G] holds the engine's log-probabilities of the tokens (NaN where it did not sample them).
+    ``taught`` responses are learnt as they are, by maximum likelihood.
     Over the tokens of the group: ``advantages`` (empty where the objective has none), ``old`` and
     ``reference``, the log-probabilities of the policy before the update and of the reference,
     ``values`` of the critic before the update and the ``returns`` that it is to learn, where they
@@ -43,6 +43,8 @@ class Sample:
     rewards: Sequence[float | None] = ()
     truncated: Sequence[bool] = ()
     engine_logp: Sequence[Sequence[float]] = ()
+    external: Sequence[bool] = ()
+    taught: bool = False
     advantages: Tensor = field(default_factory=lambda: torch.zeros(0))
     old: Tensor | None = None
     reference: Tensor | None = None
@@ -69,6 +71,11 @@ class Sample:
         """Whether any response has a reward; a group without one takes no part in the update."""
         return any(self.scored)
 
+    @property
+    def contrast(self) -> bool:
+        """Whether the group's responses differ in reward: one that agrees teaches nothing."""
+        return len({r for r in self.rewards if r is not None}) > 1
+
     def keep(self, chosen: Sequence[bool]) -> Sample:
         """The same group with only the chosen [G] of its responses."""
 
@@ -85,6 +92,7 @@ class Sample:
             rewards=some(self.rewards),
             truncated=some(self.truncated),
             engine_logp=some(self.engine_logp),
+            external=some(self.external),
             advantages=self.advantages[tokens] if len(self.advantages) else self.advantages,
             old=of_tokens(self.old),
             reference=of_tokens(self.reference),
@@ -137,37 +145,6 @@ def request(drawn: Drawn, template_name: str) -> Request:
     return Request(drawn.id, form.render(drawn.item.question), drawn.item.images, form.system)
 
 
-def roll_out(
-    drawn: Sequence[Drawn], engine: HFEngine, encoder: Encoder, stage: Stage, seed: int, step: int
-) -> tuple[list[tuple[Drawn, Sample, list[Response]]], int]:
-    """Sample a group for each question, and count the over-long prompts that were dropped."""
-    encoded = [(d, encoder.encode(request(d, stage.template))) for d in drawn]
-    kept = [(d, prompt) for d, prompt in encoded if prompt is not None]
-    sampling = Sampling(
-        n=stage.group_size,
-        temperature=stage.temperature,
-        top_p=stage.top_p,
-        max_tokens=stage.max_response_tokens,
-        seed=_mixed(seed, step),
-    )
-    groups = []
-    ids = [d.id for d, _ in kept]
-    for index, responses in engine.generate_encoded(
-        [prompt for _, prompt in kept], ids, sampling, logp=True
-    ):
-        question, prompt = kept[index]
-        group = Group(prompt, [list(r.tokens) for r in responses])
-        sample = Sample(
-            question.place,
-            group,
-            truncated=[r.finish == "length" for r in responses],
-            engine_logp=[r.logp for r in responses],
-        )
-        groups.append((question, sample, responses))
-    groups.sort(key=lambda g: g[0].place)
-    return groups, len(drawn) - len(kept)
-
-
 def reward(question: Drawn, sample: Sample, responses: Sequence[Response], stage: Stage) -> None:
     """Put rewards and the group's figures on the sample.
 
@@ -192,7 +169,7 @@ def reward(question: Drawn, sample: Sample, responses: Sequence[Response], stage
         "truncated": sum(cut) / len(cut),
         "response_length": sample.tokens / len(texts),
         "unscored": float(len(texts) - len(scored)),
-        "zero_variance_groups": float(len(set(scored)) < 2),
+        "zero_variance_groups": float(not sample.contrast),
         "unusable_groups": float(not scored),
     }
     if scored:
@@ -205,6 +182,7 @@ def reward(question: Drawn, sample: Sample, responses: Sequence[Response], stage
         )
 
 
-def _mixed(seed: int, step: int) -> int:
-    digest = hashlib.sha256(f"{seed}/{step}".encode()).digest()
+def mixed(seed: int, *parts: object) -> int:
+    """A seed of its own for these parts."""
+    digest = hashlib.sha256("/".join(map(str, (seed, *parts))).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

@@ -30,6 +30,8 @@ class Totals:
     kl: float = 0.0
     clipped: float = 0.0
     gap: float = 0.0
+    factor: float = 0.0
+    compared: int = 0
     value_loss: float = 0.0
     norms: list[float] = field(default_factory=list)
     skipped: int = 0
@@ -116,9 +118,7 @@ class Updater:
         totals.tokens += logp.numel()
         if stage.objective == "sft":
             return -logp
-        old = None
-        if stage.updates_per_rollout > 1:
-            old = _joined([s.old for s in samples])
+        old, free = self._behaviour(logp, samples)
         losses, silenced = surrogate(
             logp,
             old,
@@ -127,17 +127,42 @@ class Updater:
             stage.clip_high,
             stage.dual_clip,
             batch.lengths if stage.ratio == "sequence" else None,
+            free,
         )
         totals.clipped += float(silenced.sum())
-        engine = [x for s in samples for response in s.engine_logp for x in response]
-        before = logp.detach() if old is None else old
-        totals.gap += float((before - torch.tensor(engine, device=logp.device)).abs().sum())
+        engine = torch.tensor([x for s in samples for response in s.engine_logp for x in response])
+        gap = ((logp.detach() if old is None else old) - engine.to(logp.device)).abs()
+        gap = gap[~gap.isnan()]
+        totals.gap += float(gap.sum())
+        totals.factor += float(gap.exp().sum())
+        totals.compared += gap.numel()
         if (reference := _joined([s.reference for s in samples])) is not None:
             kl = divergence(logp, reference, stage.kl.form)
             totals.kl += float(kl.detach().sum())
             if stage.kl.place == "loss":
                 losses = losses + stage.kl.beta * kl
         return losses
+
+    def _behaviour(
+        self, logp: Tensor, samples: Sequence[Sample]
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """The log-probabilities [N] that ratios are taken to (None: the policy's own, as it is),
+        and the tokens [N] that no clip applies to.
+
+        What is taught is always compared to the policy as it is, which makes its gradient that of
+        maximum likelihood; with ``unit_behaviour`` an external response counts as certain.
+        """
+        old = None
+        if self.stage.updates_per_rollout > 1:
+            old = _joined([s.old for s in samples])
+        if self.stage.external is None:
+            return old, None
+        taught = _of_tokens([[s.taught] * len(s.lengths) for s in samples], samples, logp)
+        old = torch.where(taught, logp.detach(), logp.detach() if old is None else old)
+        if self.stage.external.off_policy != "unit_behaviour":
+            return old, None
+        external = _of_tokens([s.external for s in samples], samples, logp)
+        return torch.where(external, torch.zeros_like(old), old), external
 
     def _learn_values(
         self,
@@ -177,6 +202,13 @@ class Updater:
     def _dummy(self) -> Group:
         one = torch.tensor([self.pad_id])
         return Group(Prompt(one, torch.zeros(3, 1, dtype=torch.long), 1), [[self.pad_id]])
+
+
+def _of_tokens(marks: Sequence[Sequence[bool]], samples: Sequence[Sample], like: Tensor) -> Tensor:
+    """Marks of responses [G] of each sample, at each of their tokens [N]."""
+    lengths = torch.tensor([n for s in samples for n in s.lengths])
+    every = torch.tensor([mark for of_sample in marks for mark in of_sample], dtype=torch.bool)
+    return every.repeat_interleave(lengths).to(like.device)
 
 
 def _joined(parts: Sequence[Tensor | None]) -> Tensor | None:

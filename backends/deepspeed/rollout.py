@@ -1,0 +1,206 @@
+"""Where a step's groups come from: the policy's samples, those of other models, and which of them
+are trained on.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from backends.base import Stage, TrainingError
+from backends.deepspeed.packing import Group
+from backends.deepspeed.samples import Drawn, QuestionOrder, Sample, mixed, request, reward
+from backends.encoding import Encoder, Prompt
+from backends.engines.base import Response, Sampling
+from benchmarks.base import Item
+
+#: A drawn question with its encoded prompt.
+Asked = tuple[Drawn, Prompt]
+#: Samples the policy: yields (index of the question, its responses), in any order.
+Sampler = Callable[[Sequence[Asked], Sampling], Iterable[tuple[int, list[Response]]]]
+
+
+class Rollouts:
+    """The groups of each step. What a step samples is a function of (seed, step, question) alone:
+    the same on any number of ranks, and after a resume.
+    """
+
+    def __init__(
+        self,
+        stage: Stage,
+        seed: int,
+        items: Sequence[Item],
+        encoder: Encoder,
+        sample: Sampler,
+        external: Mapping[str, Sequence[Response]] | None = None,
+    ) -> None:
+        self.stage, self.seed, self.encoder, self.sample = stage, seed, encoder, sample
+        self.external = external or {}
+        self._rewarding = 0.0
+        self.spares = QuestionOrder(items, stage.questions_per_step, mixed(seed, "spares"))
+
+    def at(self, step: int, drawn: Sequence[Drawn]) -> tuple[list[Sample], int]:
+        """Rewarded groups for these questions of the step, in the order of their places, and how
+        many prompts were dropped as over-long.
+
+        With dynamic sampling (DAPO, arXiv 2503.14476 section 3.2) a question whose responses all
+        have one reward is replaced, up to ``stage.dynamic_sampling`` times; the last replacement
+        stays whatever its rewards are.
+        """
+        found: dict[int, list[Sample]] = {}
+        dropped = 0
+        for turn in range(1 + self.stage.dynamic_sampling):
+            groups, cut = self._groups(step, turn, drawn)
+            found |= groups
+            dropped += cut
+            agreed = [place for place, parts in groups.items() if not parts[0].contrast]
+            if turn == self.stage.dynamic_sampling or not agreed:
+                break
+            spares = self.spares.at(step * self.stage.dynamic_sampling + turn)
+            drawn = [spares[place] for place in sorted(agreed)]
+        samples = [sample for place in sorted(found) for sample in found[place]]
+        return samples, dropped
+
+    def seconds_rewarding(self) -> float:
+        """Seconds spent in reward functions since this was last asked."""
+        spent, self._rewarding = self._rewarding, 0.0
+        return spent
+
+    def _groups(
+        self, step: int, turn: int, drawn: Sequence[Drawn]
+    ) -> tuple[dict[int, list[Sample]], int]:
+        stage = self.stage
+        encoded = [(d, self.encoder.encode(request(d, stage.template))) for d in drawn]
+        kept = [(d, prompt) for d, prompt in encoded if prompt is not None]
+        sampling = Sampling(
+            n=stage.vote_size or stage.group_size,
+            temperature=stage.temperature,
+            top_p=stage.top_p,
+            max_tokens=stage.max_response_tokens,
+            seed=mixed(self.seed, step) if turn == 0 else mixed(self.seed, step, turn),
+        )
+        found = {}
+        for index, responses in self.sample(kept, sampling):
+            question, prompt = kept[index]
+            parts = self._group(question, prompt, responses)
+            if turn:
+                parts[0].row["replaced_questions"] = float(turn)
+            found[question.place] = parts
+        return found, len(drawn) - len(kept)
+
+    def _group(self, question: Drawn, prompt: Prompt, responses: list[Response]) -> list[Sample]:
+        """The group of one question, and behind it what is learnt from others as it is."""
+        stage = self.stage
+        others = list(self.external.get(question.item.id, ()))
+        pool = [*responses, *others]
+        sample = Sample(
+            question.place,
+            Group(prompt, [list(r.tokens) for r in pool]),
+            truncated=[r.finish == "length" for r in pool],
+            engine_logp=[r.logp or (float("nan"),) * len(r.tokens) for r in pool],
+            external=[i >= len(responses) for i in range(len(pool))],
+        )
+        start = time.perf_counter()
+        reward(question, sample, pool, stage)
+        self._rewarding += time.perf_counter() - start
+        if stage.external is None:
+            # TTRL (arXiv 2504.16084): all vote, the first group_size of them are trained on.
+            size = stage.group_size
+            return [
+                sample if len(pool) == size else sample.keep([i < size for i in range(len(pool))])
+            ]
+        if stage.external.off_policy == "sft":
+            return _taught(sample)
+        chosen = best(
+            sample.rewards, sample.external, stage.group_size, stage.external.keep_contrast
+        )
+        group = sample.keep(chosen)
+        group.row |= {
+            "external_share": sum(group.external) / len(group.external),
+            "external_reward": _mean([r for r, e in _scored(sample) if e]),
+            "zero_variance_groups": float(not group.contrast),
+        }
+        return [group]
+
+
+def best(
+    rewards: Sequence[float | None], external: Sequence[bool], size: int, keep_contrast: bool
+) -> list[bool]:
+    """Which of a pool [n] are the ``size`` best by reward; the policy's own go before equals.
+
+    With ``keep_contrast``, where these all have one reward, the last of them gives way to the
+    policy's best response with another: a group that agrees teaches nothing. (Vision-EKIPL keeps
+    the best and does not say what becomes of such groups.)
+    """
+
+    def rank(i: int) -> tuple[bool, float, bool, int]:
+        value = rewards[i]
+        return value is None, -(value or 0.0), external[i], i
+
+    order = sorted(range(len(rewards)), key=rank)
+    chosen, rest = order[:size], order[size:]
+    if keep_contrast and len({rewards[i] for i in chosen}) == 1:
+        same = rewards[chosen[0]]
+        others = [i for i in rest if not external[i] and rewards[i] not in (None, same)]
+        if others:
+            chosen[-1] = others[0]
+    return [i in set(chosen) for i in range(len(rewards))]
+
+
+def _taught(sample: Sample) -> list[Sample]:
+    """The policy's own group, and of the external responses those better than its mean."""
+    own = sample.keep([not e for e in sample.external])
+    mean = _mean([r for r, e in _scored(sample) if not e])
+    better = [
+        e and r is not None and r > mean
+        for r, e in zip(sample.rewards, sample.external, strict=True)
+    ]
+    own.row |= {
+        "external_share": sum(better) / max(sum(sample.external), 1),
+        "external_reward": _mean([r for r, e in _scored(sample) if e]),
+        "zero_variance_groups": float(not own.contrast),
+    }
+    if not any(better):
+        return [own]
+    taught = sample.keep(better)
+    taught.row, taught.taught = {}, True
+    return [own, taught]
+
+
+def _scored(sample: Sample) -> list[tuple[float, bool]]:
+    pairs = zip(sample.rewards, sample.external, strict=True)
+    return [(r, e) for r, e in pairs if r is not None]
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values) if values else 0.0
+
+
+def read_external(
+    path: Path, encoder: Encoder, max_tokens: int
+) -> tuple[dict[str, list[Response]], int]:
+    """The external responses to each question, by its id, and how many were too long to train on.
+
+    Raises :class:`TrainingError` naming the line that is not as :class:`backends.base.Inputs` says.
+    """
+    found: dict[str, list[Response]] = {}
+    long = 0
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                row = json.loads(line)
+                name, texts = str(row["id"]), [str(text) for text in row["texts"]]
+            except (ValueError, KeyError, TypeError) as error:
+                raise TrainingError(
+                    f"{path}, line {number}: no external responses ({error!r}); expected "
+                    '{"id": ..., "model": ..., "texts": [...]}'
+                ) from None
+            for text in texts:
+                tokens = tuple(encoder.response(text))
+                if len(tokens) > max_tokens:
+                    long += 1
+                else:
+                    found.setdefault(name, []).append(Response(text, tokens, "stop"))
+    return found, long

@@ -1,0 +1,338 @@
+"""Where groups come from: votes of more than the group, replaced questions, other models."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from backends import backend
+from backends.base import GroupReward, Inputs, Resources, Rollout, Stage, TrainingError
+from backends.deepspeed.rollout import Rollouts, best, read_external
+from backends.deepspeed.samples import QuestionOrder
+from backends.encoding import Encoder
+from backends.engines.base import EngineError, Request
+from backends.engines.hf import HFEngine
+from backends.models import load_model, load_processor, suppressed_token_ids
+from backends.rewards import REWARDS, RewardEntry
+from benchmarks import tiny
+from benchmarks.base import Item
+from benchmarks.questions import save_questions
+
+from .conftest import SMALL, Trained, apart, read, same
+
+OTHERS = "xyz"  # what the other model says; the tiny random policy never does
+
+
+def reward_is(
+    monkeypatch: pytest.MonkeyPatch, value: Callable[[str, str], float | None]
+) -> dict[str, Any]:
+    """Stage settings with a reward that is a function of the question's id and the response."""
+
+    def function(rollout: Rollout) -> GroupReward:
+        return GroupReward(tuple(value(rollout.id, text) for text in rollout.responses), {})
+
+    monkeypatch.setitem(REWARDS, "test", RewardEntry("test", function, False, ""))
+    return {"rewards": [{"name": "test"}]}
+
+
+@pytest.fixture(scope="module")
+def engine(model_folder: Path) -> HFEngine:
+    return HFEngine(load_model(model_folder, "float32", "cpu"), encoder_of(model_folder))
+
+
+def encoder_of(folder: Path) -> Encoder:
+    return Encoder(load_processor(folder), 2048)
+
+
+def rollouts(engine: HFEngine, items: list[Item], **fields: Any) -> Rollouts:
+    external = fields.pop("responses", None)
+    stage = Stage.model_validate(SMALL | fields)
+
+    def sample(asked: Any, sampling: Any) -> Iterator[Any]:
+        prompts, ids = [p for _, p in asked], [d.id for d, _ in asked]
+        return engine.generate_encoded(prompts, ids, sampling, logp=True)
+
+    return Rollouts(stage, 0, items, engine.encoder, sample, external)
+
+
+# ------------------------------------------------------------------------------------ who is kept
+
+
+def test_the_best_are_kept_and_the_policys_own_go_before_equals() -> None:
+    rewards = [0.0, 1.0, None, 1.0, 0.5, 1.0]
+    external = [False, False, False, True, True, True]
+    assert best(rewards, external, 3, False) == [False, True, False, True, False, True]
+    # All of one reward: the last gives way to the policy's best other, not to another's.
+    assert best(rewards, external, 3, True) == [True, True, False, True, False, False]
+    assert best([1.0, 1.0, 1.0, 0.5], [False, False, True, True], 2, True) == [
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert best([None, 0.0, None, 1.0], [False, False, True, True], 3, True) == [
+        True,
+        True,
+        False,
+        True,
+    ]
+
+
+def test_all_vote_and_the_first_are_trained_on(engine: HFEngine, items: list[Item]) -> None:
+    drawn = QuestionOrder(items, 4, 0).at(0)
+    many, _ = rollouts(engine, items, group_size=8).at(0, drawn)
+    few, _ = rollouts(engine, items, group_size=3, vote_size=8).at(0, drawn)
+    assert len(few) == 4
+    for eight, three in zip(many, few, strict=True):
+        assert three.group.responses == eight.group.responses[:3]
+        assert list(three.rewards) == list(eight.rewards)[:3]
+        assert three.row["majority_ratio"] == eight.row["majority_ratio"]
+
+
+def test_a_question_whose_group_agrees_is_replaced(
+    engine: HFEngine, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Groups of q0 to q5 agree; the same groups come out on two ranks as on one."""
+    fields = reward_is(monkeypatch, lambda name, text: float(len(text) if name > "q5" else 1))
+    drawn = QuestionOrder(items, 4, 0).at(0)
+    assert any(d.item.id <= "q5" for d in drawn)
+    found, dropped = rollouts(engine, items, dynamic_sampling=12, **fields).at(0, drawn)
+    assert dropped == 0
+    assert [s.place for s in found] == [0, 1, 2, 3]
+    assert all(s.contrast for s in found)
+    replaced = sum(s.row.get("replaced_questions", 0) > 0 for s in found)
+    assert replaced == sum(d.item.id <= "q5" for d in drawn)
+
+    split = [
+        rollouts(engine, items, dynamic_sampling=12, **fields).at(0, drawn[r::2])[0] for r in (0, 1)
+    ]
+    ours = {s.place: s.group.responses for part in split for s in part}
+    assert ours == {s.place: s.group.responses for s in found}
+
+    once, _ = rollouts(engine, items, dynamic_sampling=1, **fields).at(0, drawn)
+    assert not all(s.contrast for s in once)  # the limit holds
+
+
+# -------------------------------------------------------------------------------- other models
+
+
+def train(
+    model: Path, questions: Path, workdir: Path, others: Path | None = None, **fields: Any
+) -> Trained:
+    resources = Resources.model_validate(fields.pop("resources", {}))
+    stage = Stage.model_validate(SMALL | fields)
+    backend("deepspeed").train(stage, Inputs(model, questions, 0, others), resources, workdir)
+    return read(workdir)
+
+
+@pytest.fixture
+def external(items: list[Item], tmp_path: Path) -> Path:
+    path = tmp_path / "external.jsonl"
+    rows = [{"id": item.id, "model": "m", "texts": [OTHERS, "y"]} for item in items]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def expected_loss(items: list[Item], engine: HFEngine, unit: bool) -> float:
+    """The first update's loss by its definition: the policy's three samples have reward 0 and
+    the external one 1, and its probability comes from a forward pass of its own."""
+    encoder = engine.encoder
+    drawn = QuestionOrder(items, 4, 0).at(0)
+    groups, _ = rollouts(engine, items, group_size=3).at(0, drawn)
+    ids = encoder.response(OTHERS)
+    high, low = 0.75, -0.25
+    total, tokens = 0.0, 0
+    for group in groups:
+        total -= low * group.tokens
+        tokens += group.tokens + len(ids)
+        if not unit:
+            total -= high * len(ids)
+            continue
+        question = drawn[group.place].item
+        for position, token in enumerate(ids):
+            logits = next_logits(engine, encoder, question, ids[:position])
+            logits[list(suppressed_token_ids(encoder.processor))] = -torch.inf
+            total -= high * float(logits.softmax(0)[token])
+    return total / tokens
+
+
+def next_logits(engine: HFEngine, encoder: Encoder, item: Item, before: list[int]) -> Tensor:
+    prompt = encoder.encode(Request("r", item.question, item.images))
+    assert prompt is not None
+    given = torch.cat([prompt.input_ids, torch.tensor(before, dtype=torch.long)])[None]
+    pictures = {}
+    if prompt.pixel_values is not None:
+        pictures = {"pixel_values": prompt.pixel_values, "image_grid_thw": prompt.image_grid_thw}
+    types = (given == encoder.image_token_id).long()
+    with torch.no_grad():
+        out = engine.model(input_ids=given, mm_token_type_ids=types, **pictures)
+    return out.logits[0, -1].float()
+
+
+@pytest.mark.parametrize("off_policy", ["uncorrected", "unit_behaviour"])
+def test_what_an_external_response_is_to_the_update(
+    off_policy: str,
+    model_folder: Path,
+    questions: Path,
+    items: list[Item],
+    engine: HFEngine,
+    external: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fields = reward_is(monkeypatch, lambda _, text: float(text == OTHERS))
+    run = train(
+        model_folder,
+        questions,
+        tmp_path / "run",
+        external,
+        external={"models": ["m"], "off_policy": off_policy},
+        advantage="group_mean",
+        steps=1,
+        **fields,
+    )
+    (row,) = run.metrics
+    assert row["external_share"] == 0.25
+    assert row["external_reward"] == 0.5
+    assert row["engine_factor"] == pytest.approx(1, abs=1e-4)  # over the policy's own tokens
+    unit = off_policy == "unit_behaviour"
+    assert row["loss"] == pytest.approx(expected_loss(items, engine, unit), rel=1e-4)
+
+
+def test_better_external_responses_are_learnt_as_demonstrations(
+    model_folder: Path,
+    items: list[Item],
+    external: Path,
+    questions: Path,
+    tmp_path: Path,
+    base: dict[str, Tensor],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where the policy's own groups agree, what is left is supervised training on the better
+    responses: Adam's first step has its direction whatever the weight."""
+    fields = reward_is(monkeypatch, lambda _, text: float(text == OTHERS))
+    mixed = train(
+        model_folder,
+        questions,
+        tmp_path / "mixed",
+        external,
+        external={"models": ["m"], "off_policy": "sft", "sft_weight": 1.0},
+        steps=1,
+        **fields,
+    )
+    assert mixed.metrics[0]["external_share"] == 0.5  # "y" is no better than the policy's own
+    shown = [Item(i.id, i.question, images=i.images, solution=OTHERS) for i in items]
+    taught = train(
+        model_folder,
+        save_questions(shown, tmp_path / "shown"),
+        tmp_path / "taught",
+        objective="sft",
+        rewards=[],
+        steps=1,
+    )
+    assert apart(mixed.weights, taught.weights) < 0.02 * apart(taught.weights, base)
+
+
+def test_external_files_are_checked_and_long_responses_left_out(
+    engine: HFEngine, tmp_path: Path
+) -> None:
+    path = tmp_path / "external.jsonl"
+    path.write_text('{"id": "q", "model": "m", "texts": ["abc", "abcdefgh"]}\n')
+    found, long = read_external(path, engine.encoder, 4)
+    assert [r.text for r in found["q"]] == ["abc"]
+    assert long == 1
+    path.write_text('{"id": "q", "texts": []}\n{"id": "q"}\n')
+    with pytest.raises(TrainingError, match=r"line 2: no external responses"):
+        read_external(path, engine.encoder, 4)
+
+
+# ---------------------------------------------------------------------------------------- vllm
+
+VLLM: dict[str, Any] = {
+    "rollout_engine": "vllm",
+    "template": "boxed",
+    "max_response_tokens": 12,
+    "lr": 1e-3,
+    "steps": 3,
+}
+with_vllm = pytest.mark.skipif(find_spec("vllm") is None, reason="vllm is not installed")
+
+
+@pytest.fixture(scope="module")
+def pool(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_questions(tiny.questions("train")[:8], tmp_path_factory.mktemp("pool"))
+
+
+@with_vllm
+def test_vllm_samples_the_weights_of_every_step_and_goes_on_after_a_stop(
+    pool: Path, tmp_path: Path
+) -> None:
+    """Its log-probabilities stay those of the trainer while language model and vision tower move,
+    so weights are renewed and no picture's features are kept; a stopped training ends the same."""
+    whole = train(tiny.checkpoint(), pool, tmp_path / "whole", **VLLM)
+    assert all(row["grad_norm"] > 0 for row in whole.metrics)
+    for row in whole.metrics:
+        assert row["engine_gap"] < 2e-4
+        assert row["engine_factor"] == pytest.approx(1, abs=2e-4)
+
+    stopped = tmp_path / "stopped"
+    resources = {"save_every": 1}
+    with pytest.MonkeyPatch.context() as patch:
+        from backends.deepspeed.learner import Learner
+
+        step, calls = Learner.step, []
+
+        def stop(self: Learner, lr: float) -> tuple[bool, float]:
+            calls.append(lr)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return step(self, lr)
+
+        patch.setattr(Learner, "step", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train(tiny.checkpoint(), pool, stopped, resources=resources, **VLLM)
+    assert len((stopped / "metrics.jsonl").read_text().splitlines()) == 2
+    again = train(tiny.checkpoint(), pool, stopped, resources=resources, **VLLM)
+    assert same(again.weights, whole.weights)
+    assert again.figures() == whole.figures()
+
+
+@with_vllm
+def test_an_engine_that_dies_is_started_again_once(
+    pool: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from backends.engines.vllm import VLLMEngine
+
+    real, calls = VLLMEngine.generate_encoded, []
+
+    def dying(times: int) -> Any:
+        def generate(self: VLLMEngine, *args: Any, **named: Any) -> Any:
+            calls.append(self)
+            if len(calls) in range(2, 2 + times):
+                raise EngineError("the engine is gone")
+            return real(self, *args, **named)
+
+        return generate
+
+    whole = train(tiny.checkpoint(), pool, tmp_path / "whole", **VLLM)
+    monkeypatch.setattr(VLLMEngine, "generate_encoded", dying(1))
+    once = train(tiny.checkpoint(), pool, tmp_path / "once", **VLLM)
+    assert same(once.weights, whole.weights)
+    calls.clear()
+    monkeypatch.setattr(VLLMEngine, "generate_encoded", dying(2))
+    with pytest.raises(TrainingError, match="died twice: the engine is gone"):
+        train(tiny.checkpoint(), pool, tmp_path / "twice", **VLLM)
+
+
+@with_vllm
+def test_an_engine_that_samples_otherwise_ends_the_training(pool: Path, tmp_path: Path) -> None:
+    """With top_p 0.5 vLLM's probabilities are those of what top_p left."""
+    with pytest.raises(TrainingError, match=r"step 3: .* differ by a factor of 1\.\d+"):
+        train(tiny.checkpoint(), pool, tmp_path / "run", **VLLM | {"top_p": 0.5, "lr": 1e-6})
