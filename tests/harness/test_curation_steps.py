@@ -11,6 +11,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import torch
 
 from backends import backend, curation
 from backends.base import Inputs, Resources, Stage
+from backends.engines.base import Server
 from benchmarks import tiny
 from benchmarks.base import Item
 from benchmarks.prompts import template
@@ -30,6 +32,7 @@ from harness.steps.context import Context
 from harness.steps.specs import Curate, Respond, Synthesize
 from harness.steps.train import _external
 from harness.store import Store, read_json
+from tests.backends.engines.chat_server import ChatServer
 
 QUESTIONS = 12
 
@@ -313,6 +316,26 @@ def test_external_responses_reach_the_backend_by_question_and_model(
     for row, source in zip(found, rows(responses) * 2, strict=True):
         whole = zip(source["texts"], source["finish"], strict=True)
         assert row["texts"] == [text for text, finish in whole if finish == "stop"]
+
+
+def test_a_server_teaches_and_what_it_said_before_it_broke_down_is_kept(
+    made: Any, pool: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("openai", reason="the extra openai is not installed")
+    monkeypatch.setattr("backends.engines.openai._PAUSE", 0.01)
+    spec = asking(made, model="server:gpt@may", engine="openai", samples=2)
+    context = made("served")
+    with ChatServer(lambda number, body: "status 500" if number > 7 else None) as server:
+        reached = Server(base_url=server.url, model="gpt", revision="may", concurrency=1, retries=0)
+        with pytest.raises(StepError, match="500"):
+            respond.run(spec, replace(context, servers=(reached,)))
+    first = len((context.scratch / "answers.jsonl").read_text().splitlines())
+    assert 0 < first < QUESTIONS
+    with ChatServer() as server:
+        reached = Server(base_url=server.url, model="gpt", revision="may", concurrency=1)
+        respond.run(spec, replace(context, servers=(reached,)))
+        assert len({json.dumps(b["messages"]) for b in server.bodies}) == QUESTIONS - first
+    assert [len(row["texts"]) for row in rows(context.out)] == [2] * QUESTIONS
 
 
 def test_a_question_that_was_asked_before_is_no_new_one(made: Any, pool: Path) -> None:
