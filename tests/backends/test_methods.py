@@ -24,8 +24,6 @@ def test_every_preset_is_whole_and_trainable() -> None:
         assert preset.title
         assert preset.notes
         for stage in preset.resolve():
-            if stage.external is not None:
-                continue  # not yet
             assert backend("deepspeed").problems(stage, Resources()) == []
 
 
