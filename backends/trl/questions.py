@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PIL.Image import Image
 
 from backends.base import Stage
 from backends.deepspeed.samples import Drawn, QuestionOrder, request
@@ -15,29 +18,45 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 
+@dataclass(frozen=True)
+class Row:
+    """A question as both sides read it: encoded by us (None: too long), and as TRL's messages."""
+
+    prompt: Prompt | None
+    messages: list[dict[str, str]]
+    images: list[Image]
+
+
 class Questions:
     """What each row asks. Rows are encoded when they are asked for; two steps' are kept."""
 
     def __init__(self, items: Sequence[Item], stage: Stage, seed: int, encoder: Encoder) -> None:
+        """Raises :class:`backends.encoding.EncodingError` for a text that TRL would misread."""
         self.stage, self.encoder = stage, encoder
         self._order = QuestionOrder(items, stage.questions_per_step, seed)
-        self._rows: OrderedDict[int, tuple[Drawn, Prompt | None, dict[str, Any]]] = OrderedDict()
+        self._step: tuple[int, list[Drawn]] = (-1, [])
+        self._rows: OrderedDict[int, Row] = OrderedDict()
+        if stage.objective == "grpo":
+            for item in items:
+                self._check(item)
 
     def __len__(self) -> int:
         return self.stage.steps * self.stage.questions_per_step
-
-    def drawn(self, row: int) -> Drawn:
-        """The question of a row."""
-        step, place = divmod(row, self.stage.questions_per_step)
-        return self._order.at(step)[place]
 
     def step(self, row: int) -> int:
         """The step of a row, counted from 0."""
         return row // self.stage.questions_per_step
 
+    def drawn(self, row: int) -> Drawn:
+        """The question of a row."""
+        step, place = divmod(row, self.stage.questions_per_step)
+        if self._step[0] != step:
+            self._step = step, self._order.at(step)
+        return self._step[1][place]
+
     def prompt(self, row: int) -> Prompt | None:
         """The encoded question of a row; None where it is too long."""
-        return self._row(row)[1]
+        return self._row(row).prompt
 
     def longest(self, step: int) -> int:
         """Tokens of the longest prompt of a step that is not too long."""
@@ -60,37 +79,38 @@ class Questions:
         return self.dataset().with_transform(
             lambda batch: {
                 "row": batch["row"],
-                "prompt": [self._row(row)[2]["prompt"] for row in batch["row"]],
-                "images": [self._row(row)[2]["images"] for row in batch["row"]],
+                "prompt": [self._row(row).messages for row in batch["row"]],
+                "images": [self._row(row).images for row in batch["row"]],
             }
         )
 
-    def _row(self, row: int) -> tuple[Drawn, Prompt | None, dict[str, Any]]:
+    def _row(self, row: int) -> Row:
         if row not in self._rows:
-            drawn = self.drawn(row)
-            asked = request(drawn, self.stage.template)
-            prompt = self.encoder.encode(asked)
-            self._check(drawn, asked.system + asked.text)
-            messages: list[dict[str, str]] = []
-            if prompt is not None and asked.system:
-                messages.append({"role": "system", "content": asked.system})
-            messages.append({"role": "user", "content": asked.text if prompt is not None else ""})
-            images = []
-            if prompt is not None:
-                for picture in asked.images:
-                    data = picture if isinstance(picture, bytes) else picture.read_bytes()
-                    images.append(read_picture(data))
-            self._rows[row] = drawn, prompt, {"prompt": messages, "images": images}
+            self._rows[row] = self._made(self.drawn(row))
             while len(self._rows) > 2 * self.stage.questions_per_step:
                 self._rows.popitem(last=False)
         return self._rows[row]
 
-    def _check(self, drawn: Drawn, text: str) -> None:
+    def _made(self, drawn: Drawn) -> Row:
+        asked = request(drawn, self.stage.template)
+        prompt = self.encoder.encode(asked)
+        if prompt is None:
+            return Row(None, [{"role": "user", "content": ""}], [])
+        system = [{"role": "system", "content": asked.system}] if asked.system else []
+        files = [p if isinstance(p, bytes) else p.read_bytes() for p in asked.images]
+        return Row(
+            prompt,
+            [*system, {"role": "user", "content": asked.text}],
+            [read_picture(file) for file in files],
+        )
+
+    def _check(self, item: Item) -> None:
         """TRL tokenizes the whole conversation at once, where a special token in a question's text
         would be one: a picture that is not there, or the end of the turn."""
+        asked = request(Drawn(0, item.id, item), self.stage.template)
         for token in self.encoder.tokenizer.all_special_tokens:
-            if token in text:
+            if token in asked.system + asked.text:
                 raise EncodingError(
-                    f"question {drawn.item.id!r} contains {token!r}, which TRL would read as the "
+                    f"question {item.id!r} contains {token!r}, which TRL would read as the "
                     "special token: change its text, or train it with the deepspeed backend"
                 )

@@ -71,6 +71,6 @@ def test_a_prompt_that_is_too_long_is_replaced_by_an_empty_one(
 
 def test_a_special_token_in_a_question_is_named(items: list[Item], encoder: Encoder) -> None:
     bad = [replace(items[0], question="What is <|image_pad|>?"), *items[1:]]
-    asked = questions(bad, encoder, questions_per_step=8, steps=1)
     with pytest.raises(EncodingError, match=r"'q0' contains '<\|image_pad\|>'"):
-        asked.longest(0)
+        questions(bad, encoder)
+    questions(bad, encoder, objective="sft", rewards=[])  # whose tokens are ours
