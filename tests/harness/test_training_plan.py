@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from backends.base import Resources, Stage
-from backends.deepspeed.backend import DeepSpeedBackend
 from harness.errors import HarnessError
 from harness.plan import Plan, Trial
 from harness.step import Step
@@ -24,18 +21,6 @@ baseline: base
 arms:
   base: {{method: none}}
 """
-
-
-@pytest.fixture(scope="module", autouse=True)
-def any_stage() -> Any:
-    """A plan is the same whatever the trainer can do so far."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(DeepSpeedBackend, "problems", _no_problems)
-        yield
-
-
-def _no_problems(self: DeepSpeedBackend, stage: Stage, resources: Resources) -> list[str]:
-    return []
 
 
 @pytest.fixture(scope="module")
