@@ -27,7 +27,7 @@ JUDGEMENT = (
     "Please answer this question with Yes or No."
 )
 #: MM-UPT scores SRLM's responses with a "meta-rewarding prompt" that it does not print; these words
-#: are ours, after the additive scale of five points of arXiv 2401.10020 (figure 2).
+#: are ours, after the additive scale of five points of arXiv 2401.10020.
 RATING = (
     "Here is a question about this image and a response to it. Question: <question> Response: "
     "<response> Rate the response: one point each for addressing the question, for seeing what the "
@@ -88,7 +88,7 @@ def distorted(picture: Picture, seed: str) -> bytes:
 
 def misled(item: Item, seed: int) -> bool:
     """Whether the rejected description of this question's picture comes from the misleading prompt;
-    else from the distorted picture. Even odds, as in STIC."""
+    else from the distorted picture. STIC has both kinds; their shares here are even."""
     return bool(hashlib.sha256(f"{seed}/{item.id}".encode()).digest()[0] % 2)
 
 
