@@ -90,7 +90,33 @@ class Encoder:
 
         Raises :class:`EncodingError` for a picture that cannot be read.
         """
-        pixels, grid, pictures = self._pictures(request)
+        return self.encode_all([request])[0]
+
+    def encode_all(self, requests: Sequence[Request]) -> list[Prompt | None]:
+        """As :meth:`encode`, with the pictures of all requests prepared in one call."""
+        read = [self._read(request) for request in requests]
+        images = [image for images, _ in read for image in images]
+        if not images:
+            return [self._prompt(request, None, None, ()) for request in requests]
+        features = self.processor.image_processor(images=images, return_tensors="pt")
+        grids: Tensor = features["image_grid_thw"]
+        patches = iter(features["pixel_values"].split(grids.prod(-1).tolist()))
+        prompts: list[Prompt | None] = []
+        at = 0
+        for request, (images, hashes) in zip(requests, read, strict=True):
+            grid = grids[at : at + len(images)] if images else None
+            pixels = torch.cat([next(patches) for _ in images]) if images else None
+            at += len(images)
+            prompts.append(self._prompt(request, pixels, grid, hashes))
+        return prompts
+
+    def _prompt(
+        self,
+        request: Request,
+        pixels: Tensor | None,
+        grid: Tensor | None,
+        pictures: tuple[str, ...],
+    ) -> Prompt | None:
         counts = [] if grid is None else [int(g.prod()) // self.merge_size**2 for g in grid]
         ids = self._ids(request, counts)
         if len(ids) > self.max_prompt_tokens:
@@ -154,9 +180,8 @@ class Encoder:
             self._frames[key] = [p for p in re.split(f"({_SYSTEM}|{_USER})", chat) if p]
         return self._frames[key]
 
-    def _pictures(self, request: Request) -> tuple[Tensor | None, Tensor | None, tuple[str, ...]]:
-        if not request.images:
-            return None, None, ()
+    def _read(self, request: Request) -> tuple[list[Image.Image], tuple[str, ...]]:
+        """The pictures of a request, and their content hashes."""
         images, hashes = [], []
         for picture in request.images:
             try:
@@ -168,8 +193,7 @@ class Encoder:
                     f"request {request.id!r}: the picture ({name}) cannot be read: {error}"
                 ) from error
             hashes.append(hashlib.sha256(data).hexdigest())
-        features = self.processor.image_processor(images=images, return_tensors="pt")
-        return features["pixel_values"], features["image_grid_thw"], tuple(hashes)
+        return images, tuple(hashes)
 
 
 def read_picture(data: bytes) -> Image.Image:

@@ -1,10 +1,10 @@
 """Our `hf` engine beside lm-eval's ``hf-multimodal``: seconds to answer a benchmark.
 
 Run: ``python tests/perf/generation.py [repeats] [items] [threads] [model folder]``. Both sides get
-the same model in float32, the same items of We-Math (the real ones where ``shared/data/wemath`` lies
-beside the repository, else the tiny world's), the same prompts, at most ``NEW`` new tokens, and
-start from the same image files. lm-eval runs in this process with the batch size that takes it least
-processor time on the first items. ``threads`` are torch's, for both.
+the same model in float32, the same items of We-Math (the real ones where ``shared/data/wemath``
+lies beside the repository, else the tiny world's), the same prompts, at most ``NEW`` new tokens,
+and start from the same image files. lm-eval runs in this process with the batch size that takes it
+least processor time on the first items. ``threads`` are torch's, for both.
 
 First equal work: the stop token is forbidden on both sides, so that every item gets ``NEW`` tokens.
 Then what an evaluation does: a response may stop, and a finished row costs nothing any more where a
@@ -12,8 +12,8 @@ side drops it.
 
 Prints, for both, median wall and CPU seconds of a run, wall seconds by phase (ours encodes while it
 generates, so its phases overlap), and the ratio of the paired runs, in alternating order, with its
-spread. On a busy machine the ratio of CPU seconds is the one to read; ours of wall seconds is the
-one that counts where both cores are free.
+spread. On a busy machine the ratio of CPU seconds is the one to read; that of wall seconds counts
+where both cores are free.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +113,13 @@ def lm_eval(lm: Any, items: Sequence[Item], stop: bool) -> list[str]:
         kwargs["min_new_tokens"] = NEW
     instances = []
     for number, item in enumerate(items):
-        chat = [
-            {"role": "user", "content": "<image>" * len(item.images) + prompt.render_item(item)}
-        ]
+        text = "<image>" * len(item.images) + prompt.render_item(item)
         pictures = [read_picture(p.read_bytes()) for p in item.images if isinstance(p, Path)]
-        arguments = (lm.apply_chat_template(chat), dict(kwargs), {"visual": pictures})
+        arguments = (
+            lm.apply_chat_template([{"role": "user", "content": text}]),
+            dict(kwargs),
+            {"visual": pictures},
+        )
         instances.append(Instance("generate_until", {}, arguments, 0, ("perf", number, 1)))
     return list(lm.generate_until(instances, disable_tqdm=True))
 
@@ -169,7 +172,7 @@ def main(repeats: int, n: int, threads: int, model: Path) -> None:
         for size in BATCH_SIZES:
             lm.batch_size_per_gpu = size
             few = items[:CHOSEN_ON]
-            rates[size] = len(few) / timed(lambda few=few: lm_eval(lm, few, False), phases).cpu
+            rates[size] = len(few) / timed(partial(lm_eval, lm, few, False), phases).cpu
         best = max(rates, key=rates.__getitem__)
         lm.batch_size_per_gpu = best
         shown = ", ".join(f"{size}: {rate:.1f}" for size, rate in rates.items())
@@ -177,17 +180,15 @@ def main(repeats: int, n: int, threads: int, model: Path) -> None:
         suppressed = engine.suppressed
         for stop in (False, True):
             engine.suppressed = suppressed if stop else (*suppressed, *engine.stop_ids)
+            theirs = partial(lm_eval, lm, items, stop)
+            own = partial(ours, engine, items)
             pairs = []
             for repeat in range(repeats):
-                order = (
-                    lambda: timed(lambda: lm_eval(lm, items, stop), phases),
-                    lambda: timed(lambda: ours(engine, items), phases),
-                )
                 if repeat % 2:
-                    second, first = order[1](), order[0]()
-                    pairs.append((first, second))
+                    second, first = timed(own, phases), timed(theirs, phases)
                 else:
-                    pairs.append((order[0](), order[1]()))
+                    first, second = timed(theirs, phases), timed(own, phases)
+                pairs.append((first, second))
             report(f"stop token obeyed: {stop}", pairs, len(items))
 
 
