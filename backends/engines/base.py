@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from backends.base import Model
 from benchmarks.base import Picture
@@ -27,9 +27,7 @@ class Server(Model):
     never written down: ``api_key_env`` names the environment variable that holds it.
     """
 
-    base_url: str = Field(
-        pattern=r"^https?://\S+$", description="with the version, as in http://localhost:8000/v1"
-    )
+    base_url: str = Field(description="with the version, as in http://localhost:8000/v1")
     model: str = Field(min_length=1, description="the name under which the server knows it")
     revision: str | None = Field(default=None, description="which state of it, where you know")
     api_key_env: str | None = Field(
@@ -38,6 +36,13 @@ class Server(Model):
     concurrency: int = Field(default=8, ge=1, description="requests at a time")
     timeout: float = Field(default=600, gt=0, description="seconds without an answer")
     retries: int = Field(default=5, ge=0, description="of a request that failed, with pauses")
+
+    @field_validator("base_url")
+    @classmethod
+    def _url(cls, url: str) -> str:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("expected an address such as http://localhost:8000/v1")
+        return url
 
     @property
     def identity(self) -> str:
