@@ -150,7 +150,7 @@ def test_models_whose_folders_have_one_name_are_evaluated_in_two(tmp_path: Path)
 
 def test_figures_that_are_undefined_are_shown_as_such(tmp_path: Path) -> None:
     score = {"path": "store/score/one", "n": 3, "limit": None, "scorer": "s", "prompt": "p"}
-    scores = {"wemath": score | {"data": "hub:a/b[test]"}}
+    scores = {"wemath": score | {"data": "hub:a/b[test]", "of": 3, "differences": []}}
     write_json(tmp_path / "eval-m" / "trials" / "model-s0" / "result.json", {"scores": scores})
     summary = {"metrics": {}, "ns": {}, "undefined": ["wemath/RM_strict"], "counts": {"n": 3}}
     write_json(tmp_path / "store" / "score" / "one" / "summary.json", summary)
