@@ -160,7 +160,7 @@ def main(repeats: int, n: int, threads: int, model: Path) -> None:
         clocked(
             phases,
             **{
-                "encode": (engine.encoder, "encode"),
+                "encode": (engine.encoder, "encode_all"),
                 "prefill (with vision)": (engine, "_prefill"),
                 "our vision": (engine.model.model.visual, "forward"),
                 "decode": (engine, "_step"),
