@@ -33,7 +33,13 @@ def sections() -> dict[str, list[tuple[str, str]]]:
             (OFFICIAL, "in evaluation: each benchmark's own of these"),
         ],
         "synthesis modes": [(t.name, t.user) for t in SYNTHESIS.values()],
-        "benchmarks": [(name, _benchmark(one)) for name, one in known.items()],
+        "benchmarks": [
+            *((name, _benchmark(one)) for name, one in known.items()),
+            (
+                "lm_eval:<task>",
+                "a generate_until task of lm-eval, by its own rules (docs/lm_eval.md)",
+            ),
+        ],
         "scorers": [
             (
                 f"any: {judge.NAME}",
