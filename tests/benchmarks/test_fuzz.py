@@ -83,6 +83,7 @@ ROWS: dict[str, list[dict[str, Any]]] = {
         for options, gold in [([], r"\frac{1}{2}"), ([], "(2,3)"), (["1", r"$\sqrt{2}$"], "B")]
     ],
 }
+ROWS["mathverse_text_only"] = [r | {"problem_version": "Text Only"} for r in ROWS["mathverse"]]
 ASKED: list[tuple[str, Scorer, Item]] = [
     (f"{name}: {scorer}", benchmark(name).scorer(scorer), benchmark(name).item("row", row, None))  # type: ignore[attr-defined]
     for name in BENCHMARKS

@@ -102,9 +102,7 @@ def generated(made: Any) -> Context:
 
 def test_every_item_has_its_greedy_answer_and_its_samples(made: Any, generated: Context) -> None:
     found = rows(generated)
-    assert set(found[0]) == {
-        *("item", "decoding", "sample", "text", "finish", "tokens", "seconds")
-    }
+    assert set(found[0]) == {*("item", "decoding", "sample", "text", "finish", "tokens", "seconds")}
     items = generated.items("mathvista", made.ids[2], LIMIT)
     expected = [(i.id, "greedy", 0) for i in items]
     expected += [(i.id, "sampled", n) for i in items for n in (0, 1)]
