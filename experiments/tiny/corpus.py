@@ -19,6 +19,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from random import Random
 
+from backends import curation
 from benchmarks.prompts import SYNTHESIS, template
 from benchmarks.tiny import problems, scenes
 from benchmarks.tiny.problems import Problem
@@ -66,7 +67,11 @@ MODES = {
     "plain": 0.02,
     "synthesize": 0.03,
     "vary": 0.08,
+    "judge": 0.05,
+    "rate": 0.04,
 }
+#: How often a judge of a response errs, once the annotators have their styles.
+MISJUDGED = 0.05
 
 
 @dataclass(frozen=True)
@@ -93,7 +98,8 @@ def picture_and_examples(
     """A scene, its header and footer, and ``count`` examples about it: the first a clean reading,
     and the second about the question in the header where there is one."""
     picture = scene(rng)
-    examples = [Example(READ_PROMPT, reading(picture))]
+    wish = curation.DESCRIPTION if rng.random() < 0.3 else READ_PROMPT
+    examples = [Example(wish, reading(picture))]
     header: tuple[str, ...] = ()
     footer: tuple[str, ...] = ()
     if picture.family in ("bars", "triangle", "line") and rng.random() < HEADERS:
@@ -123,6 +129,8 @@ def example(rng: Random, picture: Scene, clean: bool) -> Example:
             other = problem_about(rng, picture)
         question, _ = dressed(rng, problem)
         return Example(SYNTHESIS["in_context"].render(question), other.text())
+    if mode in ("judge", "rate"):
+        return judged(rng, problem, mode, clean)
     if problem.quantities() and rng.random() < TOLD:
         told = problems.mathvista_text(problem.text(len(problem.quantities())))
         return replace(answered(rng, problem, told, False, mode, clean), picture=False)
@@ -178,6 +186,18 @@ def answered(
     if mode == "think":
         return Example(user, f"<think>{trace}</think> <answer>{answer}</answer>")
     return Example(user, f"{trace} \\boxed{{{answer}}}")
+
+
+def judged(rng: Random, problem: Problem, mode: str, clean: bool) -> Example:
+    """A judgement, or a rating in points, of an annotator's response to the question."""
+    question, choices = dressed(rng, problem)
+    trace, answer = think(rng, problem, choices, False)
+    right = (answer == problem.answer) != (not clean and rng.random() < MISJUDGED)
+    form, said = curation.JUDGEMENT, "Yes" if right else "No"
+    if mode == "rate":
+        form, said = curation.RATING, f"Score: {rng.choice((4, 5) if right else (0, 1, 2))}"
+    response = f"{trace} \\boxed{{{answer}}}"
+    return Example(curation.fill(form, question=question, response=response), said)
 
 
 def think(rng: Random, problem: Problem, choices: bool, clean: bool) -> tuple[str, str]:
