@@ -1,8 +1,5 @@
-"""Respond and curate on the real tiny model, and every method that needs them through the runner.
-
-The tiny base has never been asked to judge, so a copy of it is taught to in some seconds, by our
-own supervised fine-tuning: Yes to worked solutions, No to guesses.
-"""
+"""Respond and curate on the real tiny model, which also judges and rates, and every method that
+needs them through the runner."""
 
 from __future__ import annotations
 
@@ -18,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from backends import backend, curation
-from backends.base import Inputs, Resources, Stage
+from backends import curation
+from backends.base import Resources, Stage
 from backends.engines.base import Server
 from benchmarks import tiny
 from benchmarks.base import Item
@@ -35,9 +32,6 @@ from harness.store import Store, read_json
 from tests.backends.engines.chat_server import ChatServer
 
 QUESTIONS = 12
-
-#: What is asked of a judge, and what it is to say of a worked solution and of a guess.
-_LESSONS = ((curation.JUDGEMENT, ("Yes", "No")), (curation.RATING, ("4", "1")))
 
 
 @pytest.fixture(scope="module")
@@ -56,37 +50,10 @@ def pool(root: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def judge(root: Path) -> Path:
-    """The tiny base, taught to judge and to rate."""
-    lessons = []
-    for i, item in enumerate(tiny.questions("train")[100:148]):
-        styles = (item.solution, f"guess \\boxed{{{item.answer}}}")
-        form, words = _LESSONS[i // 2 % 2]
-        answered = template("boxed").render(item.question)
-        lessons.append(Item(f"{i}", answered, images=item.images, solution=styles[i % 2]))
-        for style, said in zip(styles, words, strict=True):
-            asked = curation.fill(form, question=item.question, response=style)
-            lessons.append(Item(f"{i} {said}", asked, images=item.images, solution=said))
-    stage = Stage(
-        objective="sft",
-        template="plain",
-        steps=50,
-        questions_per_step=24,
-        max_response_tokens=32,
-        lr=1.5e-3,
-        warmup_steps=5,
-        aggregation="sequence_mean",
-    )
-    inputs = Inputs(tiny.checkpoint(), save_questions(lessons, root / "lessons"), 0)
-    return backend("deepspeed").train(stage, inputs, Resources(device="cpu"), root / "judge")
-
-
-@pytest.fixture(scope="module")
-def made(root: Path, pool: Path, judge: Path) -> Callable[..., Context]:
+def made(root: Path, pool: Path) -> Callable[..., Context]:
     hashes = Hashes(root)
     found = [
         locate_model("tiny", hashes),
-        locate_model(str(judge), hashes),
         locate_questions(str(pool), hashes),
     ]
 
@@ -104,16 +71,14 @@ def made(root: Path, pool: Path, judge: Path) -> Callable[..., Context]:
             watch=lambda file, total, unit: None,
         )
 
-    context.model, context.judge, context.pool = (  # type: ignore[attr-defined]
-        one.id for one in found
-    )
+    context.model, context.pool = (one.id for one in found)  # type: ignore[attr-defined]
     return context
 
 
 def asking(made: Any, asks: str = "question", **changes: Any) -> Respond:
     judging = asks in ("judgement", "rating")
     fields: dict[str, Any] = {
-        "model": made.judge if judging else made.model,
+        "model": made.model,
         "questions": made.pool,
         "engine": "hf",
         "asks": asks,
@@ -213,7 +178,7 @@ def test_each_response_is_judged_with_its_probability(
         assert len(judged["texts"]) == len(answered["texts"])
         assert all(logp <= 0 for logp in judged["first_logp"])
         words |= set(judged["texts"])
-    assert {"Yes", "No"} <= words, "the lessons did not take"
+    assert {"Yes", "No"} <= words
 
 
 def test_judged_keeps_what_the_model_calls_right(
@@ -229,9 +194,11 @@ def test_judged_keeps_what_the_model_calls_right(
         assert math.exp(verdict["first_logp"][int(sample)]) > 0.7
         assert answers[source][int(sample)] == item.solution
     assert kept
-    assert summary["none_judged_right"] > 0
-    guesses = [item.solution.startswith("guess") for item in kept]
-    assert sum(guesses) < len(guesses) / 2, "its lessons were to trust no guess"
+    assert summary["questions_kept"] == len({item.meta["question"] for item in kept})
+    sure = [
+        r for row in verdicts.values() for r in zip(row["texts"], row["first_logp"], strict=True)
+    ]
+    assert len(kept) <= sum(said == "Yes" and logp > math.log(0.7) for said, logp in sure)
 
 
 def test_ranked_pairs_are_rated_apart(made: Any, responses: Path) -> None:
@@ -247,7 +214,8 @@ def test_ranked_pairs_are_rated_apart(made: Any, responses: Path) -> None:
         assert not item.solution
     assert kept
     assert summary["kept"] == len(kept)
-    assert summary["ties"] > 0
+    tied = sum(len(set(texts)) == 1 for texts in ratings.values())
+    assert summary.get("ties", 0) >= tied
 
 
 def test_descriptions_are_of_pictures_and_contrasted(made: Any) -> None:
