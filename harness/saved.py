@@ -198,7 +198,8 @@ def _source(
 ) -> tuple[Path, str | None]:
     """The folder of the items' data, and the split: as given, as the trial found it, or the tiny
     world's."""
-    store = Store(folder.resolve().parents[2])
+    above = folder.resolve().parents
+    store = Store(above[2] if len(above) > 2 else folder)
     if data is not None:
         split = next((s for s in one.splits if data_id and data_id.endswith(f"[{s}]")), None)
         found = sources.locate_benchmark(one.name, data, "", Hashes(store.root), split=split)
