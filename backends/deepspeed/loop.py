@@ -53,7 +53,7 @@ class Training:
     ) -> None:
         self.stage, self.inputs, self.ranks, self.workdir = stage, inputs, ranks, workdir
         items = load_questions(inputs.questions)
-        _check_questions(items, stage, inputs.questions)
+        check_questions(items, stage, inputs.questions)
         self.order = QuestionOrder(items, stage.questions_per_step, inputs.seed)
 
         model = load_model(inputs.model, resources.dtype, ranks.device)
@@ -262,7 +262,8 @@ def train(stage: Stage, inputs: Inputs, resources: Resources, workdir: Path, ran
         torch.set_num_threads(threads)
 
 
-def _check_questions(items: list[Item], stage: Stage, path: Path) -> None:
+def check_questions(items: list[Item], stage: Stage, path: Path) -> None:
+    """Raise TrainingError where the pool at ``path`` has nothing for the stage to learn from."""
     if not items:
         raise TrainingError(f"{path} holds no question")
     supervised = [r.name for r in stage.rewards if reward_entry(r.name).needs_answer]

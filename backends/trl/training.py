@@ -11,7 +11,7 @@ import torch
 from transformers import PrinterCallback, ProcessorMixin
 
 from backends.base import Inputs, Resources, Stage, TrainingError
-from backends.deepspeed.loop import _check_questions as check_questions
+from backends.deepspeed.loop import check_questions
 from backends.deepspeed.process import pick_device
 from backends.deepspeed.schedule import learning_rate
 from backends.encoding import Encoder
