@@ -45,6 +45,20 @@ class Critic(Model):
     weight: float = Field(default=0.5, gt=0)
 
 
+class LoRA(Model):
+    """Low-rank adapters in place of the language model's weights (arXiv 2106.09685): W + (alpha /
+    rank) B A, of which only A and B are trained. The vision tower stays as it is."""
+
+    rank: int = Field(default=64, ge=1)
+    alpha: float = Field(default=128, gt=0)
+    targets: tuple[str, ...] = Field(
+        default=(), description="names of linear layers, such as q_proj; none: all of them"
+    )
+    dropout: float = Field(
+        default=0.0, ge=0, lt=1, description="of the adapters' inputs, in the update"
+    )
+
+
 class External(Model):
     """Responses of other models that join each group (Vision-EKIPL, arXiv 2506.06856).
 
@@ -133,6 +147,9 @@ class Stage(Model):
     betas: tuple[float, float] = (0.9, 0.999)
     max_grad_norm: float = Field(default=1.0, gt=0)
     freeze_vision: bool = False
+    lora: LoRA | None = Field(
+        default=None, description="train low-rank adapters; the checkpoint has them merged"
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Stage:
@@ -167,8 +184,20 @@ class Resources(Model):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     tokens_per_micro_batch: int = Field(default=8192, ge=1)
     activation_checkpointing: bool = False
+    offload: Literal["none", "optimizer", "weights"] = Field(
+        default="none",
+        description="what ZeRO keeps in main memory: the optimizer state, or that and the weights",
+    )
     save_every: int = Field(default=10, ge=1)
     threads: int = Field(default=1, ge=1)
+
+    @model_validator(mode="after")
+    def _partitioned(self) -> Resources:
+        if self.offload == "optimizer" and self.zero_stage == 0:
+            raise ValueError("offload optimizer needs zero_stage 1, 2 or 3")
+        if self.offload == "weights" and self.zero_stage != 3:
+            raise ValueError("offload weights needs zero_stage 3, which partitions them")
+        return self
 
 
 @dataclass(frozen=True)

@@ -37,10 +37,12 @@ _GRPO: dict[str, tuple[tuple[object, ...], str]] = {
     "vote_size": ((None,), "TRL trains on every response that it samples"),
     "dynamic_sampling": ((0,), "TRL does not replace questions"),
     "external": ((None,), "TRL's groups hold its own responses only"),
+    "lora": ((None,), "this backend trains, saves and resumes whole weights"),
 }
 _SFT: dict[str, tuple[tuple[object, ...], str]] = {
     "aggregation": (("token_mean",), "TRL's supervised loss is a mean over tokens"),
     "curation": ((None,), "TRL writes no training data"),
+    "lora": ((None,), "this backend trains, saves and resumes whole weights"),
 }
 
 
@@ -51,6 +53,8 @@ def problems(stage: Stage, resources: Resources) -> list[str]:
         return [*found, f"objective {stage.objective} is not mapped: only grpo and sft are"]
     if resources.processes > 1:
         found.append(f"processes: {resources.processes}: this backend trains in one process")
+    if resources.offload != "none":
+        found.append(f"offload: {resources.offload}: this backend trains without ZeRO")
     known = _GRPO if stage.objective == "grpo" else _SFT
     for field, (values, why) in known.items():
         if (asked := getattr(stage, field)) not in values:
