@@ -20,14 +20,8 @@ class DeepSpeedBackend:
     def problems(self, stage: Stage, resources: Resources) -> list[str]:
         """Why a stage cannot be trained as asked; empty where it can."""
         found = []
-        if stage.rollout_engine == "vllm":
-            if reason := missing("vllm"):
-                found.append(f"rollout_engine vllm: {reason}")
-            if resources.processes > 1:
-                found.append(
-                    "rollout_engine vllm runs in the trainer's process and takes one: set "
-                    "resources.processes to 1, or rollout_engine to hf"
-                )
+        if stage.rollout_engine == "vllm" and (reason := missing("vllm")):
+            found.append(f"rollout_engine vllm: {reason}")
         if stage.external is not None and stage.vote_size is not None:
             found.append("vote_size and external both decide who is in a group: leave one out")
         for part in stage.rewards:

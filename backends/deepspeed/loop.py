@@ -63,9 +63,7 @@ class Training:
         self.reference: Policy | None = None
         if stage.kl.beta > 0 or stage.objective == "dpo":
             self.reference = Policy(copy.deepcopy(model), suppressed).requires_grad_(False)
-        self.sampler = PolicySampler(
-            stage, inputs, resources, model, self.encoder, ranks.device.type
-        )
+        self.sampler = PolicySampler(stage, inputs, resources, model, self.encoder, ranks)
         external: dict[str, list[Response]] = {}
         if stage.external is not None and inputs.external is not None:
             external, too_long = read_external(
@@ -192,9 +190,7 @@ class Training:
     ) -> tuple[list[Sample], int]:
         """A rewarded group for each question, and how many over-long prompts were dropped."""
         with _timed(seconds, "rollout"), self.learner.gathered():
-            self.sampler.renew(self.model)
-            samples, dropped = self.rollouts.at(step, drawn)
-            self.sampler.rest()
+            samples, dropped = self.sampler.over_the_weights(lambda: self.rollouts.at(step, drawn))
         rewarding = self.rollouts.seconds_rewarding()
         seconds["rollout"] -= rewarding  # type: ignore[assignment]
         seconds["reward"] += rewarding  # type: ignore[assignment]

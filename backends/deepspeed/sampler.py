@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from typing import Any
-
-from torch import nn
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from backends.base import Inputs, Resources, Stage, TrainingError
+from backends.deepspeed.process import Ranks
 from backends.encoding import Encoder, Prompt
 from backends.engines.base import EngineError, Response, Sampling
 from backends.engines.hf import HFEngine
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 #: Of the GPU, where it also holds the trainer.
 GPU_SHARE = 0.35
 
 
 class PolicySampler:
-    """``hf`` samples with the trained module itself. ``vllm`` holds a copy of its weights, which is
-    renewed before each step; it is started again once where it dies, and the second time the
-    training ends with its reason.
+    """``hf`` samples with the trained module itself. ``vllm`` holds a copy of its weights on each
+    rank, which is renewed before each step; where one dies they are started again once, and the
+    second time the training ends with its reason.
 
-    What vLLM samples is a function of (seed, step, question) but for rounding: a step that is
-    sampled again after a kill is asked in the same batches, and gives the same.
+    What vLLM samples is a function of (seed, step, question) but for rounding, which may differ
+    with what is sampled beside it, hence with the number of ranks: a step that is sampled again
+    after a kill is asked in the same batches, and gives the same.
     """
 
     def __init__(
@@ -35,10 +37,10 @@ class PolicySampler:
         resources: Resources,
         model: Any,
         encoder: Encoder,
-        device: str,
+        ranks: Ranks,
     ) -> None:
         self.stage, self.inputs, self.resources = stage, inputs, resources
-        self.model, self.encoder, self.device = model, encoder, device
+        self.model, self.encoder, self.ranks = model, encoder, ranks
         self.restarted = False
         self.engine: Any = None
         if stage.objective == "grpo":
@@ -55,38 +57,55 @@ class PolicySampler:
                 self.inputs.model,
                 self.encoder,
                 dtype=self.resources.dtype,
-                device=self.device,
+                device=self.ranks.device.type,
                 max_tokens=self.stage.max_response_tokens,
                 gpu_memory_utilization=GPU_SHARE,
             )
         except EngineError as error:
             raise TrainingError(str(error)) from error
 
+    def over_the_weights(self, ask: Callable[[], T]) -> T:
+        """What ``ask`` gives, which calls :meth:`sample`, over the model's weights as they are.
+
+        Every rank calls it, with the whole weights: vLLM's engines start together or not at all,
+        so where one dies the others are started again with it, and only those ask again whose own
+        has died.
+        """
+        given: list[T] = []
+        while True:
+            self._renew()
+            died = ""
+            try:
+                if not given:
+                    given.append(ask())
+            except EngineError as error:
+                died = str(error)
+            reasons = [reason for reason in self.ranks.gather(died) if reason]
+            if not reasons:
+                self._rest()
+                return given[0]
+            if self.restarted:
+                raise TrainingError(f"the rollout engine died twice: {reasons[0]}")
+            log.warning("the rollout engine died and is started again: %s", reasons[0])
+            self.restarted = True
+            self.close()
+            self.engine = self._start()
+
     def sample(
         self, asked: Sequence[tuple[Any, Prompt]], sampling: Sampling
     ) -> list[tuple[int, list[Response]]]:
         """(Index of the question, its responses with log-probabilities) for (drawn question,
-        prompt) pairs. The whole weights must be on this rank."""
+        prompt) pairs. Raises EngineError."""
         prompts, ids = [prompt for _, prompt in asked], [drawn.id for drawn, _ in asked]
-        while True:
-            try:
-                return list(self.engine.generate_encoded(prompts, ids, sampling, logp=True))
-            except EngineError as error:
-                if self.restarted:
-                    raise TrainingError(f"the rollout engine died twice: {error}") from error
-                log.warning("the rollout engine died and is started again: %s", error)
-                self.restarted = True
-                self.close()
-                self.engine = self._start()
-                self.renew(self.model)
+        return list(self.engine.generate_encoded(prompts, ids, sampling, logp=True))
 
-    def renew(self, model: nn.Module) -> None:
-        """Let the engine sample ``model``'s weights as they are now."""
+    def _renew(self) -> None:
+        """Let the engine sample the model's weights as they are now."""
         if hasattr(self.engine, "update_weights"):
             self.engine.wake()
-            self.engine.update_weights(model.named_parameters())
+            self.engine.update_weights(self.model.named_parameters())
 
-    def rest(self) -> None:
+    def _rest(self) -> None:
         """Leave the GPU's memory to the update."""
         if hasattr(self.engine, "sleep"):
             self.engine.sleep()

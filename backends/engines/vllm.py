@@ -310,6 +310,8 @@ class VLLMEngine:
             "disable_log_stats": True,
             "use_tqdm_on_load": False,
         }
+        if not self._own_group:  # one engine a rank of the trainer's, each by itself
+            settings["distributed_executor_backend"] = "external_launcher"
         if self.device == "cuda":
             return settings | {
                 "gpu_memory_utilization": self.gpu_memory_utilization,

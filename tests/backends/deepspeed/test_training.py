@@ -260,7 +260,6 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_ends_the_third_time(
         ({"objective": "sft"}, {}, "rewards have no meaning"),
         ({"objective": "sft", "rewards": [], "kl": {"beta": 1}}, {}, "kl.beta has no meaning"),
         ({}, {"dtype": "bfloat16", "zero_stage": 0}, "use zero_stage 1"),
-        ({"rollout_engine": "vllm"}, {"processes": 2}, "set resources.processes to 1"),
         ({"vote_size": 8, "external": {"models": ["m"]}}, {}, "leave one out"),
     ],
 )
