@@ -135,13 +135,16 @@ class Benchmark(ABC):
 
     @abstractmethod
     def values(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> list[Values]:
-        """Every figure that is a mean over units, for ONE response per item.
-
-        Raises :class:`DataError` where missing rows would distort a figure.
-        """
+        """Every figure that is a mean over units, for ONE response per item; without those that
+        missing rows would distort: see :meth:`withheld`."""
 
     def extra(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> dict[str, float]:
         """Figures that are no mean over units (ratios such as We-Math's rote-memorisation rate);
         NaN where one is undefined for these verdicts.
         """
         return {}
+
+    def withheld(self, items: Sequence[Item]) -> str:
+        """Which figures are not given for these items, because rows are missing, and what would be
+        right; empty where nothing is."""
+        return ""

@@ -103,8 +103,8 @@ class WeMath(OfficialBenchmark):
         and over steps again each ``concept`` and, where the owners' tree of concepts is beside the
         rows, each ``domain``: the unweighted mean of its concepts.
 
-        Raises :class:`DataError` where a group is incomplete: the owners' formula, 525 minus
-        penalties, would count it as mastered.
+        Where a group is incomplete the figures over groups are withheld: the owners' formula, 525
+        minus penalties, would count it as mastered.
         """
         found = by_item(items, verdicts)
         out = accuracies(self.name, items, found.values(), self.facets)
@@ -118,9 +118,9 @@ class WeMath(OfficialBenchmark):
                 right = {i.id: found[i.id] for i in members}
                 (one,) = accuracies(self.name, members, right.values(), self.facets)
                 out.append(Values(f"{self.name}/{part}", one.units, one.clusters, one.values))
-        states = group_states(items, found)
+        states = {} if incomplete(items) else group_states(items, found)
         units = tuple(states)
-        for metric, value in _GROUP_METRICS.items():
+        for metric, value in _GROUP_METRICS.items() if states else ():
             values = tuple(value(state) for state in states.values())
             out.append(Values(f"{self.name}/{metric}", units, units, values))
         return out + self._concepts(parts["S1"], found)
@@ -146,7 +146,10 @@ class WeMath(OfficialBenchmark):
 
     def extra(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> dict[str, float]:
         """``RM_strict`` and ``RM_loose``: of the groups whose composite question is right, the
-        share that is rote memorisation. NaN where there is no such group."""
+        share that is rote memorisation. NaN where there is no such group; withheld where a group
+        is incomplete."""
+        if incomplete(items):
+            return {}
         states = group_states(items, by_item(items, verdicts)).values()
         composed = [s for s in states if s in (MASTERED, PARTLY, ROTE)]
         rote = {
@@ -155,6 +158,18 @@ class WeMath(OfficialBenchmark):
         }
         n = len(composed)
         return {f"{self.name}/{rate}": k / n if n else math.nan for rate, k in rote.items()}
+
+    def withheld(self, items: Sequence[Item]) -> str:
+        missing = incomplete(items)
+        if not missing:
+            return ""
+        shown = "; ".join(f"{g} lacks {', '.join(k)}" for g, k in list(missing.items())[:3])
+        more = "; ..." if len(missing) > 3 else ""
+        return (
+            f"no score_strict, score_loose, IK, IG, CM, RM: {len(missing)} groups are incomplete "
+            f"({shown}{more}), and the owners' formula would count them as mastered; they need "
+            "every row that shares an ID"
+        )
 
 
 #: What a group's verdicts say. Composite question wrong: INSUFFICIENT (a step wrong too) or
@@ -173,14 +188,7 @@ _GROUP_METRICS = {
 
 
 def group_states(items: Sequence[Item], verdicts: Mapping[str, Verdict]) -> dict[str, str]:
-    """The state of each group by its ID. Raises :class:`DataError` naming incomplete groups."""
-    missing = incomplete(items)
-    if missing:
-        shown = "; ".join(f"{g} lacks {', '.join(k)}" for g, k in list(missing.items())[:5])
-        raise DataError(
-            f"We-Math scores whole groups, and {len(missing)} are incomplete: {shown}. Take "
-            "every row that shares an ID."
-        )
+    """The state of each group by its ID. The groups must be complete."""
     steps: dict[str, list[bool]] = {}
     multi: dict[str, bool] = {}
     for item in items:

@@ -191,11 +191,19 @@ def test_a_tree_that_is_none_is_named_and_without_one_no_domain_is_figured(tmp_p
         ONE.load(tmp_path)
 
 
-def test_incomplete_groups_are_refused_by_name() -> None:
-    asked = items(group("2steps_1") + group("3steps_4"))[:-2]
+def test_with_an_incomplete_group_no_figure_over_groups_is_given() -> None:
+    whole = items(group("2steps_1") + group("3steps_4"))
+    asked = whole[:-2]
     assert incomplete(asked) == {"3steps_4": ["3", "multi"]}
-    with pytest.raises(DataError, match="3steps_4 lacks 3, multi"):
-        ONE.values(asked, [Verdict(i.id, True) for i in asked])
+    said = [Verdict(i.id, True) for i in asked]
+    given = {v.metric: v.mean for v in ONE.values(asked, said)} | ONE.extra(asked, said)
+    assert given["wemath/accuracy"] == given["wemath/S1"] == 1.0
+    all_said = [Verdict(i.id, True) for i in whole]
+    all_given = {v.metric for v in ONE.values(whole, all_said)} | set(ONE.extra(whole, all_said))
+    names = "S3 score_strict score_loose IK IG CM_strict CM_loose RM_strict RM_loose"
+    assert all_given - set(given) == {f"wemath/{name}" for name in names.split()}
+    assert "1 groups are incomplete (3steps_4 lacks 3, multi)" in ONE.withheld(asked)
+    assert ONE.withheld(whole) == ""
 
 
 def test_the_rote_memorisation_rate_is_undefined_without_a_right_composite() -> None:
