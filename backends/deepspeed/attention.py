@@ -8,6 +8,7 @@ padding.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -41,12 +42,20 @@ class Layout:
         return Layout(*(getattr(self, f.name).to(device) for f in fields(self)))
 
 
-def install(model: PreTrainedModel) -> None:
-    """Let the language model take a :class:`Layout` in place of a mask; any other mask works as
-    before."""
-    AttentionInterface.register(NAME, shared_prompt_attention)
-    AttentionMaskInterface.register(NAME, sdpa_mask)
-    model.set_attn_implementation({"text_config": NAME})
+def install(model: PreTrainedModel, kind: str = "sdpa") -> Callable[[Layout], Any]:
+    """Let the language model's layers take packed groups, and return what makes their mask of a
+    :class:`Layout`; any other mask works as before. ``kind`` is "sdpa" or "flex"."""
+    name: str = NAME
+    attention: Callable[..., Any] = shared_prompt_attention
+    mask: Callable[[Layout], Any] = _as_it_is
+    if kind == "flex":
+        from backends.deepspeed import flex  # it loads torch's compiler
+
+        name, attention, mask = f"{NAME}_flex", flex.flex, flex.block_mask
+    AttentionInterface.register(name, attention)
+    AttentionMaskInterface.register(name, sdpa_mask)
+    model.set_attn_implementation({"text_config": name})
+    return mask
 
 
 def shared_prompt_attention(
@@ -75,6 +84,10 @@ def shared_prompt_attention(
         own_v = torch.cat([shared_v.index_select(0, layout.row), _take(v, layout.responses)], 1)
         out = torch.cat([out, attend(_take(q, layout.responses), own_k, own_v, layout.mask)])
     return out.index_select(0, layout.back)[None], None
+
+
+def _as_it_is(layout: Layout) -> Layout:
+    return layout
 
 
 def _take(x: Tensor, places: Tensor) -> Tensor:

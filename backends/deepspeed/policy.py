@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from backends.deepspeed import attention
+from backends.deepspeed.attention import install
 from backends.deepspeed.packing import PackedBatch
 from backends.encoding import PictureBatch
 from backends.models import picture_features, suppress
@@ -28,10 +28,15 @@ class PackedModel(nn.Module):
     """
 
     def __init__(
-        self, model: PreTrainedModel, *, freeze_vision: bool, activation_checkpointing: bool
+        self,
+        model: PreTrainedModel,
+        *,
+        freeze_vision: bool,
+        activation_checkpointing: bool,
+        attention: str,
     ) -> None:
         super().__init__()
-        attention.install(model)
+        self._mask = install(model, attention)
         self.model = model
         self.freeze_vision = freeze_vision
         if freeze_vision:
@@ -48,7 +53,7 @@ class PackedModel(nn.Module):
         hidden = self.model.model.language_model(
             inputs_embeds=embeds[None],
             position_ids=batch.position_ids[:, None],
-            attention_mask={"full_attention": batch.layout},
+            attention_mask={"full_attention": self._mask(batch.layout)},
             use_cache=False,
         ).last_hidden_state
         return hidden[0].index_select(0, batch.sources)
@@ -56,7 +61,10 @@ class PackedModel(nn.Module):
     def _with_pictures(self, embeds: Tensor, batch: PackedBatch) -> Tensor:
         """Put the picture features [tokens, H] in the places of their tokens."""
         # A rank that skips the vision tower while another runs it would wait for ever in ZeRO-3's
-        # collectives; so a batch without pictures looks at a blank one, with weight 0.
+        # collectives; so a batch without pictures looks at a blank one, with weight 0. No rank runs
+        # a frozen tower here that has the features of all pictures kept.
+        if batch.pictures is None and getattr(self.model, "picture_cache", None) is not None:
+            return embeds
         pictures = batch.pictures or _blank(self.model, embeds.device)
         with torch.no_grad() if self.freeze_vision else nullcontext():
             features = picture_features(self.model, pictures).to(embeds.dtype)
@@ -81,10 +89,14 @@ class Policy(PackedModel):
         *,
         freeze_vision: bool = False,
         activation_checkpointing: bool = False,
+        attention: str = "sdpa",
         chunk_tokens: int = 1024,
     ) -> None:
         super().__init__(
-            model, freeze_vision=freeze_vision, activation_checkpointing=activation_checkpointing
+            model,
+            freeze_vision=freeze_vision,
+            activation_checkpointing=activation_checkpointing,
+            attention=attention,
         )
         self.head = TokenLogProb(model.get_output_embeddings(), suppressed, chunk_tokens)
 
@@ -110,10 +122,14 @@ class Critic(PackedModel):
         *,
         freeze_vision: bool = False,
         activation_checkpointing: bool = False,
+        attention: str = "sdpa",
     ) -> None:
         model.lm_head = nn.Identity()
         super().__init__(
-            model, freeze_vision=freeze_vision, activation_checkpointing=activation_checkpointing
+            model,
+            freeze_vision=freeze_vision,
+            activation_checkpointing=activation_checkpointing,
+            attention=attention,
         )
         weight = model.get_input_embeddings().weight
         self.head = nn.Linear(
