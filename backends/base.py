@@ -55,7 +55,7 @@ class LoRA(Model):
         default=(), description="names of linear layers, such as q_proj; none: all of them"
     )
     dropout: float = Field(
-        default=0.0, ge=0, lt=1, description="of the adapters' inputs, in the update"
+        default=0.0, ge=0, lt=1, description="of the adapters' inputs, in the update of sft and dpo"
     )
 
 
@@ -158,6 +158,11 @@ class Stage(Model):
                 raise ValueError("group_size must be at least 2: a group of one has no advantage")
             if not self.rewards:
                 raise ValueError("objective grpo needs at least one reward")
+            if self.lora is not None and self.lora.dropout > 0:
+                raise ValueError(
+                    "lora.dropout must be 0 in objective grpo: responses are sampled without it, "
+                    "so the policy that learns from them would be another"
+                )
         if self.updates_per_rollout > self.questions_per_step:
             raise ValueError("updates_per_rollout cannot exceed questions_per_step")
         if self.critic is not None and self.advantage != "gae":
@@ -184,6 +189,10 @@ class Resources(Model):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     tokens_per_micro_batch: int = Field(default=8192, ge=1)
     activation_checkpointing: bool = False
+    attention: Literal["sdpa", "flex"] = Field(
+        default="sdpa",
+        description="in the update: torch's scaled dot product, or FlexAttention (CUDA only)",
+    )
     offload: Literal["none", "optimizer", "weights"] = Field(
         default="none",
         description="what ZeRO keeps in main memory: the optimizer state, or that and the weights",
