@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,11 @@ class DeepSpeedBackend:
         found = []
         if stage.rollout_engine == "vllm" and (reason := missing("vllm")):
             found.append(f"rollout_engine vllm: {reason}")
+        if stage.lora is not None and importlib.util.find_spec("peft") is None:
+            found.append(
+                "lora needs the package peft, which is not installed: "
+                "pip install 'rl-harness[lora]'"
+            )
         if stage.external is not None and stage.vote_size is not None:
             found.append("vote_size and external both decide who is in a group: leave one out")
         for part in stage.rewards:
@@ -43,6 +49,11 @@ class DeepSpeedBackend:
                 found.append(
                     f"rewards have no meaning for objective {stage.objective}: leave them out"
                 )
+        if resources.attention == "flex" and resources.device != "cuda":
+            found.append(
+                f"attention flex with device {resources.device}: torch has no backward of it on a "
+                "CPU. Set resources.device to cuda, or attention to sdpa"
+            )
         if resources.dtype == "bfloat16" and resources.zero_stage == 0:
             found.append(
                 "zero_stage 0 keeps no float32 master weights beside bfloat16 ones, and small "

@@ -15,12 +15,16 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn.attention import flex_attention as torch_flex
 from transformers import PreTrainedModel
 
+from backends import backend
+from backends.base import Resources, Stage
 from backends.deepspeed import flex
 from backends.deepspeed.attention import Layout, shared_prompt_attention
 from backends.deepspeed.packing import Group, PackedBatch, pack
 from backends.deepspeed.policy import Policy
 from backends.encoding import Encoder, Prompt
 from backends.engines.base import Request
+
+from .conftest import SMALL
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning"),
@@ -196,3 +200,11 @@ def test_batches_of_other_shapes_are_not_compiled_again(make_batch: MakeBatch) -
         compiled(q, k, k, block_mask=flex.block_mask(layout), scale=0.3, enable_gqa=True)
     assert len(layout.back) > 4 * 128
     assert counter.frame_count == 1
+
+
+def test_it_is_refused_where_it_cannot_train() -> None:
+    ours, stage = backend("deepspeed"), Stage.model_validate(SMALL)
+    for device in ("cpu", "auto"):
+        (found,) = ours.problems(stage, Resources(attention="flex", device=device))
+        assert "resources.device to cuda, or attention to sdpa" in found
+    assert ours.problems(stage, Resources(attention="flex", device="cuda")) == []
