@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from torch import Tensor
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
@@ -24,6 +26,7 @@ from transformers import (
 
 from backends.encoding import Encoder
 from backends.models import save_checkpoint
+from benchmarks.base import Item
 
 # Matrices this small are slower on several threads, and far slower where the cores are shared.
 torch.set_num_threads(1)
@@ -160,3 +163,24 @@ def model_folder(
 ) -> Path:
     """The tiny model as a checkpoint folder in Hugging Face layout."""
     return save_checkpoint(build_model(), processor, tmp_path_factory.mktemp("model") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def base(model_folder: Path) -> dict[str, Tensor]:
+    """The weights that every training of it starts from."""
+    return load_file(model_folder / "model.safetensors")
+
+
+@pytest.fixture(scope="session")
+def items(picture: Callable[..., bytes]) -> list[Item]:
+    """Eight questions, every third without a picture, with labels and one worked solution."""
+    return [
+        Item(
+            f"q{i}",
+            f"What is {i} + {i}?",
+            answer=str(2 * i),
+            images=() if i % 3 == 2 else (picture(i),),
+            solution=f"{i} and {i} are {2 * i}" if i == 0 else "",
+        )
+        for i in range(8)
+    ]
