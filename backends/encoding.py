@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,17 +55,19 @@ class PictureBatch:
     """The distinct pictures of several prompts, each once.
 
     ``pixel_values`` [patches, patch_dim], ``image_grid_thw`` [D, 3]; ``order`` lists, for every
-    occurrence in prompt order, which of the D pictures it shows.
+    occurrence in prompt order, which of the D pictures it shows. ``names`` [D] are their content
+    hashes, none where nobody keeps what is computed of them.
     """
 
     pixel_values: Tensor
     image_grid_thw: Tensor
     order: tuple[int, ...]
+    names: tuple[str, ...] = ()
 
     def to(self, device: str | torch.device) -> PictureBatch:
         """The same pictures on another device."""
         return PictureBatch(
-            self.pixel_values.to(device), self.image_grid_thw.to(device), self.order
+            self.pixel_values.to(device), self.image_grid_thw.to(device), self.order, self.names
         )
 
 
@@ -73,7 +76,7 @@ class Encoder:
 
     A prompt of more than ``max_prompt_tokens`` tokens (pictures included) is never cut, which
     would tear picture tokens from their features: ``encode`` returns None and its caller drops
-    and counts it.
+    and counts it. Threads may share an encoder.
     """
 
     def __init__(self, processor: ProcessorMixin, max_prompt_tokens: int) -> None:
@@ -84,6 +87,7 @@ class Encoder:
         self.merge_size: int = processor.image_processor.merge_size
         self.pad_id = pad_token_id(processor)
         self._frames: dict[tuple[int, bool], list[str]] = {}
+        self._tokenizing = threading.RLock()  # a tokenizer holds the options of the latest call
 
     def encode(self, request: Request) -> Prompt | None:
         """Encode one request; None where it is too long.
@@ -118,7 +122,8 @@ class Encoder:
         pictures: tuple[str, ...],
     ) -> Prompt | None:
         counts = [] if grid is None else [int(g.prod()) // self.merge_size**2 for g in grid]
-        ids = self._ids(request, counts)
+        with self._tokenizing:
+            ids = self._ids(request, counts)
         if len(ids) > self.max_prompt_tokens:
             return None
         input_ids = torch.tensor(ids)
@@ -135,13 +140,15 @@ class Encoder:
 
     def response(self, text: str) -> list[int]:
         """Ids of a response's text and the end of turn, as a target of supervised training."""
-        return [*self._text_ids(text), self.tokenizer.eos_token_id]
+        with self._tokenizing:
+            return [*self._text_ids(text), self.tokenizer.eos_token_id]
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of response ids, without special tokens."""
-        return self.tokenizer.decode(
-            list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
-        )
+        with self._tokenizing:
+            return self.tokenizer.decode(
+                list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False
+            )
 
     def _ids(self, request: Request, counts: Sequence[int]) -> list[int]:
         """Ids of the rendered chat, each picture's placeholder repeated ``counts`` times."""
@@ -252,4 +259,4 @@ def distinct_pictures(prompts: Sequence[Prompt]) -> PictureBatch | None:
             order.append(place[name])
     if not order:
         return None
-    return PictureBatch(torch.cat(patches), torch.stack(grids), tuple(order))
+    return PictureBatch(torch.cat(patches), torch.stack(grids), tuple(order), tuple(place))

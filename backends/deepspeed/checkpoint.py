@@ -77,7 +77,7 @@ def training_id(stage: Stage, inputs: Inputs, resources: Resources) -> str:
     parts = [
         stage.model_dump(mode="json"),
         [str(inputs.model), str(inputs.questions), inputs.seed, str(inputs.external)],
-        [resources.processes, resources.zero_stage, resources.dtype],
+        [resources.processes, resources.zero_stage, resources.dtype, resources.offload],
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 

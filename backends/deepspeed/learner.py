@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from backends.base import Resources, Stage
 from backends.deepspeed.packing import PackedBatch
 from backends.deepspeed.policy import PackedModel
-from backends.deepspeed.process import Ranks
+from backends.deepspeed.process import Ranks, pick_device
 
 
 class Learner:
@@ -39,6 +39,8 @@ class Learner:
             "betas": stage.betas,
             "weight_decay": stage.weight_decay,
         }
+        if resources.offload != "none":
+            settings["fused"] = True  # the processor steps, in one pass over its memory
         self._clips_itself = resources.zero_stage == 0
         self.optimizer: torch.optim.Optimizer = (
             ClippedAdamW(parameters, max_norm=stage.max_grad_norm, **settings)
@@ -52,6 +54,7 @@ class Learner:
                 model=model, optimizer=self.optimizer, config=_config(model, stage, resources)
             )[0]
         self._sharded = resources.zero_stage == 3
+        self._whole = len(parameters) == len(list(model.parameters()))
 
     def per_token(self, batch: PackedBatch, temperature: float) -> Tensor:
         """The model's numbers [N] for the batch's response tokens (log-probabilities of a policy,
@@ -80,8 +83,9 @@ class Learner:
         return int(self.engine.global_steps - self.engine.skipped_steps)
 
     @contextmanager
-    def gathered(self) -> Iterator[None]:
-        """The whole weights on every rank, for sampling and saving.
+    def gathered(self, part: nn.Module | None = None) -> Iterator[None]:
+        """The whole weights (or those of a part of the model) on every rank, for sampling and
+        saving.
 
         ZeRO-3's module hooks are lifted meanwhile: they would give each weight back after its first
         use and make ranks wait for each other in every decoding step.
@@ -91,16 +95,20 @@ class Learner:
             return
         from deepspeed.runtime.zero import GatheredParameters
 
-        with GatheredParameters(list(self.model.parameters())), _without_hooks(self.model):
+        module = part or self.model
+        with GatheredParameters(list(module.parameters())), _without_hooks(module):
             yield
 
     def save(self, folder: Path, tag: str) -> None:
-        """Write weights and optimizer state; every rank calls it."""
-        self.engine.save_checkpoint(str(folder), tag=tag, save_latest=False)
+        """Write what is trained and the optimizer's state; every rank calls it. Frozen weights are
+        in the checkpoint that training started from."""
+        self.engine.save_checkpoint(
+            str(folder), tag=tag, save_latest=False, exclude_frozen_parameters=not self._whole
+        )
 
     def load(self, folder: Path, tag: str) -> None:
         """Go back to what :meth:`save` wrote; every rank calls it."""
-        path, _ = self.engine.load_checkpoint(str(folder), tag=tag)
+        path, _ = self.engine.load_checkpoint(str(folder), tag=tag, load_module_strict=self._whole)
         if path is None:
             raise FileNotFoundError(f"{folder / tag} is not a checkpoint of this training")
 
@@ -150,10 +158,20 @@ def _config(model: PackedModel, stage: Stage, resources: Resources) -> dict[str,
             "allgather_bucket_size": bucket,
             "stage3_prefetch_bucket_size": int(0.9 * hidden * hidden),
             "stage3_param_persistence_threshold": 10 * hidden,
+            **_offload(resources),
         },
+        "zero_force_ds_cpu_optimizer": False,  # the same AdamW wherever it runs
         "zero_allow_untested_optimizer": True,  # torch's own AdamW: nothing to compile
         "steps_per_print": 2**31,
     }
+
+
+def _offload(resources: Resources) -> dict[str, Any]:
+    """ZeRO-Offload (arXiv 2101.06840): the optimizer and its state in main memory, stepped by the
+    processor; with ``weights``, ZeRO-3's partitions too, brought to the GPU layer by layer."""
+    memory = {"device": "cpu", "pin_memory": pick_device(resources.device).type == "cuda"}
+    parts = {"none": (), "optimizer": ("optimizer",), "weights": ("optimizer", "param")}
+    return {f"offload_{part}": memory for part in parts[resources.offload]}
 
 
 def _import_deepspeed() -> ModuleType:

@@ -20,17 +20,26 @@ from backends.deepspeed.checkpoint import Resume, State, training_id
 from backends.deepspeed.dpo import pair, preferences
 from backends.deepspeed.figures import group_figures, update_figures
 from backends.deepspeed.learner import Learner
+from backends.deepspeed.lora import adapt, dropping, merged, save_adapter, without_adapters
+from backends.deepspeed.packing import PackedBatch
 from backends.deepspeed.policy import Critic, Policy
 from backends.deepspeed.process import Ranks
 from backends.deepspeed.rollout import Rollouts, read_external
 from backends.deepspeed.sampler import PolicySampler
-from backends.deepspeed.samples import Drawn, QuestionOrder, Sample
+from backends.deepspeed.samples import Drawn, QuestionOrder, Sample, mixed
 from backends.deepspeed.schedule import learning_rate
 from backends.deepspeed.sft import demonstrations, target
-from backends.deepspeed.update import Totals, Updater
-from backends.encoding import Encoder
+from backends.deepspeed.update import PerToken, Totals, Updater
+from backends.encoding import Encoder, distinct_pictures
 from backends.engines.base import Response
-from backends.models import load_model, load_processor, save_checkpoint, suppressed_token_ids
+from backends.models import (
+    PictureCache,
+    load_model,
+    load_processor,
+    picture_features,
+    save_checkpoint,
+    suppressed_token_ids,
+)
 from backends.rewards import reward as reward_entry
 from benchmarks.base import Item
 from benchmarks.questions import load_questions
@@ -60,9 +69,24 @@ class Training:
         self.processor = load_processor(inputs.model)
         self.encoder = Encoder(self.processor, stage.max_prompt_tokens)
         suppressed = suppressed_token_ids(self.processor)
-        self.reference: Policy | None = None
+        copies = []
+        self.reference: PerToken | None = None
         if stage.kl.beta > 0 or stage.objective == "dpo":
-            self.reference = Policy(copy.deepcopy(model), suppressed).requires_grad_(False)
+            self.reference = self._base
+            if stage.lora is None:
+                copies.append(copy.deepcopy(model))
+                self.reference = Policy(
+                    copies[-1], suppressed, attention=resources.attention
+                ).requires_grad_(False)
+        if stage.critic is not None:
+            copies.append(copy.deepcopy(model))
+        self.pictures: PictureCache | None = None
+        if stage.freeze_vision or stage.lora is not None:
+            self.pictures = PictureCache()
+            for one in (model, *copies):
+                one.picture_cache = self.pictures
+        if stage.lora is not None:
+            adapt(model, stage.lora, mixed(inputs.seed, "adapters"))
         self.sampler = PolicySampler(stage, inputs, resources, model, self.encoder, ranks)
         external: dict[str, list[Response]] = {}
         if stage.external is not None and inputs.external is not None:
@@ -75,12 +99,13 @@ class Training:
             stage, inputs.seed, items, self.encoder, self.sampler.sample, external
         )
         how: dict[str, Any] = {
-            "freeze_vision": stage.freeze_vision,
+            "freeze_vision": self.pictures is not None,
             "activation_checkpointing": resources.activation_checkpointing,
+            "attention": resources.attention,
         }
         self.critic: Learner | None = None
         if stage.critic is not None:
-            self.critic = Learner(Critic(copy.deepcopy(model), **how), stage, resources, ranks)
+            self.critic = Learner(Critic(copies[-1], **how), stage, resources, ranks)
         self.model = model
         self.learner = Learner(Policy(model, suppressed, **how), stage, resources, ranks)
         self.updater = Updater(
@@ -117,10 +142,18 @@ class Training:
             )
         with self.learner.gathered():
             if self.ranks.first:
-                save_checkpoint(self.model, self.processor, self.workdir / "checkpoint")
+                self._publish()
         self.ranks.wait()
         if self.ranks.first:
             self.resume.clear()
+
+    def _publish(self) -> None:
+        """Write the checkpoint: an ordinary model, whatever was trained beside its weights."""
+        state = None
+        if self.stage.lora is not None:
+            save_adapter(self.model, self.workdir / "adapter")
+            state = {name: weight.cpu() for name, weight in merged(self.model)}
+        save_checkpoint(self.model, self.processor, self.workdir / "checkpoint", state)
 
     @property
     def _learners(self) -> list[Learner]:
@@ -154,6 +187,8 @@ class Training:
             samples, dropped = self._sample(mine, step, seconds)
         else:
             samples, dropped = self._demonstrate(mine, seconds)
+        with _timed(seconds, "rollout"):
+            self._look(samples)
         rows = [(s.place, s.row) for s in samples]
         counts = self.ranks.sum(sum(s.tokens for s in samples), dropped)
         samples = [s for s in samples if s.usable]
@@ -196,6 +231,24 @@ class Training:
         seconds["reward"] += rewarding  # type: ignore[assignment]
         return samples, dropped
 
+    def _look(self, samples: list[Sample]) -> None:
+        """Keep the features of all pictures of the step at hand, so that no rank runs a frozen
+        vision tower in the update: under ZeRO-3 a rank alone would wait for the others."""
+        if self.pictures is None:
+            return
+        prompts = [s.group.prompt for s in samples]
+        self.pictures.pinned = frozenset(name for p in prompts for name in p.pictures)
+        new = [p for p in prompts if any(name not in self.pictures for name in p.pictures)]
+        if self.ranks.most(len(new)):
+            with self.learner.gathered(self.model.model.visual):
+                if (found := distinct_pictures(new)) is not None:
+                    picture_features(self.model, found.to(self.ranks.device))
+
+    def _base(self, batch: PackedBatch, temperature: float) -> torch.Tensor:
+        """Log-probabilities [N] of the model that the adapters were put on."""
+        with without_adapters(self.model):
+            return self.learner.per_token(batch, temperature)
+
     def _compare(self, samples: list[Sample]) -> None:
         """Log-probabilities before the update and of the reference, and values, where the stage
         needs them."""
@@ -217,9 +270,10 @@ class Training:
 
     def _learn(self, samples: list[Sample], lr: float, step: int, seconds: Counter[str]) -> Totals:
         """The updates of a step."""
-        totals = Totals()
-        with _timed(seconds, "update"):
-            for part in _parts(samples, self.stage):
+        stage, totals = self.stage, Totals()
+        masks = mixed(self.inputs.seed, "dropout", step, self.ranks.rank)
+        with _timed(seconds, "update"), dropping(self.model, stage.lora, masks):
+            for part in _parts(samples, stage):
                 applied = self.updater.update(part, lr, totals)
                 self._count_skipped(applied, totals, step)
         return totals

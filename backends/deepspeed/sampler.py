@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from backends.base import Inputs, Resources, Stage, TrainingError
+from backends.deepspeed.lora import merged
 from backends.deepspeed.process import Ranks
 from backends.encoding import Encoder, Prompt
 from backends.engines.base import EngineError, Response, Sampling
@@ -103,7 +104,7 @@ class PolicySampler:
         """Let the engine sample the model's weights as they are now."""
         if hasattr(self.engine, "update_weights"):
             self.engine.wake()
-            self.engine.update_weights(self.model.named_parameters())
+            self.engine.update_weights(merged(self.model))
 
     def _rest(self) -> None:
         """Leave the GPU's memory to the update."""

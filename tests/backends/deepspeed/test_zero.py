@@ -39,6 +39,35 @@ def close(one: Trained, two: Trained) -> None:
         assert a == pytest.approx(b, rel=1e-3, abs=1e-5)
 
 
+def run_ranks(
+    folder: Path,
+    model: Path,
+    questions: Path,
+    stages: dict[str, tuple[dict[str, Any], int]],
+    resources: dict[str, Any],
+) -> None:
+    """Train each (stage, ZeRO stage) on two ranks, into ``folder/<name>``."""
+    jobs = [
+        {
+            "name": name,
+            "stage": stage,
+            "resources": resources | {"zero_stage": z, "processes": 2},
+            "model": str(model),
+            "questions": str(questions),
+            "seed": 0,
+        }
+        for name, (stage, z) in stages.items()
+    ]
+    (folder / "jobs.json").write_text(json.dumps(jobs))
+    command = [sys.executable, str(Path(__file__).with_name("ranks.py"))]
+    workers = [
+        subprocess.Popen([*command, str(rank), "2", str(folder)], stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    outputs = [worker.communicate(timeout=300)[1] for worker in workers]
+    assert [w.returncode for w in workers] == [0, 0], outputs[0][-2000:] + outputs[1][-2000:]
+
+
 @pytest.mark.parametrize("zero_stage", [0, 2, 3])
 def test_every_zero_stage_gives_the_same_weights(train: Train, zero_stage: int) -> None:
     runs = [
@@ -53,27 +82,7 @@ def test_two_ranks_give_the_weights_of_one(
 ) -> None:
     stages = {f"zero{z}": (STAGE, z) for z in (0, 1, 2, 3)}
     stages |= {name: (STAGE | ESTIMATORS[name], z) for z, name in enumerate(ESTIMATORS, 1)}
-    jobs = [
-        {
-            "name": name,
-            "stage": stage,
-            "resources": RESOURCES | {"zero_stage": z, "processes": 2},
-            "model": str(model_folder),
-            "questions": str(questions),
-            "seed": 0,
-        }
-        for name, (stage, z) in stages.items()
-    ]
-    (tmp_path / "jobs.json").write_text(json.dumps(jobs))
-    command = [sys.executable, str(Path(__file__).with_name("ranks.py"))]
-    workers = [
-        subprocess.Popen(
-            [*command, str(rank), "2", str(tmp_path)], stderr=subprocess.PIPE, text=True
-        )
-        for rank in range(2)
-    ]
-    outputs = [worker.communicate(timeout=300)[1] for worker in workers]
-    assert [w.returncode for w in workers] == [0, 0], outputs[0][-2000:] + outputs[1][-2000:]
+    run_ranks(tmp_path, model_folder, questions, stages, RESOURCES)
     one = train("one", **STAGE, resources=RESOURCES)
     for z in (0, 1, 2, 3):
         close(read(tmp_path / f"zero{z}"), one)
