@@ -9,9 +9,11 @@ same columns, pictures embedded as Hugging Face stores them (``{"bytes", "path"}
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,9 @@ _HUB = re.compile(
 )
 _SHARD = re.compile(r"(?P<name>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(?:-.*)?")
 _PLACEHOLDER = re.compile(r"[ \t]*<image>")
+#: How the usual image files begin: PNG, JPEG, GIF, WebP.
+_SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"RIFF")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _KNOWN = ("id", "question", "problem", "answer", "images", "image", "solution", "cluster", "meta")
 #: What is downloaded of a dataset: its rows, and We-Math's tree of concepts.
 HUB_FILES = ["*.parquet", "knowledge_structure_nodes.json"]
@@ -76,14 +81,14 @@ def _rows(source: Path | str) -> tuple[Iterator[Row], Path]:
 def jsonl_rows(path: Path) -> Iterator[Row]:
     """The objects of a JSONL file, blank lines left out."""
     try:
-        with path.open(encoding="utf-8") as file:
+        with path.open(encoding="utf-8-sig") as file:
             for number, line in enumerate(file, 1):
                 if not line.strip():
                     continue
                 where = f"{path}, line {number}"
                 try:
                     row = json.loads(line)
-                except ValueError as error:
+                except (ValueError, RecursionError) as error:
                     raise DataError(f"{where}: not JSON ({error}).") from None
                 if not isinstance(row, dict):
                     raise DataError(f"{where}: must be a JSON object, is {type(row).__name__}.")
@@ -98,7 +103,7 @@ def parquet_rows(files: Sequence[Path]) -> Iterator[Row]:
     import pyarrow.parquet
 
     for path in files:
-        number = 0
+        number = 1
         try:
             with pyarrow.parquet.ParquetFile(path) as table:
                 for batch in table.iter_batches(batch_size=64):
@@ -206,13 +211,36 @@ def picture(where: str, given: object, folder: Path) -> Picture:
     if isinstance(given, Mapping):
         given = given.get("bytes") or given.get("path")
     if isinstance(given, bytes) and given:
+        if not is_image(given):
+            raise DataError(f"{where}: its picture is not an image ({len(given)} bytes).")
         return given
     if not isinstance(given, str) or not given:
         raise DataError(f"{where}: a picture must be a path or bytes, is {given!r}.")
     path = folder / given
     if not path.is_file():
         raise DataError(f"{where}: picture {path} does not exist.")
+    if not is_image(path):
+        raise DataError(f"{where}: picture {path} is not an image.")
     return path
+
+
+def is_image(given: Picture) -> bool:
+    """Whether a picture begins as image files do: a web page or the pointer to a file that was
+    never fetched does not. Its end is not looked at."""
+    if isinstance(given, bytes):
+        start = given[:16]
+    else:
+        with given.open("rb") as file:
+            start = file.read(16)
+    if start.startswith(_SIGNATURES):
+        return True
+    from PIL import Image
+
+    try:
+        with Image.open(given if isinstance(given, Path) else io.BytesIO(given)):
+            return True
+    except Exception:  # decoders raise of every kind
+        return False
 
 
 def save_questions(items: Iterable[Item], folder: Path) -> Path:
@@ -224,15 +252,32 @@ def save_questions(items: Iterable[Item], folder: Path) -> Path:
     pictures = folder / "images"
     pictures.mkdir(parents=True, exist_ok=True)
     path = folder / "questions.jsonl"
-    partial = folder / ".questions.jsonl"
-    with partial.open("w", encoding="utf-8") as file:
+    with _complete(path) as partial, partial.open("w", encoding="utf-8") as file:
         for item in items:
             row: dict[str, Any] = {"id": item.id, "question": item.question, "answer": item.answer}
             row["images"] = [f"images/{_store(p, pictures)}" for p in item.images]
             row |= {"solution": item.solution, "cluster": item.cluster, "meta": dict(item.meta)}
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    partial.replace(path)
+            file.write(json_line(row))
     return path
+
+
+def json_line(row: Mapping[str, Any]) -> str:
+    """An object as a line of a JSONL file, for people to read; what UTF-8 cannot hold, half of a
+    surrogate pair, stays the escape that it was."""
+    text = json.dumps(row, ensure_ascii=False)
+    return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
+
+
+@contextmanager
+def _complete(path: Path) -> Iterator[Path]:
+    """Where to write a file that shall appear when it is complete, and never in part. One name for
+    all of a folder: what a killed writer left is written over, never taken for a file."""
+    partial = path.with_name(".partial")
+    try:
+        yield partial
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _store(given: Picture, folder: Path) -> str:
@@ -240,10 +285,8 @@ def _store(given: Picture, folder: Path) -> str:
     suffix = given.suffix.lower() if isinstance(given, Path) else _suffix(content)
     name = hashlib.sha256(content).hexdigest()[:16] + suffix
     if not (folder / name).exists():
-        # One name for all: what a killed writer left is written over, never taken for a picture.
-        partial = folder / ".partial"
-        partial.write_bytes(content)
-        partial.replace(folder / name)
+        with _complete(folder / name) as partial:
+            partial.write_bytes(content)
     return name
 
 

@@ -44,13 +44,13 @@ def rows(path: Path) -> list[Row]:
 
 def _json(path: Path) -> Iterator[Row]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_unique)
+        content = json.loads(path.read_text(encoding="utf-8-sig"), object_pairs_hook=_unique)
     except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"{path}: not a readable JSON file ({error}).") from None
     if isinstance(content, dict):
         named = [(f"{path}, row {key!r}", {"pid": key}, row) for key, row in content.items()]
     elif isinstance(content, list):
-        named = [(f"{path}, row {number}", {}, row) for number, row in enumerate(content)]
+        named = [(f"{path}, row {number}", {}, row) for number, row in enumerate(content, 1)]
     else:
         raise DataError(f"{path}: must hold a list or an object of rows.")
     for where, key, row in named:

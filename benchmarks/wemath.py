@@ -215,9 +215,9 @@ def domains(tree: Path) -> dict[str, str]:
     if not tree.is_file():
         return {}
     try:
-        nodes = json.loads(tree.read_text(encoding="utf-8"))
+        nodes = json.loads(tree.read_text(encoding="utf-8-sig"))
         return {str(n["full node"]).rpartition("_")[2]: str(n["root2"]) for n in nodes}
-    except (OSError, ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
         raise DataError(f"{tree}: not a list of concept nodes ({error!r}).") from None
 
 

@@ -52,14 +52,14 @@ def test_the_question_of_each_version() -> None:
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"problem_version": "Text"}, "row 0: problem_version 'Text' must be one of"),
-        ({"image": ""}, "row 0: has no image under 'image'"),
-        ({"image": "no.png"}, r"row 0: picture .*no\.png does not exist"),
+        ({"problem_version": "Text"}, "row 1: problem_version 'Text' must be one of"),
+        ({"image": ""}, "row 1: has no image under 'image'"),
+        ({"image": "no.png"}, r"row 1: picture .*no\.png does not exist"),
         (
             {"metadata": "{'a': ", "image": "", "problem_version": "Text Only"},
-            "row 0: 'metadata' is no Python literal",
+            "row 1: 'metadata' is no Python literal",
         ),
-        ({"question": None, "image": 5}, "row 0: a picture must be a path or bytes"),
+        ({"question": None, "image": 5}, "row 1: a picture must be a path or bytes"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, changed, message) -> None:

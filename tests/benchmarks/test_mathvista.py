@@ -13,6 +13,7 @@ from benchmarks import benchmark
 from benchmarks.aggregate import slug
 from benchmarks.base import DataError
 from benchmarks.mathvista import score_extraction
+from tests.benchmarks.owners_files import PNG
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "mathvista"
 published = pytest.mark.skipif(not DATA.is_dir(), reason="no shared/data/mathvista here")
@@ -48,7 +49,7 @@ def number(answer: str, answer_type: str, precision: float | None = None) -> dic
 
 def write(folder: Path, *rows: dict[str, object]) -> Path:
     (folder / "images").mkdir()
-    (folder / "images" / "1.png").write_bytes(b"png")
+    (folder / "images" / "1.png").write_bytes(PNG)
     content = {str(n): r | {"pid": str(r.get("pid", n))} for n, r in enumerate(rows)}
     (folder / "testmini.json").write_text(json.dumps(content))
     return folder
@@ -85,7 +86,7 @@ def test_a_file_of_something_else_is_refused(tmp_path) -> None:
     with pytest.raises(DataError, match=r"row '1': id '1' is already taken by .*row '0'"):
         ONE.load(write(tmp_path, row(), row()))
     (tmp_path / "testmini.json").write_text('[{"question": "q"}]')
-    with pytest.raises(DataError, match="row 0: no field 'question_type'"):
+    with pytest.raises(DataError, match="row 1: no field 'question_type'"):
         ONE.load(tmp_path)
     with pytest.raises(DataError, match=r"Expected a folder with testmini\.json"):
         ONE.load(tmp_path / "nowhere")
@@ -97,12 +98,12 @@ def test_parquet_with_float_precision_is_the_same_benchmark(tmp_path) -> None:
     import pyarrow.parquet
 
     rows = [row(), number("1.2", "float", 1.0) | {"pid": "2"}]
-    rows = [r | {"decoded_image": {"bytes": b"png", "path": None}} for r in rows]
+    rows = [r | {"decoded_image": {"bytes": PNG, "path": None}} for r in rows]
     path = tmp_path / "data" / "testmini-00000-of-00001.parquet"
     path.parent.mkdir()
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
     choice, free = ONE.load(tmp_path)
-    assert choice.images == (b"png",)
+    assert choice.images == (PNG,)
     assert ONE.scorer().score(free, r"\boxed{1.23}").correct
 
 

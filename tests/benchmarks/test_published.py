@@ -90,6 +90,23 @@ def test_owners_files_are_recognised_by_their_columns(tmp_path: Path) -> None:
     assert (found.answers[0].extraction, found.answers[0].published) == ("c", False)
 
 
+def test_a_byte_order_mark_and_the_first_row(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps([MATHVERSE]), encoding="utf-8-sig")
+    assert kept(path, "mathverse").answers[0].generation.item == "7"
+    lines = tmp_path / "a.jsonl"
+    lines.write_text(json.dumps(MATHVISION) + "\n", encoding="utf-8-sig")
+    assert kept(lines, "mathvision").answers[0].generation.item == "1"
+    for name, content, said in [
+        ("b.json", "[5]", "row 1: must be an object"),
+        ("b.jsonl", "[]", "line 1: must be a JSON object"),
+        ("b.tsv", "index\tprediction\n1\n", "row 1: holds 1 fields"),
+    ]:
+        (tmp_path / name).write_text(content)
+        with pytest.raises(DataError, match=said):
+            read(tmp_path / name, benchmark("mathvision"))
+
+
 def test_of_a_program_its_output_is_the_response(tmp_path: Path) -> None:
     rows = {
         "1": {**MATHVISTA, "response": "print(1 + 2)", "execution": "3"},
@@ -176,6 +193,7 @@ def test_vlmevalkit_tables(tmp_path: Path) -> None:
         ("a.json", "7", "must hold a list or an object"),
         ("a.csv", "index,prediction\n1\n", r"row 1: holds 1 fields, and the header names 2"),
         ("a.jsonl", '{"id": "1", "response": "x"}\n{"id": "2", "resp', "line 2: not JSON"),
+        ("a.jsonl", '{"id": "1", "response": ' + "[" * 100_000, "line 1: not JSON"),
         ("a.txt", "x", r"ends in \.json, \.jsonl"),
         ("a.xlsx", "x", "needs the package openpyxl|not a readable"),
     ],
@@ -438,8 +456,8 @@ def test_the_published_files() -> None:
         ("mathvista/bard/output_bard.json", {"response": ...}, "row '7': no field"),
         ("mathvista/bard/output_bard.json", {"answer_type": "essay"}, "row '7': quest"),
         ("mathvista/bard/output_bard.json", {"pid": "8"}, "row '8': id '8' is already"),
-        ("mathverse/output_testmini.json", {"model_answer": ...}, "row 3: no field"),
-        ("mathverse/output_testmini.json", {"problem_version": "x"}, "row 3: problem_v"),
+        ("mathverse/output_testmini.json", {"model_answer": ...}, "row 4: no field"),
+        ("mathverse/output_testmini.json", {"problem_version": "x"}, "row 4: problem_v"),
         ("mathvision/output_LLaVA-v1.5-7B.jsonl", {"id": ...}, "line 7: no field 'id'"),
         ("mathvision/output_LLaVA-v1.5-7B.jsonl", {"correct": "?"}, "line 7: the publ"),
     ],

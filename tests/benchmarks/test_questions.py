@@ -11,7 +11,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.base import DataError, Item
-from benchmarks.questions import hub, load_questions, save_questions, split_files
+from benchmarks.questions import (
+    hub,
+    is_image,
+    json_line,
+    load_questions,
+    save_questions,
+    split_files,
+)
 
 PNG = (
     b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00:~\x9bU"
@@ -63,6 +70,56 @@ def test_a_disk_that_fills_up_leaves_no_picture_cut_short(
     assert files == {"questions.jsonl", Path(str(item.images[0])).name}
 
 
+def test_half_of_a_surrogate_pair_is_kept_and_other_text_stays_readable(tmp_path) -> None:
+    asked = "ünd \ud800? 角 \U0001f600"
+    path = save_questions([Item("a", asked, "\udfff", meta={"x\udc00": 1})], tmp_path)
+    assert "ünd \\ud800? 角 \U0001f600" in path.read_text(encoding="utf-8")
+    (item,) = load_questions(path)
+    assert (item.question, item.answer, item.meta) == (asked, "\udfff", {"x\udc00": 1})
+    assert json.loads(json_line({"a": "\ud800\\ud800"})) == {"a": "\ud800\\ud800"}
+
+
+def test_what_cannot_be_written_leaves_no_file(tmp_path) -> None:
+    with pytest.raises(TypeError):
+        save_questions([Item("a", "q"), Item("b", "q", meta={"x": object()})], tmp_path)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(tmp_path) -> None:
+    path = tmp_path / "pool.jsonl"
+    path.write_text(json.dumps({"id": "a", "question": "q"}) + "\n", encoding="utf-8-sig")
+    assert load_questions(path) == [Item("a", "q")]
+
+
+@pytest.mark.parametrize(
+    "content", [b"<html>404</html>", b"version https://git-lfs.github.com/spec/v1\n", b"png"]
+)
+def test_a_picture_that_is_none_is_named_with_file_and_row(tmp_path, content) -> None:
+    import pyarrow
+    import pyarrow.parquet
+
+    (tmp_path / "1.png").write_bytes(content)
+    path = write(tmp_path, {"question": "q"}, {"question": "q", "images": ["1.png"]})
+    with pytest.raises(DataError, match=r"pool\.jsonl, line 2: picture .*1\.png is not an image"):
+        load_questions(path)
+    rows = [{"problem": "q", "images": [{"bytes": held, "path": None}]} for held in (PNG, content)]
+    path = tmp_path / "pool.parquet"
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
+    said = rf"pool\.parquet, row 2: its picture is not an image \({len(content)} bytes\)"
+    with pytest.raises(DataError, match=said):
+        load_questions(path)
+
+
+def test_every_usual_kind_of_picture_is_one(tmp_path) -> None:
+    from PIL import Image
+
+    for kind in ("png", "jpeg", "gif", "webp", "bmp", "tiff"):
+        path = tmp_path / f"1.{kind}"
+        Image.new("RGB", (2, 2)).save(path)
+        assert is_image(path), kind
+        assert is_image(path.read_bytes()), kind
+
+
 def test_aliases_placeholders_numbers_and_row_numbers(tmp_path) -> None:
     path = write(tmp_path, {"problem": "<image>\nHow <image> many?", "answer": 5, "level": 3}, "")
     (item,) = load_questions(path)
@@ -73,6 +130,7 @@ def test_aliases_placeholders_numbers_and_row_numbers(tmp_path) -> None:
     ("rows", "message"),
     [
         (["{"], "line 1: not JSON"),
+        (['{"id": "1", "response": ' + "[" * 100_000], "line 1: not JSON .*recursion"),
         (["[]"], "line 1: must be a JSON object"),
         ([{"id": "a", "question": "q"}, {"id": "b"}], "line 2: 'question' must be a text"),
         ([{"id": "a", "question": "q"}] * 2, "line 2: id 'a' is already taken by .*line 1"),

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from benchmarks import benchmark
 from benchmarks.base import DataError, Item, Verdict
 from benchmarks.wemath import incomplete, options
+from tests.benchmarks.owners_files import PNG
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "wemath"
 published = pytest.mark.skipif(not DATA.is_dir(), reason="no shared/data/wemath here")
@@ -42,7 +43,7 @@ def items(rows: list[dict[str, object]]) -> list[Item]:
 
 
 def test_loading(tmp_path) -> None:
-    (tmp_path / "1.png").write_bytes(b"png")
+    (tmp_path / "1.png").write_bytes(PNG)
     (tmp_path / "testmini.json").write_text(json.dumps(group("2steps_7") + group("3steps_7")))
     loaded = ONE.load(tmp_path)
     assert [i.id for i in loaded[:3]] == ["2steps_7/1", "2steps_7/2", "2steps_7/multi"]
@@ -54,14 +55,14 @@ def test_loading(tmp_path) -> None:
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([row("2steps_1", "1")] * 2, r"row 1: id '2steps_1/1' is already taken by .*row 0"),
-        ([row("2steps_1", "1", key="3steps_1")], "row 0: key '3steps_1' of '2steps_1'"),
-        ([row("2steps_1", "1", image_path="2.png")], r"row 0: picture .*2\.png does not exist"),
-        ([row("2steps_1", "1", answer="yes")], "row 0: answer 'yes' must be a letter"),
+        ([row("2steps_1", "1")] * 2, r"row 2: id '2steps_1/1' is already taken by .*row 1"),
+        ([row("2steps_1", "1", key="3steps_1")], "row 1: key '3steps_1' of '2steps_1'"),
+        ([row("2steps_1", "1", image_path="2.png")], r"row 1: picture .*2\.png does not exist"),
+        ([row("2steps_1", "1", answer="yes")], "row 1: answer 'yes' must be a letter"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, rows, message) -> None:
-    (tmp_path / "1.png").write_bytes(b"png")
+    (tmp_path / "1.png").write_bytes(PNG)
     (tmp_path / "testmini.json").write_text(json.dumps(rows))
     with pytest.raises(DataError, match=message):
         ONE.load(tmp_path)
@@ -160,7 +161,7 @@ def test_figures_of_a_complete_run_are_the_owners(rate, tmp_path) -> None:
     rows = [r for name in names for r in group(name)]
     for number, one in enumerate(r for r in rows if not str(r["key"]).endswith("multi")):
         one["knowledge concept"] = f"concept {min(number % 29, 6)}"
-    (tmp_path / "1.png").write_bytes(b"png")
+    (tmp_path / "1.png").write_bytes(PNG)
     (tmp_path / "testmini.json").write_text(json.dumps(rows))
     (tmp_path / "knowledge_structure_nodes.json").write_text(json.dumps(TREE))
     asked = ONE.load(tmp_path)
@@ -180,7 +181,7 @@ def test_figures_of_a_complete_run_are_the_owners(rate, tmp_path) -> None:
 
 
 def test_a_tree_that_is_none_is_named_and_without_one_no_domain_is_figured(tmp_path) -> None:
-    (tmp_path / "1.png").write_bytes(b"png")
+    (tmp_path / "1.png").write_bytes(PNG)
     (tmp_path / "testmini.json").write_text(json.dumps(group("2steps_1")))
     asked = ONE.load(tmp_path)
     names = {v.metric for v in ONE.values(asked, [Verdict(i.id, True) for i in asked])}
