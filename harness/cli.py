@@ -103,9 +103,11 @@ def evaluate(
     split: Annotated[
         str | None, typer.Option(help="Of the benchmark's data. Default: its usual one.")
     ] = None,
-    scorer: Annotated[str | None, typer.Option(help="Default: the benchmark's own.")] = None,
+    scorer: Annotated[
+        str | None, typer.Option(help="`harness list scorers`. Default: the benchmark's own.")
+    ] = None,
     judge: JudgeOptions = None,
-    template: Annotated[str, typer.Option(help="The prompt template.")] = "boxed",
+    template: Annotated[str, typer.Option(help="The prompt; `harness list prompts`.")] = "boxed",
     samples: Annotated[
         int, typer.Option(min=0, help="Samples an item, beside the greedy answer.")
     ] = 0,
@@ -179,12 +181,14 @@ def rescore(
         str | None, typer.Option(help="Default: what the file says it is of.")
     ] = None,
     scorer: Annotated[
-        list[str] | None, typer.Option(help="May be repeated. Default: the benchmark's own.")
+        list[str] | None,
+        typer.Option(help="May be repeated; `harness list scorers`. Default: the benchmark's own."),
     ] = None,
     judge: JudgeOptions = None,
     data: Annotated[
         str | None, typer.Option(help="The benchmark's files, where FILE holds no golds.")
     ] = None,
+    split: Annotated[str | None, typer.Option(help="Of --data. Default: its usual one.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write every verdict here, one JSON object a line.")
     ] = None,
@@ -207,8 +211,10 @@ def rescore(
 
     from harness import judging, rescore, saved
 
+    for target in filter(None, (out, disagreements)):
+        rescore.writable(target)
     settings = judging.from_options(judge or [])
-    answers = saved.load(file, benchmark, data)
+    answers = saved.load(file, benchmark, data, split, root)
     with _console(stderr=True).status("scoring") as shown:
 
         def tell(done: int, total: int) -> None:
@@ -349,15 +355,18 @@ def sync(run_folder: RunFolder) -> None:
 def _execute(
     spec: Experiment, text: str, root: Path, workers: int | None, tracking: bool
 ) -> Outcome:
-    from harness import display
+    from harness import data, display
     from harness.plan import make
     from harness.runner import Runner
     from harness.sources import Hashes
+    from harness.store import Store
 
     hashes = Hashes(root)
     made = make(spec, hashes)
     root.mkdir(parents=True, exist_ok=True)
     hashes.save()
+    for line in data.unlike(made, Store(root)):
+        _console(stderr=True).print(f"Note: {line}", markup=False, soft_wrap=True)
     mirror = _mirror(made, root) if tracking else None
     runner = Runner(made, root, display.observer(_console()), mirror, workers or spec.workers)
     try:

@@ -1,22 +1,26 @@
-"""``harness doctor --data``: whether a benchmark's data is as published, and its pictures whole."""
+"""Whether a benchmark's data is as published and its pictures are whole: ``harness doctor --data``,
+and a look before anything is generated."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeGuard
 
-from benchmarks import benchmark
-from benchmarks.base import DataError, Item
+from benchmarks import BENCHMARKS, benchmark
+from benchmarks.base import Benchmark, DataError, Item
 from benchmarks.golds import failures, gold_exceptions
 from benchmarks.official import OfficialBenchmark
 from harness import sources
-from harness.errors import HarnessError
-from harness.sources import Hashes
+from harness.errors import HarnessError, unknown
+from harness.sources import Hashes, Located
 from harness.store import Store
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from harness.plan import Plan
 
 
 def show(console: Console, name: str, source: str, split: str | None, store: Store) -> bool:
@@ -28,8 +32,8 @@ def show(console: Console, name: str, source: str, split: str | None, store: Sto
 
     one = _official(name)
     located = sources.locate_benchmark(name, source, "", Hashes(store.root), split=split)
-    folder = sources.benchmark_folder(located, store)
     try:
+        folder = sources.benchmark_folder(located, store)
         items = one.load(folder, located.split)
         differences = one.check(folder, items, located.split)
     except DataError as error:
@@ -65,11 +69,63 @@ def show(console: Console, name: str, source: str, split: str | None, store: Sto
     return fine
 
 
+def compare(
+    one: Benchmark, located: Located, items: Sequence[Item], folder: Path
+) -> tuple[int, list[str]]:
+    """How many items the benchmark has as published, and what this data holds otherwise.
+
+    Of the tiny world's benchmarks and of tasks that others publish: as many as are there.
+    """
+    if not _comparable(one, located):
+        return len(items), []
+    n = one.edition(folder, items, located.split).n
+    return n, one.check(folder, items, located.split)
+
+
+def _comparable(one: Benchmark, located: Located) -> TypeGuard[OfficialBenchmark]:
+    tiny = located.source.startswith(f"{sources.TINY}/")
+    return isinstance(one, OfficialBenchmark) and not tiny
+
+
+def unlike(plan: Plan, store: Store) -> Iterator[str]:
+    """How the data that is still to be answered differs from what its owners published.
+
+    Raises :class:`HarnessError` where it cannot be read.
+    """
+    todo = {
+        step.spec["benchmark"]: plan.sources[step.spec["data"]]
+        for step in plan.steps().values()
+        if step.kind == "generate" and store.find(step.kind, step.key) is None
+    }
+    for name, located in todo.items():
+        try:
+            one = sources.benchmark_at(name, located)
+            if not _comparable(one, located):
+                continue
+            folder = sources.benchmark_folder(located, store)
+            items = one.load(folder, located.split)
+            differences = compare(one, located, items, folder)[1]
+        except DataError as error:
+            raise HarnessError(str(error)) from None
+        yield from (f"{name} is not as published: {line}" for line in differences)
+
+
+def refuse_broken(items: Sequence[Item]) -> None:
+    """Raises :class:`DataError` naming the pictures that cannot be read: one of them would stop the
+    answering midway."""
+    if broken := unreadable(items):
+        shown = "; ".join(f"{where} ({why})" for where, why in broken[:5])
+        more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
+        raise DataError(f"{len(broken)} pictures cannot be read: those of {shown}{more}.")
+
+
 def _official(name: str) -> OfficialBenchmark:
+    if not name:
+        raise HarnessError("--data needs --benchmark: which benchmark's data is this?")
     try:
         one = benchmark(name)
-    except KeyError as error:
-        raise HarnessError(str(error.args[0])) from None
+    except KeyError:
+        raise HarnessError(unknown("benchmark", name, BENCHMARKS)) from None
     if not isinstance(one, OfficialBenchmark):
         raise HarnessError(f"{name} has no published files of its own to compare with")
     return one
@@ -77,7 +133,7 @@ def _official(name: str) -> OfficialBenchmark:
 
 def unreadable(items: Sequence[Item]) -> list[tuple[str, str]]:
     """(item, reason) for each picture that cannot be decoded to its last row."""
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     seen: dict[object, str] = {}
     for item in items:
@@ -91,5 +147,6 @@ def unreadable(items: Sequence[Item]) -> list[tuple[str, str]]:
                     picture.load()
                 seen[given] = ""
             except Exception as error:  # decoders raise of every kind
-                seen[given] = f"{type(error).__name__}: {error}"
+                said = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
+                seen[given] = said or type(error).__name__
     return [(i.id, seen[given]) for i in items for given in i.images if seen[given]]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from backends.engines.base import Server
-from harness import checks, sources
+from harness import checks, sources, stats
 from harness.errors import HarnessError, unknown
 from harness.hashing import digest
 from harness.spec import SERVED, Experiment, Judge
@@ -107,28 +107,45 @@ def show(folder: Path, console: Console) -> None:
         if not isinstance(result, dict):
             continue
         for name, score in result["scores"].items():
-            summary = read_json(folder.parent / score["path"] / "summary.json")
+            step = folder.parent / score["path"]
+            summary = read_json(step / "summary.json")
+            errors = _errors(step / "values.parquet")
             n, of = score["n"], score["of"]
             items = f"SUBSET of {n} of {of} items" if n < of else f"{n} items"
             table = Table(
                 title=f"{name}: {items}", title_justify="left", title_style="bold", box=None
             )
             table.add_column("figure")
-            table.add_column("value", justify="right")
-            table.add_column("n", justify="right")
+            for column in ("value", "± se", "n"):
+                table.add_column(column, justify="right")
             for metric, value in summary["metrics"].items():
                 n = summary["ns"].get(metric)
-                table.add_row(metric, f"{100 * value:.1f}", "" if n is None else str(n))
+                se = stats.points(errors.get(metric))
+                table.add_row(metric, f"{100 * value:.1f}", se, "" if n is None else str(n))
             for metric in summary.get("undefined", ()):
-                table.add_row(metric, "undefined", "")
+                table.add_row(metric, "undefined", "", "")
             console.print(table)
             counts = summary["counts"]
             unread = ", ".join(f"{v} {k}" for k, v in counts.items() if k != "n" and v)
             console.print(
                 f"[dim]{counts['n']} responses{': ' + unread if unread else ''}. "
                 f"Scorer {escape(score['scorer'])}, prompt {escape(score['prompt'])}, "
-                f"data {escape(score['data'])}[/]\n",
+                f"data {escape(score['data'])}. ± se: standard error over questions, clustered by "
+                "shared context.[/]\n",
                 soft_wrap=True,
             )
             for difference in score["differences"]:
                 console.print(f"[yellow]not as published:[/] {escape(difference)}", soft_wrap=True)
+
+
+def _errors(path: Path) -> dict[str, float]:
+    """The standard error of each metric in a score step's ``values.parquet``, where it has one."""
+    import pyarrow.parquet as pq
+
+    parts: dict[str, tuple[list[float], list[str]]] = {}
+    for row in pq.read_table(path, columns=["metric", "cluster", "value"]).to_pylist():
+        values, clusters = parts.setdefault(row["metric"], ([], []))
+        values.append(row["value"])
+        clusters.append(row["cluster"])
+    found = {metric: stats.standard_error(*part) for metric, part in parts.items()}
+    return {metric: se for metric, se in found.items() if se is not None}

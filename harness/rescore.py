@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from backends.base import Resources
 from benchmarks import benchmark
-from benchmarks.base import DataError, Item, Scorer, Verdict
+from benchmarks.base import Item, Scorer, Verdict
 from benchmarks.official import FunctionScorer
 from benchmarks.published import Answer
-from harness import judging
+from harness import judging, stats
 from harness.errors import HarnessError, unknown
 from harness.saved import Saved
 from harness.sources import Hashes
@@ -40,13 +40,14 @@ CHUNK = 250
 @dataclass(frozen=True)
 class Scored:
     """One scorer's verdicts, in the order of the answers, and the benchmark's figures on them with
-    the number of units of each."""
+    the number of units and the clustered standard error of each."""
 
     name: str
     id: str
     verdicts: tuple[Verdict, ...]
     metrics: Mapping[str, float]
     ns: Mapping[str, int]
+    errors: Mapping[str, float] = field(default_factory=dict)
 
     def count(self, status: str) -> int:
         return sum(v.status == status for v in self.verdicts)
@@ -80,7 +81,7 @@ def score(
 ) -> list[Scored]:
     """Every answer under every scorer of ``names`` (default: the benchmark's own), rules in
     ``workers`` processes, ``judge`` by asking ``by``. Raises :class:`HarnessError` for an unknown
-    scorer, where rows are missing that a figure needs, and where a judge cannot be asked."""
+    scorer, and where a judge cannot be asked."""
     one = saved.benchmark
     names = list(dict.fromkeys(names)) or [one.default_scorer]
     for name in names:
@@ -148,15 +149,17 @@ def _one(scorer: Scorer, item: Item, answer: Answer) -> Verdict:
 
 
 def figured(saved: Saved, name: str, id: str, verdicts: Sequence[Verdict]) -> Scored:
-    """Verdicts on every answer with the benchmark's figures. Raises :class:`HarnessError` where
-    rows are missing that a figure needs."""
-    try:
-        values, extra = figures(saved.benchmark, saved.items, verdicts)
-    except DataError as error:
-        raise HarnessError(str(error)) from None
-    metrics = {v.metric: v.mean for v in values if v.units} | extra
+    """Verdicts on every answer with the benchmark's figures."""
+    values, extra = figures(saved.benchmark, saved.items, verdicts)
+    values = [v for v in values if v.units]
+    found = {v.metric: stats.standard_error(v.values, v.clusters) for v in values}
     return Scored(
-        name, id, tuple(verdicts), metrics, {v.metric: len(v.units) for v in values if v.units}
+        name,
+        id,
+        tuple(verdicts),
+        {v.metric: v.mean for v in values} | extra,
+        {v.metric: len(v.units) for v in values},
+        {metric: se for metric, se in found.items() if se is not None},
     )
 
 
@@ -239,16 +242,25 @@ def rows(saved: Saved, scored: Sequence[Scored]) -> Iterator[dict[str, Any]]:
 
 
 def write(path: Path, objects: Iterable[Mapping[str, Any]]) -> None:
-    """JSON lines; the file appears when it is complete."""
+    """JSON lines; the file appears when it is complete. Characters that UTF-8 lacks (half a
+    surrogate pair, which a response may hold) are written as JSON escapes."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as file:
+        with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
             for each in objects:
                 file.write(json.dumps(each, ensure_ascii=False) + "\n")
         partial.replace(path)
     except OSError as error:
-        raise HarnessError(f"{path}: cannot be written ({error})") from None
+        raise HarnessError(f"{path}: cannot be written ({error.strerror})") from None
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def writable(path: Path) -> None:
+    """Raises :class:`HarnessError` where no file can be written: to be asked before the work."""
+    if path.is_dir():
+        raise HarnessError(f"{path} is a folder; name a file")
 
 
 # --------------------------------------------------------------------------------------- showing
@@ -283,10 +295,11 @@ def _show_summary(saved: Saved, scored: Sequence[Scored], console: Console) -> N
     columns = judges(saved, scored)
     published = columns.get(PUBLISHED)
     states = ("unparsed", "undecided", "judge_failed")
-    table = _table("scorers", "scorer", "correct", "n", "%", *states, "agrees")
+    cut = sum(answer.generation.finish == "length" for answer in saved.answers)
+    table = _table("scorers", "scorer", "correct", "n", "%", *states, "truncated", "agrees")
     for one in scored:
         right, n = sum(v.correct for v in one.verdicts), len(one.verdicts)
-        counts = [str(one.count(status)) for status in states]
+        counts = [*(str(one.count(status)) for status in states), str(cut)]
         agrees = ""
         if published is not None:
             same, both = agreement(published, columns[one.name])
@@ -296,23 +309,32 @@ def _show_summary(saved: Saved, scored: Sequence[Scored], console: Console) -> N
     if published is not None:
         console.print("[dim]agrees: with the verdicts published in the file[/]")
     ids = ", ".join(f"{one.name} = {one.id}" for one in scored)
-    console.print(f"[dim]{ids}[/]\n", soft_wrap=True)
-
-
-def _show_figures(scored: Sequence[Scored], console: Console) -> None:
-    table = _table("figures (%)", "figure", "n", *(one.name for one in scored))
-    for metric in dict.fromkeys(metric for one in scored for metric in one.metrics):
-        values = [one.metrics.get(metric) for one in scored]
-        n = next((str(one.ns[metric]) for one in scored if metric in one.ns), "")
-        table.add_row(metric, n, *map(_percent, values))
-    console.print(table)
+    console.print(f"[dim]{ids}[/]", soft_wrap=True)
+    for one in scored:
+        if one.name == "official+extract" and 5 * one.count("unparsed") > len(one.verdicts):
+            console.print(
+                "[yellow]official+extract reads boxes, tags and stated answers, and finds none in "
+                f"{one.count('unparsed')} of {len(one.verdicts)} responses: --scorer rules reads "
+                "prose too, and official is the owners' own[/]",
+                soft_wrap=True,
+            )
     console.print()
 
 
-def _percent(value: float | None) -> str:
-    if value is None:
-        return ""
-    return "undefined" if math.isnan(value) else f"{100 * value:.2f}"
+def _show_figures(scored: Sequence[Scored], console: Console) -> None:
+    table = _table("figures (%) ± standard error", "figure", "n", *(one.name for one in scored))
+    for metric in dict.fromkeys(metric for one in scored for metric in one.metrics):
+        n = next((str(one.ns[metric]) for one in scored if metric in one.ns), "")
+        table.add_row(metric, n, *(_percent(one, metric) for one in scored))
+    console.print(table)
+    console.print("[dim]standard errors over questions, clustered by shared context[/]\n")
+
+
+def _percent(one: Scored, metric: str) -> str:
+    value = one.metrics.get(metric)
+    if value is None or math.isnan(value):
+        return "" if value is None else "undefined"
+    return f"{100 * value:.2f} {stats.points(one.errors.get(metric))}".strip()
 
 
 def _show_agreement(columns: Mapping[str, Sequence[bool | None]], console: Console) -> None:
@@ -366,5 +388,6 @@ def _rule(difference: Difference, name: str) -> str:
 
 
 def _short(text: str, limit: int = 48) -> str:
-    text = " ".join(text.split())
+    # What a model writes may hold the terminal's own commands.
+    text = "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
     return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -37,16 +37,30 @@ class Saved:
     notes: tuple[str, ...] = ()
 
 
-def load(file: Path, name: str | None, data: str | None) -> Saved:
-    """The saved responses of a file or of a run's folder.
+def load(
+    file: Path,
+    name: str | None,
+    data: str | None,
+    split: str | None = None,
+    root: Path = Path("runs"),
+) -> Saved:
+    """The saved responses of a file or of a trial's or step's folder.
 
-    ``name`` is the benchmark, needed where the file does not tell; ``data`` the folder of its
-    owners' files, needed where the file holds no golds. Raises :class:`HarnessError`.
+    ``name`` is the benchmark, needed where the file does not tell; ``data`` where its owners' files
+    are, as in an experiment file, needed where the file holds no golds; ``split`` the part of a
+    published file's data, where it is not the usual one; the tiny world's data is written below
+    ``root``. Raises :class:`HarnessError`.
     """
+    if (file / "plan.json").is_file():
+        trials = [path.parent for path in sorted(file.glob("trials/*/result.json"))]
+        shown = f", such as {trials[0]}" if trials else ""
+        raise HarnessError(f"{file} is a run: name one of its trials{shown}")
     try:
         if file.is_dir() or file.name == GENERATIONS or file.suffix == ".parquet":
+            if split is not None:
+                raise HarnessError(f"--split: {file} holds responses of ours, which tell theirs")
             return _ours(file, name, data)
-        return _published(file, name, data)
+        return _published(file, name, data, split, root)
     except DataError as error:
         raise HarnessError(str(error)) from None
 
@@ -61,26 +75,34 @@ def _named(name: str) -> Benchmark:
 # -------------------------------------------------------------------------------------- published
 
 
-def _published(file: Path, name: str | None, data: str | None) -> Saved:
+def _published(
+    file: Path, name: str | None, data: str | None, split: str | None, root: Path
+) -> Saved:
     name = name or benchmark_of(file)
     if name is None:
         raise HarnessError(f"{file} does not tell its benchmark; add --benchmark")
     one = _named(name)
     found = read(file, one)
     items = found.items
+    if split is not None and data is None:
+        raise HarnessError("--split is a part of --data, which is not given")
     if data is not None:
-        items = tuple(_text_items(one, _folder(one, data)))
+        items = tuple(_text_items(one, _source_of(one, data, split, root), split))
     if items is None:
         raise HarnessError(
             f"{file} holds no golds; add --data with the folder or file of {one.title} as its "
             "owners publish it"
         )
     made = _joined(file, one, f"{found.format} file", items, found.answers)
-    return replace(made, notes=found.notes)
+    return replace(made, notes=(*found.notes, *made.notes))
 
 
-def _folder(one: Benchmark, data: str) -> Path:
+def _source_of(one: Benchmark, data: str, split: str | None, root: Path) -> Path:
+    """Where the rows of ``--data`` are; no picture is looked at, so a file without them will do."""
     path = Path(data).expanduser()
+    if not path.exists() and data.startswith((f"{sources.TINY}/", "hub:")):
+        found = sources.locate_benchmark(one.name, data, "", Hashes(root), split=split)
+        return sources.benchmark_folder(found, Store(root))
     if not path.exists():
         raise HarnessError(f"--data {data}: no such folder or file")
     return path
@@ -108,7 +130,10 @@ def _joined(
             + (f"; the nearest there is {near[0]!r}" if near else "")
         )
     answered = tuple(item for item in items if item.id in asked)
-    return Saved(one, format, answered, tuple(answers), len(items))
+    notes = [one.withheld(answered)] if one.withheld(answered) else []
+    if empty := sum(not answer.generation.text.strip() for answer in answers):
+        notes.append(f"{empty} of {len(answers)} responses are empty")
+    return Saved(one, format, answered, tuple(answers), len(items), tuple(notes))
 
 
 # -------------------------------------------------------------------------------------------- ours

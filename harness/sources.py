@@ -275,7 +275,8 @@ def locate_benchmark(
             raise HarnessError(f"data {data!r}: {error}") from None
         if folder.is_file() and not found.has_pictures():
             raise HarnessError(
-                f"data {data!r}: its pictures are outside the file; name the folder of both"
+                f"data {data!r}: its pictures are outside the file; name the folder that "
+                "holds the file and its pictures"
                 + (f", and `split: {found.split}`" if found.split else "")
             )
         split = found.split or None

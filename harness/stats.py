@@ -98,6 +98,20 @@ def interval(values: np.ndarray, clusters: Sequence[object] | np.ndarray) -> Int
     return Interval(float(mean), se, df, mean - half, mean + half, p, sd, seeds, units, count)
 
 
+def standard_error(values: Sequence[float], clusters: Sequence[object]) -> float | None:
+    """The clustered standard error of the mean of ``values`` [N]; None where the units allow
+    none."""
+    try:
+        return interval(np.asarray(values), clusters).se
+    except ValueError:
+        return None
+
+
+def points(se: float | None) -> str:
+    """``± 1.2``: a standard error in points; empty where there is none."""
+    return "" if se is None else f"± {100 * se:.1f}"
+
+
 def holm(p: Sequence[float]) -> list[float]:
     """Holm's (1979) step-down adjustment: the family-wise adjusted p-values, in the given order."""
     order = np.argsort(p, kind="stable")

@@ -13,7 +13,7 @@ from backends.engines.base import Server
 from benchmarks import benchmark
 from benchmarks.base import Benchmark, Item
 from benchmarks.official import OfficialBenchmark
-from harness import sources
+from harness import data, sources
 from harness.sources import Hashes, Located
 from harness.spec import SERVED, Judge
 from harness.store import Store
@@ -79,17 +79,10 @@ class Context:
         return subset(items, limit)
 
     def check(self, name: str, data_id: str) -> tuple[int, list[str]]:
-        """How many items the benchmark has as published, and what this data holds otherwise.
-
-        Of the tiny world's benchmarks and of tasks that others publish: as many as are there.
-        """
+        """See :func:`harness.data.compare`."""
         found = self.located[data_id]
-        items = self.items(name, data_id, None)
-        one = self.benchmark(name, data_id)
-        if found.source.startswith(f"{sources.TINY}/") or not isinstance(one, OfficialBenchmark):
-            return len(items), []
-        where = sources.benchmark_folder(found, self.store)
-        return one.edition(where, items, found.split).n, one.check(where, items, found.split)
+        items, one = self.items(name, data_id, None), self.benchmark(name, data_id)
+        return data.compare(one, found, items, sources.benchmark_folder(found, self.store))
 
 
 @lru_cache(maxsize=4)

@@ -7,6 +7,7 @@ from typing import Any
 
 from backends.engines.base import Request, Sampling
 from benchmarks.prompts import template
+from harness.data import refuse_broken
 from harness.steps.asking import ask, engine
 from harness.steps.context import Context
 from harness.steps.specs import Generate
@@ -21,6 +22,7 @@ def run(spec: Generate, context: Context) -> None:
     import pyarrow.parquet as pq
 
     items = context.items(spec.benchmark, spec.data, spec.limit)
+    refuse_broken(items)
     prompt = template(spec.template)
     requests = [
         Request(item.id, prompt.render_item(item), item.images, prompt.system) for item in items

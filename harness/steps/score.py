@@ -28,6 +28,8 @@ def run(spec: Score, context: Context) -> None:
     published, differences = context.check(spec.benchmark, spec.data)
     verdicts = _judge(one, spec, items, rows, context)
     values, extra = figures(one, items, verdicts)
+    if reason := one.withheld(items):
+        differences = [*differences, reason]
     cluster = {item.id: item.cluster or item.id for item in items}
     table = [
         {

@@ -98,7 +98,7 @@ def export_all(
         raise HarnessError("--model names one model; the trials of a run have names of their own")
     trials = sorted(path.parent for path in given.glob("trials/*/result.json"))
     if not trials:
-        raise HarnessError(f"{given}: no trial has a result yet")
+        raise HarnessError(f"{given}: no trial has a result; `harness status {given}` shows why")
     for trial in trials:
         known = list(read_json(trial / "result.json").get("scores", {}))
         if name is not None and name not in known:

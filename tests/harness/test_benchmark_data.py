@@ -75,7 +75,10 @@ def test_a_single_file_must_hold_its_pictures(both, tmp_path) -> None:
     found = locate(table)
     assert (found.source, found.split) == (str(table.resolve()), "testmini")
     assert sources.benchmark_folder(found, Store(tmp_path)) == table.resolve()
-    with pytest.raises(HarnessError, match="outside the file; name the folder of both, and"):
+    with pytest.raises(
+        HarnessError,
+        match="outside the file; name the folder that holds the file and its pictures, and",
+    ):
         locate(both / "testmini.jsonl")
     table.write_text(table.read_text().replace("\timage\n", "\timage_path\n"))
     with pytest.raises(HarnessError, match="outside the file; name the folder"):

@@ -171,8 +171,11 @@ def test_mistakes_are_named(file: Path, tmp_path: Path) -> None:
     }
     wemath = tmp_path / "wemath.json"
     wemath.write_text(json.dumps([half]))
-    with pytest.raises(HarnessError, match="2steps_1 lacks 2, multi"):
-        rescore.score(saved.load(wemath, None, None), ["rules"])
+    answers = saved.load(wemath, None, None)
+    scored = rescore.score(answers, ["rules"])
+    assert scored[0].metrics["wemath/accuracy"] == 1.0
+    assert "wemath/score_strict" not in scored[0].metrics
+    assert any("2steps_1 lacks 2, multi" in note for note in answers.notes)
 
 
 def test_data_gives_the_golds_and_unknown_ids_are_named(file: Path, tmp_path: Path) -> None:
@@ -255,3 +258,48 @@ def test_published_verdicts_are_reproduced() -> None:
         columns = rescore.judges(answers, [official, rules])
         assert rescore.agreement(columns["published"], columns[scorer]) == (n, n)
         assert rescore.agreement(columns["published"], columns["rules"])[0] >= floor
+
+
+def test_hostile_text_reaches_neither_the_file_nor_the_terminal_raw(tmp_path: Path) -> None:
+    file = tmp_path / "answers.json"
+    hostile = {"1": "\ud800 \x1b[31mA\x1b[2J", "2": "\x07B"}
+    rows = {k: {**row(int(k), text, text, None)} for k, text in hostile.items()}
+    file.write_text(json.dumps(rows))
+    answers = saved.load(file, "mathvista", None)
+    scored = rescore.score(answers, ["official", "rules"])
+    out = tmp_path / "verdicts.jsonl"
+    rescore.write(out, rescore.rows(answers, scored))
+    assert [json.loads(line)["id"] for line in out.read_text().splitlines()] == ["1", "2"] * 2
+    rescore.write(tmp_path / "pairs.jsonl", map(asdict, rescore.differences(answers, scored)))
+    assert "\x1b" not in text(answers, scored)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "answers.json",
+        "pairs.jsonl",
+        "verdicts.jsonl",
+    ]
+
+
+def test_a_place_that_cannot_be_written_to_is_told_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(HarnessError, match="is a folder; name a file"):
+        rescore.writable(tmp_path)
+
+
+def test_a_run_is_no_trial(tmp_path: Path) -> None:
+    trial = tmp_path / "trials" / "base-s0"
+    trial.mkdir(parents=True)
+    (trial / "result.json").write_text("{}")
+    (tmp_path / "plan.json").write_text("{}")
+    with pytest.raises(HarnessError, match=r"is a run: name one of its trials, .*base-s0"):
+        saved.load(tmp_path, None, None)
+
+
+def test_standard_errors_truncation_and_empty_responses_are_shown(tmp_path: Path) -> None:
+    file = tmp_path / "answers.json"
+    file.write_text(
+        json.dumps({str(n): row(n, "A" if n % 2 else "", None, None) for n in range(1, 9)})
+    )
+    answers = saved.load(file, "mathvista", None)
+    assert "4 of 8 responses are empty" in answers.notes
+    scored = rescore.score(answers, ["rules"])
+    assert set(scored[0].errors) <= set(scored[0].metrics)
+    assert "truncated" in text(answers, scored)
