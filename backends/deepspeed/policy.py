@@ -17,6 +17,9 @@ from backends.models import picture_features, suppress
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+#: Log-probabilities [N, V] of at most so many elements (256 MB) are kept for the backward pass.
+KEPT = 2**26
+
 
 class PackedModel(nn.Module):
     """A Qwen2.5-VL model over packed groups.
@@ -144,7 +147,7 @@ class Critic(PackedModel):
 
 class TokenLogProb(nn.Module):
     """log softmax(h W' / T)[target] without the [N, V] logits: ``chunk_tokens`` rows at a time,
-    computed again in the backward pass.
+    computed again in the backward pass unless all of them are few enough to keep.
 
     It holds the output projection's own Parameter (tied or not), so ZeRO-3 gathers it once a
     forward and once a backward, however many chunks there are: ranks with different token counts
@@ -179,19 +182,19 @@ class _ChunkedLogProb(torch.autograd.Function):
         suppressed: tuple[int, ...],
         chunk: int,
     ) -> Tensor:
-        logp, normalisers = [], []
+        keep = len(hidden) * len(weight) <= KEPT and any(ctx.needs_input_grad)
+        found, kept = [], []
         for h, target in zip(hidden.split(chunk), targets.split(chunk), strict=True):
-            logits = _logits(h, weight, temperature, suppressed)
-            normaliser = logits.logsumexp(-1)
-            logp.append(logits.gather(-1, target[:, None])[:, 0] - normaliser)
-            normalisers.append(normaliser)
-        ctx.save_for_backward(hidden, weight, targets, torch.cat(normalisers))
+            logp = _log_softmax(h, weight, temperature, suppressed)
+            found.append(logp.gather(-1, target[:, None])[:, 0])
+            kept += [logp] * keep
+        ctx.save_for_backward(hidden, weight, targets, *kept)
         ctx.settings = temperature, suppressed, chunk
-        return torch.cat(logp)
+        return torch.cat(found)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        hidden, weight, targets, normalisers = ctx.saved_tensors
+        hidden, weight, targets, *kept = ctx.saved_tensors
         temperature, suppressed, chunk = ctx.settings
         grad_hidden = torch.empty_like(hidden)
         grad_weight = (
@@ -199,10 +202,14 @@ class _ChunkedLogProb(torch.autograd.Function):
         )
         for start in range(0, len(hidden), chunk):
             rows = slice(start, start + chunk)
-            p = _logits(hidden[rows], weight, temperature, suppressed)
-            p = p.sub_(normalisers[rows, None]).exp_()
+            logp = (
+                kept[start // chunk]
+                if kept
+                else _log_softmax(hidden[rows], weight, temperature, suppressed)
+            )
             g = grad[rows, None] / temperature
-            grad_logits = p.mul_(-g).scatter_add_(1, targets[rows, None], g).to(hidden.dtype)
+            grad_logits = logp.exp_().mul_(-g).scatter_add_(1, targets[rows, None], g)
+            grad_logits = grad_logits.to(hidden.dtype)
             grad_hidden[rows] = grad_logits @ weight
             if grad_weight is not None:
                 grad_weight += grad_logits.T @ hidden[rows]
@@ -211,10 +218,12 @@ class _ChunkedLogProb(torch.autograd.Function):
         return grad_hidden, grad_weight, None, None, None, None
 
 
-def _logits(h: Tensor, weight: Tensor, temperature: float, suppressed: Sequence[int]) -> Tensor:
+def _log_softmax(
+    h: Tensor, weight: Tensor, temperature: float, suppressed: Sequence[int]
+) -> Tensor:
     logits = h @ weight.T
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return suppress(logits.div_(temperature), suppressed)
+    return suppress(logits.div_(temperature), suppressed).log_softmax(-1)
 
 
 def _blank(model: PreTrainedModel, device: torch.device) -> PictureBatch:

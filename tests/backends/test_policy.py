@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel, Qwen2_5_VLProcessor
 
+from backends.deepspeed import policy
 from backends.deepspeed.packing import Group, PackedBatch, micro_batches, pack
 from backends.deepspeed.policy import Critic, Policy, TokenLogProb
 from backends.encoding import Encoder, Prompt
@@ -180,17 +181,19 @@ def test_checkpointing_and_chunk_size_change_nothing(
     make_groups: MakeGroups,
     encoder: Encoder,
     suppressed: tuple[int, ...],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(policy, "KEPT", 0)
     results = []
     for checkpointing, chunk in ((False, 1000), (True, 1000), (True, 5)):
         model = build_model().eval()  # as a checkpoint is loaded
-        policy = Policy(
+        packed_policy = Policy(
             model, suppressed, activation_checkpointing=checkpointing, chunk_tokens=chunk
         )
         passes = []
         layer = model.model.language_model.layers[0].self_attn
         layer.register_forward_hook(lambda *_, passes=passes: passes.append(1))
-        logp = policy(packed(make_groups(), encoder), 1.0)
+        logp = packed_policy(packed(make_groups(), encoder), 1.0)
         (logp * weights(len(logp))).sum().backward()
         assert len(passes) == (2 if checkpointing else 1), "recomputed in the backward pass"
         results.append((logp, gradients(model)))
@@ -275,7 +278,11 @@ def test_a_frozen_vision_tower_gets_no_gradient_and_changes_no_other(
 
 @pytest.mark.parametrize("chunk", [1, 3, 7, 11, 64])
 @pytest.mark.parametrize("temperature", [1.0, 0.6, 1.7])
-def test_chunked_log_probabilities_equal_log_softmax(chunk: int, temperature: float) -> None:
+@pytest.mark.parametrize("kept", [0, 11 * 13], ids=["recomputed", "kept"])
+def test_chunked_log_probabilities_equal_log_softmax(
+    chunk: int, temperature: float, kept: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(policy, "KEPT", kept)
     torch.manual_seed(0)
     projection = torch.nn.Linear(6, 13, bias=False, dtype=torch.float64)
     hidden = torch.randn(11, 6, dtype=torch.float64, requires_grad=True)
