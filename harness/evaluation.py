@@ -116,7 +116,7 @@ def show(folder: Path, console: Console) -> None:
                 title=f"{name}: {items}", title_justify="left", title_style="bold", box=None
             )
             table.add_column("figure")
-            for column in ("value", "± se", "n"):
+            for column in ("value", "", "n"):
                 table.add_column(column, justify="right")
             for metric, value in summary["metrics"].items():
                 n = summary["ns"].get(metric)
@@ -130,7 +130,7 @@ def show(folder: Path, console: Console) -> None:
             console.print(
                 f"[dim]{counts['n']} responses{': ' + unread if unread else ''}. "
                 f"Scorer {escape(score['scorer'])}, prompt {escape(score['prompt'])}, "
-                f"data {escape(score['data'])}. ± se: standard error over questions, clustered by "
+                f"data {escape(score['data'])}. ±: standard errors over questions, clustered by "
                 "shared context.[/]\n",
                 soft_wrap=True,
             )

@@ -99,10 +99,10 @@ def interval(values: np.ndarray, clusters: Sequence[object] | np.ndarray) -> Int
 
 
 def standard_error(values: Sequence[float], clusters: Sequence[object]) -> float | None:
-    """The clustered standard error of the mean of ``values`` [N]; None where the units allow
-    none."""
+    """The clustered standard error of the mean of ``values`` [N]; None where the units allow none,
+    or all are equal, which says nothing of how far the next would be off."""
     try:
-        return interval(np.asarray(values), clusters).se
+        return interval(np.asarray(values), clusters).se or None
     except ValueError:
         return None
 

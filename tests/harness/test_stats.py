@@ -152,3 +152,10 @@ def test_holm_lies_between_the_raw_p_and_bonferroni(p: list[float]) -> None:
         assert found <= 1
     order = np.argsort(p, kind="stable")
     assert list(np.array(adjusted)[order]) == sorted(adjusted)
+
+
+def test_a_standard_error_that_the_units_do_not_give_is_none() -> None:
+    assert stats.standard_error([1.0, 0.0], ["a", "b"]) == pytest.approx(0.5)
+    assert stats.standard_error([1.0, 0.0], ["a", "a"]) is None
+    assert stats.standard_error([1.0, 1.0], ["a", "b"]) is None
+    assert (stats.points(0.0123), stats.points(None)) == ("± 1.2", "")
