@@ -6,11 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from harness import sources
+from benchmarks import benchmark
+from benchmarks.base import DataError
+from harness import data, sources
 from harness.errors import HarnessError, StepError
 from harness.report.model import BenchmarkRecord
 from harness.report.text import subset
@@ -137,6 +140,7 @@ def test_a_part_of_the_data_is_labelled_from_scoring_to_the_screen(both, tmp_pat
     assert done.returncode == 0, done.stderr
     assert "mathvision: SUBSET of 2 of 3040 items" in done.stdout
     assert "not as published: 3 rows; the owners' test has 3040" in done.stdout
+    assert "mathvision is not as published: 3 rows" in done.stderr  # and before it was asked
     assert "prompt mathvision@" in done.stdout
     (score,) = root.glob("store/**/summary.json")
     summary = json.loads(score.read_text())
@@ -168,3 +172,21 @@ def test_prompts_are_listed_with_source_and_hash() -> None:
     wrong = harness("list", "promts")
     assert wrong.returncode == 2
     assert "did you mean 'prompts'" in wrong.stderr
+
+
+def test_what_differs_from_the_published_data_is_told_before_anything_is_asked(
+    both, tmp_path
+) -> None:
+    plan = planned(EXPERIMENT.format(template="official", data=both), tmp_path)
+    said = list(data.unlike(plan, Store(tmp_path / "runs")))
+    assert "mathvision is not as published: 2 rows; the owners' testmini has 304" in said
+    assert all(line.startswith("mathvision") for line in said)  # the tiny world's is its own
+
+
+def test_pictures_that_cannot_be_read_are_all_named_before_anything_is_asked(both) -> None:
+    items = benchmark("mathvision").load(both)
+    data.refuse_broken(items)
+    broken = [replace(items[0], images=(made.PNG[:45],)), items[1]]
+    broken.append(replace(items[2], images=(b"no picture",)))
+    with pytest.raises(DataError, match=r"2 pictures .*: those of 1 \(.*\); 3 \(not an image\)"):
+        data.refuse_broken(broken)
