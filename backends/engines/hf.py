@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AttentionInterface, DynamicCache
+from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from backends.encoding import Encoder, Prompt, distinct_pictures
 from backends.engines.base import Request, Response, Sampling
+from backends.engines.cache import KVCache, PromptWriter
+from backends.engines.choice import choose, uniforms
 from backends.models import (
     load_model,
     load_processor,
     picture_features,
     stop_token_ids,
-    suppress,
     suppressed_token_ids,
 )
 
@@ -37,11 +40,23 @@ _LOOKAHEAD = 4
 # Requests that are encoded in one go: one call prepares their pictures.
 _ENCODED = 16
 
-# A batch's tokens. On a processor, more than its caches hold make the prefill up to twice as slow.
+# A batch's tokens, and those of the prompts in it that are computed together. On a processor, more
+# than its caches hold take longer.
 _TOKENS_ON_GPU, _TOKENS_ON_CPU = 65536, 16384
+_PIECE_ON_GPU, _PIECE_ON_CPU = 65536, 2048
+
+# Weights, in bytes, up to which a processor's cores sample batches of their own.
+_WEIGHTS_OF_A_CORE = 64 << 20
+
+# Rows leave the cache when those that remain are at most this share: moving the rest costs too.
+_WORTH_MOVING = 0.75
 
 # The attention of single tokens, see _grouped_attention.
 _GROUPED = "sdpa_grouped"
+
+_Batch = list[tuple[int, Prompt | None]]
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 
 class HFEngine:
@@ -67,6 +82,8 @@ class HFEngine:
         self.tokens_per_batch = tokens_per_batch
         self.stop_ids = stop_token_ids(model, encoder.processor)
         self.suppressed = suppressed_token_ids(encoder.processor)
+        self.context: int = model.config.text_config.max_position_embeddings
+        self._evaluating = _Evaluating(model)
 
     @classmethod
     def from_path(
@@ -86,47 +103,31 @@ class HFEngine:
     ) -> Iterator[tuple[int, list[Response]]]:
         """Yield (index of the request, its ``sampling.n`` responses), batch by batch.
 
-        An over-long prompt yields an empty list: it was dropped, not cut. With ``logp`` each
-        response carries the log-probability of every token at the sampling temperature (1 where
-        greedy), before ``top_p``.
+        An over-long prompt, or one that fills the model's context, yields an empty list: it was
+        dropped, not cut. With ``logp`` each response carries the log-probability of every token at
+        the sampling temperature (1 where greedy), before ``top_p``.
         """
-        windows = self._windows(requests, sampling)
-        with ThreadPoolExecutor(1, "encode") as ahead:  # decoding pictures leaves a core to it
-            coming = ahead.submit(next, windows, None)
-            while (window := coming.result()) is not None:
-                coming = ahead.submit(next, windows, None)
-                yield from ((index, []) for index, prompt in window if prompt is None)
-                fitting = [(index, prompt) for index, prompt in window if prompt is not None]
-                yield from self._generate_window(fitting, requests, sampling, logp)
+        workers = self._workers()
+        chunks = [
+            range(i, min(i + _ENCODED, len(requests))) for i in range(0, len(requests), _ENCODED)
+        ]
 
-    def _windows(
-        self, requests: Sequence[Request], sampling: Sampling
-    ) -> Iterator[list[tuple[int, Prompt | None]]]:
-        """Encoded requests (None: too long), as many at a time as are brought into order together:
-        one batch first, so that the model need not wait, then several."""
-        window: list[tuple[int, Prompt | None]] = []
-        tokens, room = 0, self.tokens_per_batch
-        for start in range(0, len(requests), _ENCODED):
-            prompts = self.encoder.encode_all(requests[start : start + _ENCODED])
-            window += enumerate(prompts, start)
-            lengths = [len(prompt) for prompt in prompts if prompt is not None]
-            tokens += sum(length + sampling.max_tokens for length in lengths) * sampling.n
-            if tokens >= room:
-                yield window
-                window, tokens, room = [], 0, _LOOKAHEAD * self.tokens_per_batch
-        yield window
+        def encode(chunk: range) -> list[tuple[int, Prompt | None]]:
+            return list(
+                zip(chunk, self.encoder.encode_all([requests[i] for i in chunk]), strict=True)
+            )
 
-    def _generate_window(
-        self,
-        window: Sequence[tuple[int, Prompt]],
-        requests: Sequence[Request],
-        sampling: Sampling,
-        logp: bool,
-    ) -> Iterator[tuple[int, list[Response]]]:
-        prompts = [prompt for _, prompt in window]
-        ids = [requests[index].id for index, _ in window]
-        for i, responses in self.generate_encoded(prompts, ids, sampling, logp=logp):
-            yield window[i][0], responses
+        def answer(batch: _Batch) -> list[tuple[int, list[Response]]]:
+            return self._answer(batch, [requests[i].id for i, _ in batch], sampling, logp)
+
+        with (
+            _intra_op_threads(1 if workers > 1 else torch.get_num_threads()),
+            ThreadPoolExecutor(workers, "encode") as encoding,
+            ThreadPoolExecutor(workers, "sample") as sampled,
+        ):
+            prompts = chain.from_iterable(_in_order(encoding, encode, chunks, workers))
+            for answers in _in_order(sampled, answer, self._batches(prompts, sampling), workers):
+                yield from answers
 
     def generate_encoded(
         self,
@@ -138,25 +139,82 @@ class HFEngine:
     ) -> Iterator[tuple[int, list[Response]]]:
         """As :meth:`generate`, over prompts that are encoded already; ``ids`` are their request
         ids."""
-        rows = 1 if sampling.temperature == 0 else sampling.n
-        batches: list[list[int]] = []
+        for batch in self._split(list(enumerate(prompts)), sampling):
+            yield from self._answer(batch, [ids[i] for i, _ in batch], sampling, logp)
+
+    def _workers(self) -> int:
+        """How many batches are sampled at a time, and pictures encoded: on a processor, one for
+        each of torch's threads where every core can hold the weights. A batch by itself in a thread
+        waits for no other, whereas the operations of a small model are too short to share. Large
+        weights are better read once for all."""
+        parameters = list(self.model.parameters())
+        size = sum(p.numel() * p.element_size() for p in parameters)
+        if parameters[0].device.type != "cpu" or size > _WEIGHTS_OF_A_CORE:
+            return 1
+        return torch.get_num_threads()
+
+    def _batches(
+        self, prompts: Iterable[tuple[int, Prompt | None]], sampling: Sampling
+    ) -> Iterator[_Batch]:
+        """Batches of prompts as they come, of similar length as far as a look ahead allows: the
+        first batch at once, so that the model need not wait."""
+        waiting: _Batch = []
+        tokens, enough = 0, self.tokens_per_batch
+        for index, prompt in prompts:
+            waiting.append((index, prompt))
+            tokens += self._tokens(prompt, sampling)
+            if tokens >= enough:
+                *full, waiting = self._split(waiting, sampling)
+                yield from full
+                tokens = sum(self._tokens(prompt, sampling) for _, prompt in waiting)
+                enough = _LOOKAHEAD * self.tokens_per_batch
+        yield from self._split(waiting, sampling)
+
+    def _split(self, prompts: _Batch, sampling: Sampling) -> list[_Batch]:
+        """Batches of prompts, longest first; all are full but the last."""
+        batches: list[_Batch] = []
         room = 0
-        for i in sorted(range(len(prompts)), key=lambda i: (-len(prompts[i]), i)):
-            if not batches or room < 1:
+        for index, prompt in sorted(prompts, key=lambda one: (-len(one[1] or ()), one[0])):
+            if not room:
                 batches.append([])
-                room = max(
-                    self.tokens_per_batch // ((len(prompts[i]) + sampling.max_tokens) * rows), 1
-                )
-            batches[-1].append(i)
+                room = max(self.tokens_per_batch // max(self._tokens(prompt, sampling), 1), 1)
+            batches[-1].append((index, prompt))
             room -= 1
-        for batch in batches:
-            with torch.no_grad(), _evaluating(self.model):
-                sampled = self._sample(
-                    [prompts[i] for i in batch], [ids[i] for i in batch], sampling, rows
-                )
-            for i, group in zip(batch, sampled, strict=True):
-                responses = [self._response(*row, logp) for row in group]
-                yield i, responses * (sampling.n if rows == 1 else 1)
+        return batches
+
+    def _tokens(self, prompt: Prompt | None, sampling: Sampling) -> int:
+        """The most places of the cache that the responses to a prompt can take up."""
+        if prompt is None:
+            return 0
+        rows = 1 if sampling.temperature == 0 else sampling.n
+        return (len(prompt) + min(sampling.max_tokens, self.context)) * rows
+
+    def _room(self, prompt: Prompt, sampling: Sampling) -> int:
+        """How many tokens a response may have: the model's context ends it, as in vLLM."""
+        return max(min(sampling.max_tokens, self.context - len(prompt)), 0)
+
+    def _answer(
+        self, batch: _Batch, ids: Sequence[str], sampling: Sampling, logp: bool
+    ) -> list[tuple[int, list[Response]]]:
+        """(Place among the requests, responses) of a batch; none where the prompt was too long."""
+        answers: list[tuple[int, list[Response]]] = []
+        places, names, prompts = [], [], []
+        for (index, prompt), name in zip(batch, ids, strict=True):
+            if prompt is None or not self._room(prompt, sampling):
+                answers.append((index, []))
+                continue
+            places.append(index)
+            names.append(name)
+            prompts.append(prompt)
+        if not prompts:
+            return answers
+        greedy = sampling.temperature == 0
+        with torch.no_grad(), self._evaluating:
+            sampled = self._sample(prompts, names, sampling, 1 if greedy else sampling.n)
+        for index, group in zip(places, sampled, strict=True):
+            responses = [self._response(*row, logp) for row in group]
+            answers.append((index, responses * (sampling.n if greedy else 1)))
+        return answers
 
     def _response(self, tokens: list[int], logp: list[float], keep_logp: bool) -> Response:
         return Response(
@@ -167,29 +225,32 @@ class HFEngine:
         )
 
     def _sample(
-        self, prompts: list[Prompt], ids: list[str], sampling: Sampling, n: int
+        self, prompts: Sequence[Prompt], ids: Sequence[str], sampling: Sampling, n: int
     ) -> list[list[tuple[list[int], list[float]]]]:
         """(tokens, log-probabilities) of n samples for each prompt of one batch."""
-        state = self._prefill(prompts, n)
+        limits = [self._room(prompt, sampling) for prompt in prompts]
+        state = self._prefill(prompts, n, max(limits))
         total = len(prompts) * n
         device = state.logits.device
         draws = torch.from_numpy(
-            np.stack([_uniforms(sampling, name, i) for name in ids for i in range(n)])
+            np.stack([uniforms(sampling, name, i) for name in ids for i in range(n)])
         ).to(device)
         stop = torch.tensor(self.stop_ids, device=device)
-        tokens = torch.zeros(total, sampling.max_tokens, dtype=torch.long, device=device)
-        logps = torch.zeros(total, sampling.max_tokens, device=device)
-        lengths = torch.full((total,), sampling.max_tokens, device=device)
-        rows = torch.arange(total, device=device)  # of the samples still running
-        for t in range(sampling.max_tokens):
-            token, logp = _choose(state.logits, sampling, draws[rows, t], self.suppressed)
+        tokens = torch.zeros(total, max(limits), dtype=torch.long, device=device)
+        logps = torch.zeros(total, max(limits), device=device)
+        lengths = torch.tensor(limits, device=device).repeat_interleave(n)
+        rows = torch.arange(total, device=device)  # of the samples in the cache
+        for t in range(max(limits)):
+            token, logp = choose(state.logits, sampling, draws[rows, t], self.suppressed)
             tokens[rows, t], logps[rows, t] = token, logp
-            done = torch.isin(token, stop)
-            lengths[rows[done]] = t + 1
-            if t + 1 == sampling.max_tokens or bool(done.all()):
+            ended = torch.isin(token, stop)
+            lengths[rows] = torch.where(ended, lengths[rows].clamp(max=t + 1), lengths[rows])
+            running = lengths[rows] > t + 1
+            left = int(running.sum())
+            if not left:
                 break
-            if bool(done.any()):
-                keep = (~done).nonzero()[:, 0]
+            if left <= _WORTH_MOVING * len(rows):
+                keep = running.nonzero()[:, 0]
                 rows, token = rows[keep], token[keep]
                 state.select(keep)
             self._step(state, token)
@@ -201,136 +262,157 @@ class HFEngine:
         ]
         return [out[i : i + n] for i in range(0, total, n)]
 
-    def _prefill(self, prompts: list[Prompt], n: int) -> _State:
-        """Compute every prompt once (left-padded to one length) and expand its cache to n
-        samples."""
+    def _prefill(self, prompts: Sequence[Prompt], n: int, room: int) -> _State:
+        """Compute every prompt once, in pieces of similar length, and keep its cache for n samples
+        of up to ``room`` tokens. Prompts are filled up on the right: then causal attention needs
+        no mask."""
         device = next(self.model.parameters()).device
-        length = max(map(len, prompts))
-        input_ids = torch.full((len(prompts), length), self.encoder.pad_id)
-        position_ids = torch.zeros(3, len(prompts), length, dtype=torch.long)
-        real = torch.zeros(len(prompts), length, dtype=torch.bool)
-        for row, prompt in enumerate(prompts):
-            input_ids[row, length - len(prompt) :] = prompt.input_ids
-            position_ids[:, row, length - len(prompt) :] = prompt.position_ids
-            real[row, length - len(prompt) :] = True
-        input_ids, real = input_ids.to(device), real.to(device)
-
-        embeds = self.model.get_input_embeddings()(input_ids)
+        features = torch.empty(0)
         if (pictures := distinct_pictures(prompts)) is not None:
-            features = picture_features(self.model, pictures.to(device)).to(embeds.dtype)
+            features = picture_features(self.model, pictures.to(device))
+        length = max(map(len, prompts))
+        cache = KVCache(len(prompts) * n, length, room)
+        logits = []
+        for first, piece in _pieces(
+            prompts, _PIECE_ON_CPU if device.type == "cpu" else _PIECE_ON_GPU
+        ):
+            input_ids = torch.full((len(piece), len(piece[0])), self.encoder.pad_id)
+            position_ids = torch.zeros(3, *input_ids.shape, dtype=torch.long)
+            for row, prompt in enumerate(piece):
+                input_ids[row, : len(prompt)] = prompt.input_ids
+                position_ids[:, row, : len(prompt)] = prompt.position_ids
             places = input_ids == self.model.config.image_token_id
-            embeds = embeds.masked_scatter(places[..., None], features)
-        mask = None
-        if not bool(real.all()):  # no mask where none is needed: attention is faster without
-            causal = torch.ones(length, length, dtype=torch.bool, device=device).tril()
-            itself = torch.eye(length, dtype=torch.bool, device=device)
-            mask = ((causal & real[:, None, :]) | itself)[:, None]
-        cache = DynamicCache(config=self.model.config.text_config)
-        logits = self._forward(embeds, position_ids.to(device), mask, cache)
+            embeds = self.model.get_input_embeddings()(input_ids.to(device))
+            if count := int(places.sum()):
+                shown, features = features[:count], features[count:]
+                embeds = embeds.masked_scatter(places.to(device)[..., None], shown.to(embeds.dtype))
+            hidden = self._forward(embeds, position_ids.to(device), None, cache.prompts(first, n))
+            last = torch.tensor([len(prompt) - 1 for prompt in piece], device=device)
+            logits.append(self._logits(hidden[torch.arange(len(piece), device=device), last]))
 
-        if n > 1:
-            cache.batch_repeat_interleave(n)
+        mask = None
+        lengths = torch.tensor([len(prompt) for prompt in prompts], device=device)
+        if len(piece[-1]) < length:  # no mask where none is needed: attention is faster without
+            column = torch.arange(length + room, device=device)
+            empty = (column >= lengths[:, None]) & (column < length)
+            mask = torch.zeros(empty.shape, dtype=embeds.dtype, device=device)
+            mask = mask.masked_fill(empty, -torch.inf).repeat_interleave(n, 0)[:, None, None]
         following = torch.tensor([prompt.next_position for prompt in prompts], device=device)
         return _State(
             cache=cache,
-            logits=logits.repeat_interleave(n, 0),
+            logits=torch.cat(logits).repeat_interleave(n, 0),
             position=following.repeat_interleave(n),
-            real=None if mask is None else real.repeat_interleave(n, 0),
+            mask=mask,
         )
 
     def _step(self, state: _State, token: Tensor) -> None:
-        """Feed one token [R] to every running row."""
-        mask = None
-        if state.real is not None:
-            state.real = torch.nn.functional.pad(state.real, (0, 1), value=True)
-            mask = state.real[:, None, None, :]
+        """Feed one token [R] to every row."""
+        state.cache.advance()
+        mask = None if state.mask is None else state.mask[..., : state.cache.filled]
         embeds = self.model.get_input_embeddings()(token[:, None])
         position_ids = state.position[None, :, None].expand(3, -1, -1)
-        state.logits = self._forward(embeds, position_ids, mask, state.cache)
+        state.logits = self._logits(self._forward(embeds, position_ids, mask, state.cache)[:, -1])
         state.position = state.position + 1
 
     def _forward(
-        self, embeds: Tensor, position_ids: Tensor, mask: Tensor | None, cache: DynamicCache
+        self,
+        embeds: Tensor,
+        position_ids: Tensor,
+        mask: Tensor | None,
+        cache: KVCache | PromptWriter,
     ) -> Tensor:
-        """Logits [R, V] of each row's last place, in float32."""
-        hidden = self.model.model.language_model(
+        """The last layer's hidden states [R, L, H]."""
+        return self.model.model.language_model(
             inputs_embeds=embeds,
             position_ids=position_ids,
             attention_mask={"full_attention": mask},
             past_key_values=cache,
             use_cache=True,
         ).last_hidden_state
-        return self.model.get_output_embeddings()(hidden[:, -1]).float()
+
+    def _logits(self, hidden: Tensor) -> Tensor:
+        """Logits [R, V] of hidden states [R, H], in float32."""
+        return self.model.get_output_embeddings()(hidden).float()
 
 
 @dataclass
 class _State:
-    """What R running rows carry from step to step: their cache, the logits [R, V] of the next
-    token, its position [R], and which places [R, L] of the cache are real (None: all)."""
+    """What R rows carry from step to step: their cache, the logits [R, V] of the next token, its
+    position [R], and what is added to the scores of the places [R, 1, 1, L] of the cache, minus
+    infinity where there is no token (None: nothing)."""
 
-    cache: Any
+    cache: KVCache
     logits: Tensor
     position: Tensor
-    real: Tensor | None
+    mask: Tensor | None
 
     def select(self, keep: Tensor) -> None:
-        self.cache.batch_select_indices(keep)
+        self.cache.select(keep)
         self.position = self.position[keep]
-        self.real = None if self.real is None else self.real[keep]
+        self.mask = None if self.mask is None else self.mask[keep]
 
 
-def _choose(
-    logits: Tensor, sampling: Sampling, draws: Tensor, suppressed: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """One token for each row: (ids [R], log-probabilities [R]) from logits [R, V] and uniforms [R].
-
-    Sampled by inverting the cumulative distribution, in float64, so that the choice is a function
-    of the row's own draw. A token of probability 0 adds nothing to the sum and so is never the
-    one that crosses the draw.
-    """
-    logits = suppress(logits / (sampling.temperature or 1.0), suppressed)
-    logp = logits.log_softmax(-1)
-    if sampling.temperature == 0:
-        token = logp.argmax(-1)
-    else:
-        p = logp.double().exp()
-        if sampling.top_p < 1:
-            p = _nucleus(p, sampling.top_p)
-        total = p.cumsum(-1)
-        token = torch.searchsorted(total, draws[:, None] * total[:, -1:], right=True)[:, 0]
-    return token, logp.gather(-1, token[:, None])[:, 0]
+def _pieces(prompts: Sequence[Prompt], tokens: int) -> Iterator[tuple[int, Sequence[Prompt]]]:
+    """(Place of the first, prompts in a row) of at most ``tokens`` tokens, longest first."""
+    first = 0
+    while first < len(prompts):
+        count = max(tokens // len(prompts[first]), 1)
+        yield first, prompts[first : first + count]
+        first += count
 
 
-def _nucleus(p: Tensor, top_p: float) -> Tensor:
-    """Zero all but the smallest set of most likely tokens whose mass reaches ``top_p`` (Holtzman
-    et al., arXiv 1904.09751). Ties go to the lower id."""
-    ordered, index = p.sort(dim=-1, descending=True, stable=True)
-    outside = ordered.cumsum(-1) - ordered >= top_p
-    return p.masked_fill(torch.zeros_like(outside).scatter(-1, index, outside), 0.0)
+class _Evaluating:
+    """Eval mode while any batch is sampled (in training mode, checkpointed layers refuse a cache),
+    and the attention that suits sampling. The first to enter sets them, the last to leave restores
+    them."""
 
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+        self._lock = threading.Lock()
+        self._inside = 0
 
-def _uniforms(sampling: Sampling, request_id: str, sample: int) -> np.ndarray:
-    """The uniforms [max_tokens] of one sample: the first k are the same for any ``max_tokens``."""
-    key = hashlib.sha256(f"{sampling.seed}\0{request_id}\0{sample}".encode()).digest()
-    bits = np.random.Philox(key=int.from_bytes(key[:16], "little"))
-    return np.random.Generator(bits).random(sampling.max_tokens)
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside > 1:
+                return
+            config = self._model.model.language_model.config
+            self._before = self._model.training, config._attn_implementation
+            self._model.eval()
+            if config._attn_implementation == "sdpa":
+                config._attn_implementation = _GROUPED
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                training, attention = self._before
+                self._model.model.language_model.config._attn_implementation = attention
+                self._model.train(training)
 
 
 @contextmanager
-def _evaluating(model: PreTrainedModel) -> Iterator[None]:
-    """Eval mode for the time of a batch (in training mode, checkpointed layers refuse a cache), and
-    the attention that suits sampling."""
-    training = model.training
-    config = model.model.language_model.config
-    attention = config._attn_implementation
-    model.eval()
-    if attention == "sdpa":
-        config._attn_implementation = _GROUPED
+def _intra_op_threads(count: int) -> Iterator[None]:
+    """torch's threads within an operation, of the threads that start meanwhile too."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
     try:
         yield
     finally:
-        config._attn_implementation = attention
-        model.train(training)
+        torch.set_num_threads(before)
+
+
+def _in_order(
+    pool: Executor, work: Callable[[_In], _Out], items: Iterable[_In], ahead: int
+) -> Iterator[_Out]:
+    """``work`` of each item, in order; up to ``ahead`` more are under way than were asked for."""
+    running: deque[Future[_Out]] = deque()
+    for item in items:
+        running.append(pool.submit(work, item))
+        if len(running) > ahead:
+            yield running.popleft().result()
+    while running:
+        yield running.popleft().result()
 
 
 def _grouped_attention(

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
-from itertools import pairwise
+import threading
+from collections import Counter
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
 
 import pytest
 import torch
@@ -14,7 +18,8 @@ from backends.deepspeed.packing import Group, pack
 from backends.deepspeed.policy import Policy
 from backends.encoding import Encoder
 from backends.engines.base import Request, Response, Sampling
-from backends.engines.hf import HFEngine, _choose
+from backends.engines.choice import choose
+from backends.engines.hf import HFEngine
 
 
 @pytest.fixture
@@ -172,12 +177,77 @@ def test_results_come_batch_by_batch(model: PreTrainedModel, encoder: Encoder) -
     engine = HFEngine(model, encoder, tokens_per_batch=1)
     calls = []
     hook = model.model.language_model.register_forward_hook(lambda *_: calls.append(1))
-    seen = [
-        len(calls)
-        for _ in engine.generate([Request(str(i), "a") for i in range(3)], Sampling(max_tokens=2))
-    ]
+    requests = [Request(str(i), "a") for i in range(20)]
+    answers = engine.generate(requests, Sampling(max_tokens=2))
+    next(answers)
+    begun = torch.get_num_threads() + 1  # batches: the first, and as many as there are threads
+    assert 2 <= len(calls) <= 2 * begun < 2 * len(requests)
+    assert len(list(answers)) == len(requests) - 1
     hook.remove()
-    assert all(a < b for a, b in pairwise(seen))
+    assert len(calls) == 2 * len(requests)
+
+
+@pytest.mark.parametrize("stop", [None, 1], ids=["to the end", "left early"])
+def test_batches_in_threads_give_the_same_texts(
+    model: PreTrainedModel, encoder: Encoder, requests: list[Request], stop: int | None
+) -> None:
+    engine = HFEngine(model, encoder, tokens_per_batch=300)
+    many = [replace(r, id=f"{r.id}.{i}") for i in range(6) for r in requests]
+    sampling = Sampling(n=3, temperature=1.0, max_tokens=12, seed=5)
+    expected = responses(engine, many, sampling)
+    model.train()
+    before, threads = torch.get_num_threads(), Counter[str]()
+    hook = model.model.language_model.register_forward_hook(
+        lambda *_: threads.update([threading.current_thread().name])
+    )
+    torch.set_num_threads(3)
+    try:
+        answers = engine.generate(many, sampling)
+        assert isinstance(answers, Generator)
+        found = dict(islice(answers, stop))
+        answers.close()
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+        hook.remove()
+    assert len(threads) == 3
+    assert model.training
+    assert len(found) == (stop or len(many))
+    for i, group in found.items():
+        assert [r.tokens for r in group] == [r.tokens for r in expected[many[i].id]]
+
+
+def test_threads_may_share_an_encoder(encoder: Encoder, requests: list[Request]) -> None:
+    special = [replace(r, text=f"{r.text} <|image_pad|> {i}") for i, r in enumerate(requests * 8)]
+    expected = [encoder.encode(r) for r in special]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(encoder.encode, special))
+        texts = list(pool.map(lambda p: encoder.decode(p.input_ids.tolist()), expected))
+    for ours, theirs, text in zip(found, expected, texts, strict=True):
+        assert ours is not None
+        assert theirs is not None
+        assert torch.equal(ours.input_ids, theirs.input_ids)
+        assert text == encoder.decode(theirs.input_ids.tolist())
+
+
+def test_the_context_ends_a_response(
+    model: PreTrainedModel, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in vLLM: prompt and response together have at most the context's tokens."""
+    requests = [Request(f"r{k}", "a" * k) for k in (1, 8, 12, 13)]
+    sampling = Sampling(n=8, temperature=1.0, max_tokens=40)
+    whole = responses(HFEngine(model, encoder), requests, sampling)
+    lengths = [len(prompt) for prompt in encoder.encode_all(requests) if prompt is not None]
+    context = lengths[2] + 1
+    assert lengths[3] == context
+    monkeypatch.setattr(model.config.text_config, "max_position_embeddings", context)
+    found = responses(HFEngine(model, encoder), requests, sampling)
+    assert found["r13"] == []
+    for request, length in zip(requests[:3], lengths, strict=False):
+        room = context - length
+        for cut, full in zip(found[request.id], whole[request.id], strict=True):
+            assert cut.tokens == full.tokens[:room]
+            assert cut.finish == (full.finish if len(full.tokens) <= room else "length")
 
 
 def test_each_picture_is_computed_once(
@@ -212,7 +282,7 @@ def test_choices_follow_the_distribution_and_the_nucleus() -> None:
     logits = p.log().expand(len(draws), -1)
 
     def shares(top_p: float, suppressed: tuple[int, ...] = ()) -> torch.Tensor:
-        token, logp = _choose(
+        token, logp = choose(
             logits.clone(), Sampling(temperature=1.0, top_p=top_p), draws, suppressed
         )
         allowed = p.clone()
