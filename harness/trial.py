@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
-import signal
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Callable, Mapping
@@ -20,6 +18,7 @@ from typing import Any
 
 from backends.base import Model, Resources, TrainingError
 from backends.engines.base import Server
+from backends.workers import die_with
 from benchmarks.base import DataError
 from harness import environment
 from harness.errors import HarnessError
@@ -67,7 +66,8 @@ def main(arguments: list[str]) -> int:
     if len(arguments) != 1:
         print("usage: python -m harness.trial <folder>/spec.json", file=sys.stderr)
         return 2
-    _die_with_parent()
+    if parent := int(os.environ.pop(PARENT, "0")):
+        die_with(parent)  # the runner, even if that is killed
     spec_file = Path(arguments[0]).resolve()
     spec = TrialSpec.model_validate(read_json(spec_file))
     folder = spec_file.parent
@@ -273,31 +273,6 @@ def reason(error: BaseException, step: str | None) -> str:
     if isinstance(error, MemoryError):
         return f"{at}out of memory"
     return f"{at}{type(error).__name__}: {said.splitlines()[-1]}"
-
-
-def _die_with_parent() -> None:
-    """End with the runner that started this process, even if that was killed.
-
-    On Linux the kernel does it; elsewhere a thread looks once a second.
-    """
-    parent = int(os.environ.pop(PARENT, "0"))
-    if not parent:
-        return
-    if sys.platform == "linux":
-        import ctypes
-
-        set_death_signal = 1  # PR_SET_PDEATHSIG of <linux/prctl.h>
-        ctypes.CDLL(None, use_errno=True).prctl(set_death_signal, signal.SIGKILL)
-    else:
-        threading.Thread(target=_watch, args=(parent,), daemon=True).start()
-    if os.getppid() != parent:
-        os._exit(1)
-
-
-def _watch(parent: int) -> None:
-    while os.getppid() == parent:
-        time.sleep(1.0)
-    os._exit(1)
 
 
 if __name__ == "__main__":

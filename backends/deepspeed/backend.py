@@ -10,6 +10,7 @@ from pathlib import Path
 from backends.base import Inputs, Resources, Stage, TrainingError
 from backends.engines import missing
 from backends.rewards import reward
+from backends.workers import Job, launch
 from benchmarks.prompts import template
 
 
@@ -78,9 +79,9 @@ class DeepSpeedBackend:
                 with user_errors(), joined(0, 1, resources.device, None) as ranks:
                     train(stage, inputs, resources, workdir, ranks)
             else:
-                from backends.deepspeed.launch import launch
-
-                launch(stage, inputs, resources, workdir)
+                logs = {rank: workdir / f"rank{rank}.log" for rank in range(resources.processes)}
+                job = Job(stage, inputs, resources, workdir)
+                launch("backends.deepspeed.worker", job, logs)
         return checkpoint
 
 

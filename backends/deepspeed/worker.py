@@ -4,49 +4,23 @@ RANK``.
 
 from __future__ import annotations
 
-import ctypes
-import json
 import os
-import signal
 import sys
 from pathlib import Path
 
-from backends.base import Inputs, Resources, Stage, TrainingError
-
-_PR_SET_PDEATHSIG = 1
+from backends.workers import Job, work
 
 
 def main(spec: Path, rank: int) -> int:
-    given = json.loads(spec.read_text())
-    _die_with(given["parent"])
-    from backends.deepspeed.backend import user_errors
-    from backends.deepspeed.loop import train
-    from backends.deepspeed.process import joined
+    def train(job: Job) -> None:
+        from backends.deepspeed.loop import train
+        from backends.deepspeed.process import joined
 
-    stage = Stage.model_validate(given["stage"])
-    resources = Resources.model_validate(given["resources"])
-    external = given["external"] and Path(given["external"])
-    inputs = Inputs(Path(given["model"]), Path(given["questions"]), given["seed"], external)
-    try:
-        with (
-            user_errors(),
-            joined(rank, resources.processes, resources.device, spec.with_name("ranks")) as ranks,
-        ):
-            train(stage, inputs, resources, Path(given["workdir"]), ranks)
-    except TrainingError as error:
-        spec.with_name(f"error{rank}.txt").write_text(str(error))
-        return 1
-    return 0
+        processes, device = job.resources.processes, job.resources.device
+        with joined(rank, processes, device, spec.with_name("ranks")) as ranks:
+            train(job.stage, job.inputs, job.resources, job.workdir, ranks)
 
-
-def _die_with(parent: int) -> None:
-    """Ask the kernel to kill this process when its parent dies; leave if that has happened
-    already.
-    """
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit("the process that started this worker is gone")
+    return work(spec, rank, train)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from backends.base import Inputs, Resources, Stage, TrainingError
 from backends.trl.mapping import problems
+from backends.workers import Job
 
 
 class TRLBackend:
@@ -47,8 +48,8 @@ class TRLBackend:
             raise TrainingError("; ".join(found))
         checkpoint = workdir / "checkpoint"
         if not checkpoint.is_dir():
-            from backends.trl.worker import launch
+            from backends.trl.worker import run
 
             workdir.mkdir(parents=True, exist_ok=True)
-            launch(stage, inputs, resources, workdir)
+            run(Job(stage, inputs, resources, workdir))
         return checkpoint
