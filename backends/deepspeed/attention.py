@@ -9,11 +9,12 @@ padding.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
@@ -36,10 +37,21 @@ class Layout:
     row: Tensor
     mask: Tensor
     back: Tensor
+    _biases: dict[tuple[int, torch.dtype], Tensor] = field(
+        default_factory=dict, init=False, repr=False
+    )
 
     def to(self, device: str | torch.device) -> Layout:
         """The same layout on another device."""
-        return Layout(*(getattr(self, f.name).to(device) for f in fields(self)))
+        return Layout(*(getattr(self, f.name).to(device) for f in fields(self) if f.init))
+
+    def bias(self, heads: int, dtype: torch.dtype) -> Tensor:
+        """The mask as what is added to scores, for ``heads`` query heads that share their keys:
+        [R, 1, heads * C, P + C]. Made once for all layers."""
+        if (heads, dtype) not in self._biases:
+            hidden = torch.zeros_like(self.mask, dtype=dtype).masked_fill_(~self.mask, -torch.inf)
+            self._biases[heads, dtype] = hidden.repeat(1, 1, heads, 1)
+        return self._biases[heads, dtype]
 
 
 def install(model: PreTrainedModel, kind: str = "sdpa") -> Callable[[Layout], Any]:
@@ -71,25 +83,37 @@ def shared_prompt_attention(
     layout = attention_mask
     if not isinstance(layout, Layout):
         return sdpa_attention_forward(module, query, key, value, layout, **settings)
-    q, k, v = (x[0].transpose(0, 1) for x in (query, key, value))  # [T, heads, d]
-
-    def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
-        q, k, v = (x.transpose(1, 2) for x in (q, k, v))
-        return sdpa_attention_forward(module, q, k, v, mask, **settings)[0].flatten(0, 1)
-
-    shared_k, shared_v = _take(k, layout.prompts), _take(v, layout.prompts)
-    out = attend(_take(q, layout.prompts), shared_k, shared_v, None)  # None: causal
+    places = torch.cat([layout.prompts.flatten(), layout.responses.flatten()])
+    q, k, v = (x[0].transpose(0, 1).index_select(0, places) for x in (query, key, value))
+    n = layout.prompts.numel()
+    shared_q, shared_k, shared_v = (x[:n].unflatten(0, layout.prompts.shape) for x in (q, k, v))
+    prompts = (x.transpose(1, 2) for x in (shared_q, shared_k, shared_v))
+    out = sdpa_attention_forward(module, *prompts, None, **settings)[0].flatten(0, 1)  # causal
     if layout.responses.numel():
-        own_k = torch.cat([shared_k.index_select(0, layout.row), _take(k, layout.responses)], 1)
-        own_v = torch.cat([shared_v.index_select(0, layout.row), _take(v, layout.responses)], 1)
-        out = torch.cat([out, attend(_take(q, layout.responses), own_k, own_v, layout.mask)])
+        own_q, own_k, own_v = (x[n:].unflatten(0, layout.responses.shape) for x in (q, k, v))
+        keys = torch.cat([shared_k.index_select(0, layout.row), own_k], 1)
+        values = torch.cat([shared_v.index_select(0, layout.row), own_v], 1)
+        own = _grouped(own_q, keys, values, layout, settings)
+        out = torch.cat([out, own.flatten(0, 1)])
     return out.index_select(0, layout.back)[None], None
+
+
+def _grouped(q: Tensor, k: Tensor, v: Tensor, layout: Layout, settings: dict[str, Any]) -> Tensor:
+    """Attention of the responses: ``q`` [R, C, heads, d], ``k`` and ``v`` [R, P + C, kv heads, d]
+    → [R, C, heads, d]. Query heads that share a key head are rows of one product with it, where
+    torch would take a copy of keys and values for each."""
+    rows, shared = q.shape[1], q.shape[2] // k.shape[2]
+    folded = q.unflatten(2, (-1, shared)).permute(0, 2, 3, 1, 4).flatten(2, 3)
+    out = scaled_dot_product_attention(
+        folded,
+        k.transpose(1, 2),
+        v.transpose(1, 2),
+        layout.bias(shared, q.dtype),
+        dropout_p=settings.get("dropout", 0.0),
+        scale=settings.get("scaling"),
+    )
+    return out.unflatten(2, (shared, rows)).permute(0, 3, 1, 2, 4).flatten(2, 3)
 
 
 def _as_it_is(layout: Layout) -> Layout:
     return layout
-
-
-def _take(x: Tensor, places: Tensor) -> Tensor:
-    """[T, ...] at places [A, B] → [A, B, ...]."""
-    return x.index_select(0, places.flatten()).unflatten(0, places.shape)
