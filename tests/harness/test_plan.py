@@ -11,10 +11,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.base import Item
-from harness.plan import Plan, Trial
+from harness import checks
+from harness.plan import Plan, Trial, make
+from harness.sources import Hashes
 from harness.steps.context import subset
 from harness.steps.train import mix
 from tests.harness.examples import EXAMPLE, model_folder, planned
+
+EXPERIMENTS = Path(__file__).resolve().parents[2] / "experiments"
 
 
 @pytest.fixture(scope="module")
@@ -214,3 +218,16 @@ def test_a_subset_holds_whole_clusters_and_does_not_depend_on_the_order() -> Non
     assert set(Counter(i.cluster for i in part).values()) == {3}
     assert {i.id for i in subset(pool[::-1], 10)} == {i.id for i in part}
     assert subset(pool, None) == subset(pool, 1000) == pool
+
+
+@pytest.mark.parametrize(
+    "file",
+    sorted(p for p in EXPERIMENTS.glob("*.yaml") if p.stem != "eval_mm_upt_protocol"),
+    ids=lambda path: path.stem,
+)
+def test_every_shipped_experiment_can_be_planned(file: Path, tmp_path: Path) -> None:
+    """MM-UPT's protocol names folders that its reader has, and has a test of its own."""
+    experiment, _ = checks.read(file, tmp_path)
+    plan = make(experiment, Hashes(tmp_path))
+    assert {trial.seed for trial in plan.trials} == set(experiment.seeds)
+    assert not list(tmp_path.iterdir())
