@@ -82,10 +82,13 @@ def test_two_ranks_give_the_weights_of_one(
 ) -> None:
     stages = {f"zero{z}": (STAGE, z) for z in (0, 1, 2, 3)}
     stages |= {name: (STAGE | ESTIMATORS[name], z) for z, name in enumerate(ESTIMATORS, 1)}
+    frozen = STAGE | {"freeze_vision": True}
+    stages["frozen"] = (frozen, 3)  # each rank looks at its own pictures, alone
     run_ranks(tmp_path, model_folder, questions, stages, RESOURCES)
     one = train("one", **STAGE, resources=RESOURCES)
     for z in (0, 1, 2, 3):
         close(read(tmp_path / f"zero{z}"), one)
+    close(read(tmp_path / "frozen"), train("one_frozen", **frozen, resources=RESOURCES))
     for name, fields in ESTIMATORS.items():
         alone = train(f"one_{name}", **STAGE | fields, resources=RESOURCES)
         assert alone.metrics[0]["grad_norm"] != pytest.approx(one.metrics[0]["grad_norm"])
