@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 
-from . import _equivalence
+from . import _equivalence, arithmetic
 
 #: An answer stands near the end: of a longer response only so many last characters are read.
 MAX_RESPONSE = 100_000
@@ -319,6 +319,9 @@ def _equal_forms(x: str, y: str) -> bool:
             and len(left) == len(right)
             and all(map(equivalent, left[1:], right[1:]))
         )
+    for parts, other in ((left, y), (right, x)):
+        if parts and parts[0] == "()" and arithmetic.value(other) is not None:
+            return False  # a tuple is no number
     if {_kind(x), _kind(y)} not in ({"formula"}, {"formula", "number"}):
         return False
     if not (_mathematical(x) and _mathematical(y)) or _constant(x) != _constant(y):
@@ -365,9 +368,12 @@ def _constant(s: str) -> bool:
 @lru_cache(maxsize=50_000)
 def _value(s: str) -> float | None:
     """About what a formula comes to, computed once; None where that is no number."""
-    number = _rational(s)
+    value: Fraction | float | None = _rational(s)
     try:
-        value = _equivalence.value(s) if number is None else number
+        if value is None:
+            value = arithmetic.value(s)
+        if value is None:
+            value = _equivalence.value(s)
         return None if value is None else float(value)
     except OverflowError:
         return None

@@ -124,10 +124,9 @@ def _mentions(line: str, forms: Mapping[str, str]) -> list[str]:
     text = _form(line)
     found = []
     for letter, form in sorted(forms.items(), key=lambda pair: -len(pair[1])):
-        pattern = _bounded(form)
-        if form and re.search(pattern, text):
+        if form and _within(form, text):
             found.append(letter)
-            text = re.sub(pattern, "\0", text)
+            text = re.sub(_bounded(form), "\0", text)
     return found
 
 
@@ -137,7 +136,7 @@ def _named(
     if all(len(form) == 1 and form.isalpha() for form in forms.values()):
         return None, "none"
     if len(lines) == 1 and len(whole := _form(lines[0])) > 2:
-        around = [letter for letter, form in forms.items() if re.search(_bounded(whole), form)]
+        around = [letter for letter, form in forms.items() if _within(whole, form)]
         if len(around) == 1:
             return around[0], "text"
     values = _values(options)
@@ -176,6 +175,11 @@ def _told(line: str, question: str, forms: Mapping[str, str]) -> list[str]:
         for letter, words in stems.items()
         if any(word in said and word not in asked and shared.count(word) == 1 for word in words)
     ]
+
+
+def _within(form: str, text: str) -> bool:
+    """Whether a form stands in a text, not as a part of a longer word or number."""
+    return form in text and bool(re.search(_bounded(form), text))  # few are worth a pattern
 
 
 def _bounded(form: str) -> str:
