@@ -1,0 +1,44 @@
+"""The scripts that measure run whole, at their smallest."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+def run(script: str, *arguments: str) -> str:
+    done = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name(script)), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_a_step_beside_trl() -> None:
+    pytest.importorskip("trl")
+    arguments = "--shapes smallest --blocks 1 --steps 1 --threads 2 --peak-tflops 0.1"
+    lines = run("grpo_step.py", *arguments.split()).splitlines()
+    rows = {line[:28].strip(): line[28:].split() for line in lines if line.startswith("  ")}
+    for phase in ("generation", "reference", "update", "step"):
+        ours, _, theirs, _, ratio, *_ = rows[phase]
+        assert float(ratio) == pytest.approx(float(theirs[:-1]) / float(ours[:-1]), rel=0.1)
+    assert rows["step"][1] == rows["step"][3] == "100%"
+    ours, theirs = map(float, rows["TFLOP of the update"])
+    assert 1.5 < theirs / ours < 2  # two responses: prompt and picture twice
+    assert all(0 < float(used[:-1]) < 100 for used in rows["MFU of the update"])
+
+
+@pytest.mark.slow
+def test_how_a_step_grows(tmp_path: Path) -> None:
+    printed = run("scaling.py", "--steps", "1", "--questions", "2", "--out", str(tmp_path))
+    rows = [line.split("|") for line in printed.splitlines() if line.startswith("|")][2:]
+    assert len(rows) == 5 + 4 + 4 + 2
+    assert (tmp_path / "step_cost.png").stat().st_size > 20_000
