@@ -52,8 +52,8 @@ def find(
 ) -> Files:
     """The files of a split of a source. Default: the first of ``splits`` that is there.
 
-    ``splits`` maps each to the names of its TSV. Raises :class:`DataError` where the split is not
-    there, naming the ones that are.
+    ``splits`` maps each to the names of VLMEvalKit's table of it. Raises :class:`DataError` where
+    the split is not there, naming the ones that are.
     """
     usual = next(iter(splits))
     if split is not None and split not in splits:
@@ -90,8 +90,12 @@ def _in_folder(folder: Path, split: str, kit: Iterable[str]) -> list[Path]:
 
 
 def _told(path: Path, splits: Mapping[str, Sequence[str]]) -> str:
-    """The split that a file's name tells."""
+    """The split that a file's name tells, or a table's md5 whatever it is called."""
     for split, kit in splits.items():
         if path.stem == split or path.stem.startswith(f"{split}-") or path.name in kit:
             return split
-    return ""
+    if path.suffix != ".tsv":
+        return ""
+    found = vlmevalkit_tsv.md5(path)
+    same = {table for table, md5 in vlmevalkit_tsv.MD5.items() if md5 == found}
+    return next((split for split, kit in splits.items() if same.intersection(kit)), "")

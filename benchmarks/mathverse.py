@@ -27,22 +27,55 @@ OPTION = re.compile(r"^[ \t]*\(?([A-H])[ \t]*[:.)]([^\n]*)", re.M)
 LETTER = re.compile(r"(?<![A-Za-z])[A-H](?![A-Za-z])")
 
 
+#: How many of the 788 problems are of a kind; each version asks them all.
+_COUNTS = {
+    ("question_type", "multi-choice"): 436, ("question_type", "free-form"): 352,
+    ("subject", "Plane Geometry"): 510, ("subject", "Functions"): 159,
+    ("subject", "Solid Geometry"): 119,
+    ("subfield", "Plane Geometry Angle"): 193, ("subfield", "Plane Geometry Length"): 158,
+    ("subfield", "Plane Geometry Applied"): 69, ("subfield", "Plane Geometry Area"): 47,
+    ("subfield", "Plane Geometry Analytic"): 43, ("subfield", "Functions Property"): 71,
+    ("subfield", "Functions Applied"): 40, ("subfield", "Functions Expression"): 32,
+    ("subfield", "Functions Coordinate"): 16, ("subfield", "Solid Geometry Volume"): 51,
+    ("subfield", "Solid Geometry Area"): 44, ("subfield", "Solid Geometry Length"): 24,
+}  # fmt: skip
+
+
+def _counts(*versions: str) -> dict[tuple[str, str], int]:
+    return {("version", version): 788 for version in versions} | {
+        kind: n * len(versions) for kind, n in _COUNTS.items()
+    }
+
+
+def _one_version(version: str, remote: str) -> Edition:
+    """A version alone, as VLMEvalKit publishes a table of each. ``remote`` is its name there."""
+    name = f"MathVerse_MINI_{version.replace(' ', '_')}"
+    kit = (f"{name}.tsv", f"{name}_cot.tsv", f"{remote}.tsv")
+    split = version.lower().replace(" ", "_")
+    return Edition(split, 788, 788, _counts(version), kit=kit)
+
+
 class MathVerse(OfficialBenchmark):
     name = "mathverse"
     title = "MathVerse (testmini)"
     headline = "mathverse/accuracy"
     scorers = ("official+extract", "official", "rules")
     templates = ("mathverse", "mathverse_cot")
-    editions = (
+    editions: tuple[Edition, ...] = (
         Edition(
             "testmini",
             3940,
             788,
-            {("version", version): 788 for version in VERSIONS}
-            | {("question_type", "multi-choice"): 2180, ("question_type", "free-form"): 1760},
-            kit=("MathVerse_MINI.tsv",),
+            _counts(*VERSIONS),
+            kit=("MathVerse_MINI.tsv", "MathVerse_MINIV.tsv"),
         ),
+        _one_version("Text Dominant", "MathVerse_MINITDom"),
+        _one_version("Text Lite", "MathVerse_MINITLite"),
+        _one_version("Vision Intensive", "MathVerse_MINIVInt"),
+        _one_version("Vision Dominant", "MathVerse_MINIVDom"),
+        _one_version("Vision Only", "MathVerse_MINIVOnly"),
     )
+    judged = ("problem_version", "question_type")
 
     def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
         version = row["problem_version"]
@@ -119,7 +152,7 @@ class MathVerseTextOnly(MathVerse):
             "testmini_text_only",
             788,
             788,
-            {("question_type", "multi-choice"): 436, ("question_type", "free-form"): 352},
+            _counts(TEXT_ONLY),
             "data/testmini_text_only.json of ZrrSkywalker/MathVerse",
         ),
     )

@@ -21,6 +21,14 @@ from .official import FunctionScorer, OfficialBenchmark, image
 REVISION = "a1f5cc3"
 PLACEHOLDER = re.compile(r"[ \t]*<image\d*>")
 LETTERS = list("ABCDE")
+#: Rows of ``test`` by subject; ``testmini`` has 19 of each.
+SUBJECTS = {
+    "algebra": 345, "analytic geometry": 84, "arithmetic": 140, "combinatorial geometry": 308,
+    "combinatorics": 168, "counting": 67, "descriptive geometry": 104, "graph theory": 90,
+    "logic": 119, "metric geometry - angle": 173, "metric geometry - area": 500,
+    "metric geometry - length": 449, "solid geometry": 244, "statistics": 58, "topology": 23,
+    "transformation geometry": 168,
+}  # fmt: skip
 #: A word is a product of unknowns to the LaTeX parser: it has no value.
 WORD = re.compile(r"(?<![\\a-z])(?!sqrt|frac|sin|cos|tan|log|exp)[a-z]{3,}")
 #: Longer text is never handed to the LaTeX parser.
@@ -40,17 +48,23 @@ class MathVision(OfficialBenchmark):
             counts={
                 ("level", str(level)): n
                 for level, n in enumerate((237, 738, 551, 830, 684), start=1)
-            },
+            }
+            | {("subject", subject): n for subject, n in SUBJECTS.items()},
             source="data/test.jsonl of mathllm/MATH-V",
             kit=("MathVision.tsv",),
         ),
         Edition(
             "testmini",
             304,
+            counts={
+                ("level", str(level)): n for level, n in enumerate((53, 82, 56, 45, 68), start=1)
+            }
+            | {("subject", subject): 19 for subject in SUBJECTS},
             source="data/testmini.jsonl of mathllm/MATH-V",
             kit=("MathVision_MINI.tsv",),
         ),
     )
+    judged = ("options", "level", "subject")
 
     def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
         options, answer = [str(option) for option in row["options"]], str(row["answer"])

@@ -82,6 +82,7 @@ class MathVista(OfficialBenchmark):
     headline = "mathvista/accuracy"
     scorers = ("official+extract", "official", "official-2023", "rules")
     templates = ("mathvista",)
+    #: Skills and grades are not counted: the owners' own files differ in them.
     editions = (
         Edition(
             "testmini",
@@ -93,11 +94,22 @@ class MathVista(OfficialBenchmark):
                 ("answer_type", "integer"): 418,
                 ("answer_type", "float"): 40,
                 ("answer_type", "list"): 2,
+                ("language", "english"): 936,
+                ("language", "chinese"): 62,
+                ("language", "persian"): 2,
+                ("category", "math-targeted-vqa"): 540,
+                ("category", "general-vqa"): 460,
+                ("task", "figure question answering"): 269,
+                ("task", "geometry problem solving"): 208,
+                ("task", "math word problem"): 186,
+                ("task", "visual question answering"): 179,
+                ("task", "textbook question answering"): 158,
             },
             source="data/testmini.json of lupantech/MathVista",
             kit=("MathVista_MINI.tsv",),
         ),
     )
+    judged = ("question_type", "answer_type", "choices", "precision", "unit")
 
     def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
         question_type, answer_type = row["question_type"], row["answer_type"]
@@ -106,13 +118,16 @@ class MathVista(OfficialBenchmark):
                 f"{where}: question_type {question_type!r} and answer_type {answer_type!r} must be "
                 f"of {', '.join(QUESTION_TYPES)} and of {', '.join(ANSWER_TYPES)}."
             )
-        choices = list(row["choices"]) if row["choices"] is not None else []
-        if (question_type == "multi_choice") != bool(choices):
+        choices = _texts(where, "choices", row["choices"])
+        if (question_type == "multi_choice") != bool(choices) or len(choices) > 26:
             raise DataError(f"{where}: a {question_type} question with {len(choices)} choices.")
-        precision = row["precision"]
+        precision = _precision(where, row["precision"])
         if answer_type == "float" and precision is None:
             raise DataError(f"{where}: a float answer needs a precision.")
         metadata = literal(where, row, "metadata")
+        if not isinstance(metadata, Mapping):
+            raise DataError(f"{where}: 'metadata' must be an object, is {metadata!r}.")
+        skills = _texts(where, "skills", metadata.get("skills"))
         question = row["question"]
         if row.get("unit"):
             question += f" (Unit: {row['unit']})"
@@ -123,11 +138,12 @@ class MathVista(OfficialBenchmark):
             "question_type": question_type,
             "answer_type": answer_type,
             "choices": choices,
-            "precision": None if precision is None else int(precision),
+            "precision": precision,
             "unit": row.get("unit"),
-            "hint": hint(answer_type, None if precision is None else int(precision)),
+            "hint": hint(answer_type, precision),
+            "skills": skills,
         }
-        return Item(
+        item = Item(
             id=str(row["pid"]),
             question=question,
             answer=str(row["answer"]),
@@ -135,6 +151,8 @@ class MathVista(OfficialBenchmark):
             cluster=str(row["image"]),
             meta={**metadata, **own},
         )
+        _can_be_right(where, item)
+        return item
 
     def facets(self, item: Item) -> Iterable[tuple[str, str]]:
         for facet in FACETS:
@@ -157,6 +175,37 @@ class MathVista(OfficialBenchmark):
             ),
             "rules": FunctionScorer(f"mathvista/rules{rules.VERSION}", rules.score_mathvista),
         }
+
+
+def _texts(where: str, field: str, given: Any) -> list[str]:
+    if given is None:
+        return []
+    if isinstance(given, list | tuple) and all(isinstance(each, str) for each in given):
+        return list(given)
+    raise DataError(f"{where}: {field!r} must be a list of texts, is {str(given)[:80]!r}.")
+
+
+def _precision(where: str, given: Any) -> int | None:
+    """The hub's parquet holds 1.0 where the owners' JSON holds 1."""
+    if given is None:
+        return None
+    number = float(given)
+    if number not in range(16):
+        raise DataError(f"{where}: precision {given!r} must be a number of decimals, 0 to 15.")
+    return int(number)
+
+
+def _can_be_right(where: str, item: Item) -> None:
+    """A gold that no normalised extraction can equal makes every model wrong."""
+    kind, answer, choices = item.meta["answer_type"], item.answer, item.meta["choices"]
+    if choices and answer not in choices:
+        shown = ", ".join(map(repr, choices[:5])) + (", ..." if len(choices) > 5 else "")
+        raise DataError(f"{where}: answer {answer!r} is none of its choices {shown}.")
+    if kind in ("integer", "float") and not choices and _number(item, answer, _integer) != answer:
+        raise DataError(
+            f"{where}: answer {answer!r} must be written as the scorer writes a number of type "
+            f"{kind}" + (f" and precision {item.meta['precision']}." if kind == "float" else ".")
+        )
 
 
 def score_extraction(item: Item, extraction: Any, rule: str = "official") -> Verdict:

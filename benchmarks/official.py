@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import difflib
 from abc import abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -28,6 +29,8 @@ class OfficialBenchmark(Benchmark):
     """
 
     editions: tuple[Edition, ...]
+    #: What of an item's ``meta`` its verdict depends on: :meth:`check` compares it.
+    judged: tuple[str, ...] = ()
     default_scorer = "official+extract"
 
     @abstractmethod
@@ -76,18 +79,32 @@ class OfficialBenchmark(Benchmark):
         """
         edition = self.edition(source, items, split)
         found = self.files(source, split)
-        return editions.differences(self.name, edition, items, self.counted, found)
+        return editions.differences(self.name, edition, items, self.judged, self.counted, found)
+
+    def compared(self, source: Path | str, items: Sequence[Item], split: str | None = None) -> str:
+        """With what :meth:`check` compares these items, in words: where no fingerprints of the
+        owners' rows are known, equal numbers are all that it can tell."""
+        edition = self.edition(source, items, split)
+        return editions.compared(self.name, edition, self.files(source, split))
 
     def edition(
         self, source: Path | str, items: Sequence[Item], split: str | None = None
     ) -> Edition:
         """What the owners published as this split; of a file that does not tell, the smallest that
-        can hold its items."""
+        can hold its items: as many rows of each kind."""
         told = self.files(source, split).split
         for edition in self.editions:
             if edition.split == told:
                 return edition
-        fit = [edition for edition in self.editions if edition.n >= len(items)]
+        known = {pair for edition in self.editions for pair in edition.counts}
+        there = Counter(pair for item in items for pair in self.counted(item) if pair in known)
+
+        def holds(edition: Edition) -> bool:
+            facets = {facet for facet, _ in edition.counts}
+            kinds = ((pair, n) for pair, n in there.items() if pair[0] in facets)
+            return len(items) <= edition.n and all(n <= edition.counts.get(p, 0) for p, n in kinds)
+
+        fit = [edition for edition in self.editions if holds(edition)]
         return min(fit, key=lambda edition: edition.n, default=self.editions[0])
 
     def counted(self, item: Item) -> Iterable[tuple[str, str]]:

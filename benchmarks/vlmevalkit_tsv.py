@@ -11,8 +11,10 @@ from __future__ import annotations
 import ast
 import base64
 import binascii
+import hashlib
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,16 @@ from .questions import Row
 
 #: Longer cells are pictures, shorter ones name the row that holds theirs.
 REFERENCE = 64
-#: md5 of the published files by name, from VLMEvalKit's code at e8e78f05.
+#: md5 of the published tables, each by one of its names, from VLMEvalKit's code at e8e78f05.
 MD5 = {
     "MathVista_MINI.tsv": "f199b98e178e5a2a20e7048f5dcb0464",
     "WeMath.tsv": "b5e969a075f01290a542411fb7766388",
     "MathVerse_MINI.tsv": "5017caca32b7fa110c350a1bea861b65",
+    "MathVerse_MINI_Vision_Only.tsv": "68a11d4680014ac881fa37adeadea3a4",
+    "MathVerse_MINI_Vision_Dominant.tsv": "b8fb63852d261ab2aaefba29cc2414d3",
+    "MathVerse_MINI_Vision_Intensive.tsv": "01cbd35be202bb0c4873a4186a63bc19",
+    "MathVerse_MINI_Text_Lite.tsv": "19e4b13bdd30b89a03b2e358bcfefa04",
+    "MathVerse_MINI_Text_Dominant.tsv": "4f5cd2fa6630ea00bb11d6fde1f6fe6a",
     "MathVision.tsv": "93f6de14f7916e598aa1b7165589831e",
     "MathVision_MINI.tsv": "060fe4fa5d868987ce179307bd5f8a33",
 }
@@ -68,6 +75,18 @@ def rows(path: Path, name: str, pictures: bool = True) -> Iterator[Row]:
         if pictures:
             owners["decoded_image"] = _picture(where, given, cells)
         yield where, owners
+
+
+def md5(path: Path) -> str:
+    """The md5 of a table, computed once for each state of the file."""
+    state = path.stat()
+    return _md5(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=32)
+def _md5(path: Path, changed: int, size: int) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
 
 
 def has_pictures(path: Path) -> bool:

@@ -46,6 +46,7 @@ class WeMath(OfficialBenchmark):
             ("WeMath.tsv", "WeMath_COT.tsv"),
         ),
     )
+    judged = ("key", "options", "knowledge_concept")
 
     def _load(self, source: Path | str, split: str | None, pictures: bool) -> list[Item]:
         items = super()._load(source, split, pictures)
@@ -63,8 +64,10 @@ class WeMath(OfficialBenchmark):
         if match is None or not group.startswith(f"{match[1]}steps"):
             raise DataError(f"{where}: key {key!r} of {group!r} must be one of its steps or multi.")
         named = options(row["option"])
-        if answer not in list("ABCDEFGH"):
-            raise DataError(f"{where}: answer {answer!r} must be a letter.")
+        if answer not in named:
+            raise DataError(
+                f"{where}: answer {answer!r} names none of the options {', '.join(named)}."
+            )
         return Item(
             id=f"{group}/{match[2]}",
             question=f"{row['question']}\n{row['option']}",

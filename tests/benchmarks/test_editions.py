@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks import BENCHMARKS, benchmark
+from benchmarks import BENCHMARKS, benchmark, vlmevalkit_tsv
 from benchmarks.editions import fingerprint, published
 from benchmarks.golds import failures, gold_exceptions
 from benchmarks.official import OfficialBenchmark
@@ -17,6 +19,7 @@ from tests.benchmarks import owners_files as made
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 real = pytest.mark.skipif(not DATA.is_dir(), reason="no shared/data here")
 
+MATHVISTA = "data/testmini.json of lupantech/MathVista"
 #: Benchmark, split, source below shared/data, rows.
 REAL = [
     ("mathvista", None, "mathvista/bard/output_bard.json", 1000),
@@ -101,11 +104,55 @@ def test_what_a_copy_of_wemath_lacks_or_adds_is_told_by_id(tmp_path) -> None:
 
 
 def test_white_space_is_no_difference_and_a_gold_is() -> None:
-    item = official("wemath").item("row", made.wemath()[0], None)
-    spaced = replace(item, question=item.question.replace("\n", "\r\n  "))
-    assert fingerprint(spaced) == fingerprint(item)
-    assert fingerprint(replace(item, answer="D")) != fingerprint(item)
-    assert fingerprint(replace(item, question="How wide?")) != fingerprint(item)
+    one = official("wemath")
+    item = one.item("row", made.wemath()[0], None)
+
+    def mark(**changed: object) -> str:
+        return fingerprint(replace(item, **changed), one.judged)  # type: ignore[arg-type]
+
+    assert mark(question=item.question.replace("\n", "\r\n  ")) == mark()
+    other = [
+        mark(answer="D"),
+        mark(question="How wide?"),
+        mark(question="\ud800"),
+        mark(cluster=""),
+    ]
+    assert len({mark(), *other}) == 5
+
+
+@real
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("answer_type", "float"),
+        ("question_type", "multi_choice"),
+        ("precision", 2),
+        ("unit", "km"),
+        ("choices", ["1", "2"]),
+    ],
+)
+def test_whatever_a_mathvista_verdict_depends_on_is_compared(field, value) -> None:
+    one, source = official("mathvista"), DATA / "mathvista/bard/output_bard.json"
+    items = one.load_text(source)
+    at = next(n for n, item in enumerate(items) if item.meta["answer_type"] == "integer")
+    items[at] = replace(items[at], meta=items[at].meta | {field: value})
+    said = one.check(source, items)
+    assert f"1 rows ask or answer otherwise than {MATHVISTA}: {items[at].id}" in said
+
+
+@real
+@pytest.mark.parametrize("name", ["wemath", "mathvision"])
+def test_a_picture_that_is_another_is_told(name) -> None:
+    """The owners' rows, two of which show each other's picture."""
+    one, split = official(name), "testmini"
+    items = one.load(DATA / name, split)
+    assert one.check(DATA / name, items, split) == []
+    assert one.compared(DATA / name, items, split).endswith("each picture")
+    swapped = [replace(items[0], images=items[-1].images), *items[1:-1]]
+    swapped.append(replace(items[-1], images=items[0].images))
+    (line,) = one.check(DATA / name, swapped, split)
+    assert line.startswith("2 pictures have other bytes than those of ")
+    assert line.endswith(f": {items[0].id}, {items[-1].id}")
 
 
 def test_every_published_row_has_a_fingerprint_of_its_own_id() -> None:
@@ -113,8 +160,22 @@ def test_every_published_row_has_a_fingerprint_of_its_own_id() -> None:
         for edition in official(name).editions:
             rows = published(name, edition.split)
             assert len(rows) in (0, edition.n)
-            assert all(len(mark) == 6 for mark in rows.values())
-    assert not published("mathverse", "testmini")  # its rows were not at hand
+            assert all(len(mark) == 12 for mark, _ in rows.values())
+            shown = {len(picture) for _, picture in rows.values()}
+            at_hand = {("wemath", "testmini"), ("mathvision", "testmini")}
+            assert shown in (set(), {12 if (name, edition.split) in at_hand else 0})
+
+
+def test_where_no_rows_were_at_hand_only_numbers_are_compared_and_it_is_said(tmp_path) -> None:
+    made.write_json("mathverse", made.mathverse(), tmp_path)
+    one = official("mathverse")
+    items = one.load(tmp_path)
+    said = one.compared(tmp_path, items)
+    assert said == "numbers of rows; no fingerprints known of mathverse testmini"
+    made.write_json("mathvista", made.mathvista(), tmp_path / "vista")
+    one = official("mathvista")
+    said = one.compared(tmp_path / "vista", one.load(tmp_path / "vista"))
+    assert said == f"numbers of rows; each row with {MATHVISTA}; no picture's fingerprint known"
 
 
 def test_numbers_of_a_mathverse_that_lacks_a_version(tmp_path) -> None:
@@ -132,4 +193,72 @@ def test_a_published_table_of_vlmevalkit_is_known_by_its_md5(tmp_path) -> None:
     one = official("mathvista")
     lines = one.check(tmp_path, one.load(tmp_path))
     assert lines[1].startswith("MathVista_MINI.tsv has md5 ")
-    assert lines[1].endswith("; VLMEvalKit names f199b98e178e5a2a20e7048f5dcb0464")
+    expected = "; VLMEvalKit names f199b98e178e5a2a20e7048f5dcb0464 for MathVista_MINI.tsv"
+    assert lines[1].endswith(expected)
+    renamed = (tmp_path / "MathVista_MINI.tsv").rename(tmp_path / "mine.tsv")
+    lines = one.check(renamed, one.load(renamed))
+    assert lines[1].startswith("mine.tsv has md5 ")
+    assert lines[1].endswith(expected)
+    assert not any("language" in line for line in lines)  # the table has no such column
+
+
+VERSIONS = {
+    "text_dominant": ("Text Dominant", "MathVerse_MINITDom"),
+    "text_lite": ("Text Lite", "MathVerse_MINITLite"),
+    "vision_intensive": ("Vision Intensive", "MathVerse_MINIVInt"),
+    "vision_dominant": ("Vision Dominant", "MathVerse_MINIVDom"),
+    "vision_only": ("Vision Only", "MathVerse_MINIVOnly"),
+}
+
+
+@pytest.mark.parametrize("split", VERSIONS)
+def test_a_version_of_mathverse_alone_is_788_problems(split, tmp_path, monkeypatch) -> None:
+    version, remote = VERSIONS[split]
+    rows = [row for row in made.mathverse(3) if row["problem_version"] == version]
+    one, underscored = official("mathverse"), version.replace(" ", "_")
+    for name in (f"MathVerse_MINI_{underscored}", f"MathVerse_MINI_{underscored}_cot", remote):
+        folder = tmp_path / name
+        folder.mkdir()
+        table = made.write_tsv("mathverse", rows, folder / f"{name}.tsv")
+        for source in (folder, table):
+            items = one.load(source)
+            assert one.files(source).split == split
+            lines = one.check(source, items)
+            assert lines[0] == f"3 rows; the owners' {split} has 788"
+            assert lines[1].endswith(f" for MathVerse_MINI_{underscored}.tsv")
+            assert "3 groups; the owners have 788" in lines
+            assert f"3 rows of version {version!r}; the owners have 788" in lines
+    renamed = table.rename(tmp_path / "mine.tsv")
+    assert one.files(renamed).split == ""
+    assert one.edition(renamed, one.load(renamed)).split == split  # by its rows
+    same = hashlib.md5(renamed.read_bytes()).hexdigest()
+    monkeypatch.setitem(vlmevalkit_tsv.MD5, f"MathVerse_MINI_{underscored}.tsv", same)
+    assert one.files(renamed).split == split  # by its md5
+    assert not any("md5" in line for line in one.check(renamed, one.load(renamed)))
+
+
+def test_every_table_of_vlmevalkit_has_its_md5() -> None:
+    kits = [edition.kit for name in BENCHMARKS for edition in official(name).editions]
+    assert sorted(kit[0] for kit in kits if kit) == sorted(vlmevalkit_tsv.MD5)
+    assert len({name for kit in kits for name in kit}) == sum(len(kit) for kit in kits)
+    assert len(set(vlmevalkit_tsv.MD5.values())) == len(vlmevalkit_tsv.MD5) == 10
+
+
+@real
+def test_numbers_by_kind_are_the_owners(tmp_path) -> None:
+    for name, split, source, _ in REAL:
+        one = official(name)
+        items = one.load_text(DATA / source, split)
+        edition = one.edition(DATA / source, items, split)
+        there = Counter(pair for item in items for pair in one.counted(item))
+        assert {pair: there[pair] for pair in edition.counts} == edition.counts
+        facets = {facet for facet, _ in edition.counts}
+        expected = {
+            "mathvista": {"question_type", "answer_type", "language", "category", "task"},
+            "wemath": {"key"},
+            "mathverse_text_only": {"version", "question_type", "subject", "subfield"},
+            "mathvision": {"level", "subject"},
+        }[name]
+        assert facets == expected
+    five = official("mathverse").editions[0].counts
+    assert sum(n for (facet, _), n in five.items() if facet == "subject") == 3940

@@ -75,11 +75,39 @@ def test_questions_are_rendered_with_unit_and_choices(tmp_path) -> None:
         ({"question_type": "essay"}, "row '0': question_type 'essay'"),
         ({"choices": None}, "row '0': a multi_choice question with 0 choices"),
         ({"metadata": "__import__('os')"}, "row '0': 'metadata' is no Python literal"),
+        ({"metadata": "[1]"}, r"row '0': 'metadata' must be an object, is \[1\]"),
+        ({"metadata": {"skills": "abc"}}, "row '0': 'skills' must be a list of texts, is 'abc'"),
+        ({"choices": "abc", "answer": "a"}, "row '0': 'choices' must be a list of texts, is 'abc'"),
+        (
+            {"choices": [1, 2], "answer": "1"},
+            r"row '0': 'choices' must be a list of texts, is '\[1",
+        ),
+        (
+            {"choices": list(map(str, range(40)))},
+            "row '0': a multi_choice question with 40 choices",
+        ),
+        ({"choices": ["1", "2"]}, "row '0': answer 'blue' is none of its choices '1', '2'"),
+        ({"answer": ""}, "row '0': answer '' is none of its choices 'red bar', 'blue', 'both'"),
+        ({"precision": 1e9}, "row '0': precision 1000000000.0 must be a number of decimals"),
+        ({"precision": 1.5}, "row '0': precision 1.5 must be a number of decimals"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, changed, message) -> None:
     with pytest.raises(DataError, match=message):
         ONE.load(write(tmp_path, row(**changed)))
+
+
+@pytest.mark.parametrize(
+    ("answer", "answer_type", "precision"),
+    [("14.0", "integer", None), ("x", "integer", None), ("1.23", "float", 1), ("1", "float", 1)],
+)
+def test_a_gold_that_no_answer_can_equal_is_refused(
+    tmp_path, answer, answer_type, precision
+) -> None:
+    with pytest.raises(
+        DataError, match=f"row '0': answer '{answer}' must be written as the scorer"
+    ):
+        ONE.load(write(tmp_path, number(answer, answer_type, precision)))
 
 
 def test_a_file_of_something_else_is_refused(tmp_path) -> None:

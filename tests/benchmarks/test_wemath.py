@@ -58,7 +58,8 @@ def test_loading(tmp_path) -> None:
         ([row("2steps_1", "1")] * 2, r"row 2: id '2steps_1/1' is already taken by .*row 1"),
         ([row("2steps_1", "1", key="3steps_1")], "row 1: key '3steps_1' of '2steps_1'"),
         ([row("2steps_1", "1", image_path="2.png")], r"row 1: picture .*2\.png does not exist"),
-        ([row("2steps_1", "1", answer="yes")], "row 1: answer 'yes' must be a letter"),
+        ([row("2steps_1", "1", answer="yes")], "row 1: answer 'yes' names none of the options"),
+        ([row("2steps_1", "1", answer="E")], "row 1: answer 'E' names none of .* A, B, C, D"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path, rows, message) -> None:
