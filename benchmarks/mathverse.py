@@ -165,8 +165,8 @@ def score_official(item: Item, response: str) -> Verdict:
     """The owners' quick match: the response, without repeated "Extracted Answer: ", is the gold."""
     extraction = response.replace("Extracted Answer: ", "").strip()
     if not extraction:
-        return Verdict(item.id, False, None, "unparsed", "quick_match")
-    return Verdict(item.id, extraction == item.answer, extraction, "ok", "quick_match")
+        return Verdict(item.id, False, None, "unparsed", "official/quick match")
+    return Verdict(item.id, extraction == item.answer, extraction, "ok", "official/quick match")
 
 
 def score_extracted(item: Item, response: str) -> Verdict:

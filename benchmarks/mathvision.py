@@ -98,6 +98,7 @@ class MathVision(OfficialBenchmark):
     def facets(self, item: Item) -> Iterable[tuple[str, str]]:
         yield "level", str(item.meta["level"])
         yield "subject", item.meta["subject"]
+        yield "level_subject", f"{item.meta['level']} {item.meta['subject']}"
 
     def make_scorers(self) -> Mapping[str, Scorer]:
         base = f"mathvision/official@{REVISION}"
@@ -110,20 +111,21 @@ class MathVision(OfficialBenchmark):
 
 def score_extraction(item: Item, extraction: Any, rule: str = "official") -> Verdict:
     """The owners' verdict on an extraction (``model_answer`` in their published files): equal to
-    the gold, or to the text of the gold's option."""
+    the gold, or to the text of the gold's option. Which is the end of the rule: ``official/gold``,
+    ``official/option``, or ``official/neither``."""
     extraction = str(extraction)
-    golds = [item.answer]
+    golds = {"gold": item.answer}
     if item.meta["options"]:
-        golds.append(item.meta["options"][LETTERS.index(item.answer)])
-    right = any(is_equal(extraction, gold) for gold in golds)
-    return Verdict(item.id, right, extraction, "ok", rule)
+        golds["option"] = item.meta["options"][LETTERS.index(item.answer)]
+    how = next((name for name, gold in golds.items() if is_equal(extraction, gold)), "neither")
+    return Verdict(item.id, how != "neither", extraction, "ok", f"{rule}/{how}")
 
 
 def score_official(item: Item, response: str) -> Verdict:
     """The owners' extraction and verdict."""
     extraction = official_extraction(response)
     if not extraction:
-        return Verdict(item.id, False, None, "unparsed", "official")
+        return Verdict(item.id, False, None, "unparsed", "official/empty")
     return score_extraction(item, extraction)
 
 

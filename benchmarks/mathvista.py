@@ -68,8 +68,10 @@ def _integer_2023(number: Any) -> str:
     return str(int(number))
 
 
-#: How an integer is read. The verdicts that the owners published in 2023 come from ``int(x)``;
-#: their code reads "3.0" as 3 since.
+#: When the owners published the verdicts in results/ (their first commit, ed0d56d).
+VERDICTS = "2023-10-03"
+#: How an integer is read. Those verdicts come from ``int(x)``, which no revision of their code
+#: holds: from the first on, it reads "3.0" as 3.
 INTEGER: dict[str, Callable[[Any], str]] = {
     "official": _integer,
     "official-2023": _integer_2023,
@@ -169,7 +171,7 @@ class MathVista(OfficialBenchmark):
                 base, lambda item, text: score_rules(item, text, "official"), score_extraction
             ),
             "official-2023": FunctionScorer(
-                "mathvista/official-2023",
+                f"mathvista/official-2023@{VERDICTS}",
                 lambda item, text: score_rules(item, text, "official-2023"),
                 lambda item, extraction: score_extraction(item, extraction, "official-2023"),
             ),
@@ -209,16 +211,21 @@ def _can_be_right(where: str, item: Item) -> None:
 
 
 def score_extraction(item: Item, extraction: Any, rule: str = "official") -> Verdict:
-    """The owners' verdict on an extraction, such as their published files hold.
+    """The owners' verdict on an extraction, such as their published files hold. Its rule is theirs
+    and what they made of the extraction: ``official/letter``, ``official/nearest``, ...
 
     Their rule credits an empty extraction of a multiple-choice item with the shortest choice.
     """
-    prediction = normalised(item, extraction, INTEGER[rule])
-    return Verdict(item.id, prediction == item.answer, str(extraction), "ok", rule)
+    prediction, how = normalised(item, extraction, INTEGER[rule.partition("/")[0]])
+    return Verdict(item.id, prediction == item.answer, str(extraction), "ok", f"{rule}/{how}")
 
 
-def normalised(item: Item, extraction: Any, integer: Callable[[Any], str]) -> str | None:
-    """An extraction in the form of the gold; None where it has none."""
+def normalised(
+    item: Item, extraction: Any, integer: Callable[[Any], str]
+) -> tuple[str | None, str]:
+    """An extraction in the form of the gold (None where it has none), and how it was read:
+    ``letter``, ``choice``, ``nearest`` or ``empty``; ``integer`` or ``float``, with ``no`` before
+    it where it is none; ``list``."""
     meta = item.meta
     if meta["question_type"] == "multi_choice":
         choices = meta["choices"]
@@ -226,11 +233,14 @@ def normalised(item: Item, extraction: Any, integer: Callable[[Any], str]) -> st
         if found := LETTER.search(extraction):
             extraction = found.group(1).upper()
         if extraction in letters(len(choices)):
-            return str(choices[ord(extraction) - ord("A")])
-        return str(min(choices, key=lambda text: Levenshtein.distance(extraction, text)))
-    if meta["answer_type"] == "list":
-        return str(extraction)
-    return _number(item, extraction, integer)
+            return str(choices[ord(extraction) - ord("A")]), "letter"
+        nearest = str(min(choices, key=lambda text: Levenshtein.distance(extraction, text)))
+        return nearest, "choice" if nearest == extraction else "nearest" if extraction else "empty"
+    kind = str(meta["answer_type"])
+    if kind == "list":
+        return str(extraction), kind
+    number = _number(item, extraction, integer)
+    return number, kind if number is not None else f"no {kind}"
 
 
 def _number(item: Item, value: Any, integer: Callable[[Any], str]) -> str | None:
@@ -245,15 +255,18 @@ def _number(item: Item, value: Any, integer: Callable[[Any], str]) -> str | None
 def score_rules(item: Item, response: str, rule: str) -> Verdict:
     """The owners' extraction as far as it is rules, then their verdict.
 
-    They hand every other response to a language model; here it stays ``unparsed``.
+    They hand every other response to a language model; here it stays ``unparsed``. What their quick
+    extraction read is told by the rule: ``official/quick/letter``.
     """
-    extraction = _official_extraction(item, response)
-    if extraction is None:
-        return Verdict(item.id, False, None, "unparsed", rule)
-    return score_extraction(item, extraction, rule)
+    if (whole := _whole(item, response)) is not None:
+        return score_extraction(item, whole, rule)
+    if quick := QUICK.search(response):
+        return score_extraction(item, quick.group(1), f"{rule}/quick")
+    return Verdict(item.id, False, None, "unparsed", f"{rule}/left to a model")
 
 
-def _official_extraction(item: Item, response: str) -> str | None:
+def _whole(item: Item, response: str) -> str | None:
+    """A response that is nothing but an answer."""
     if response == "" or response in item.meta["choices"]:
         return response
     try:
@@ -263,8 +276,7 @@ def _official_extraction(item: Item, response: str) -> str | None:
             return str(float(response))
     except ValueError:
         pass
-    quick = QUICK.search(response)
-    return quick.group(1) if quick else None
+    return None
 
 
 def score_extracted(item: Item, response: str) -> Verdict:
@@ -282,7 +294,9 @@ def score_extracted(item: Item, response: str) -> Verdict:
     if meta["question_type"] == "multi_choice":
         named = dict(zip(letters(len(meta["choices"])), meta["choices"], strict=True))
         letter = choice(extraction, named)
-        prediction: str | None = named[letter] if letter else normalised(item, extraction, _integer)
+        prediction: str | None = (
+            named[letter] if letter else normalised(item, extraction, _integer)[0]
+        )
     elif meta["answer_type"] == "list":
         prediction = extraction.strip().strip("$")
     else:

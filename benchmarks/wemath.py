@@ -256,12 +256,15 @@ def options(text: str) -> dict[str, str]:
 
 def score_official(item: Item, response: str) -> Verdict:
     """The owners' string rule: what follows the last "Answer", without ``> < : .``, starts with the
-    letter. It reads no ``\\boxed{B}`` and no ``(C)``."""
-    rest = response.rsplit("Answer", 1)[-1].strip().translate(CLEANED).strip()
+    letter. It reads no ``\\boxed{B}`` and no ``(C)``. Without that word all of the response is what
+    follows: "Because ..." is B by ``official/first character``."""
+    *before, rest = response.rsplit("Answer", 1)
+    rest = rest.strip().translate(CLEANED).strip()
+    rule = "official/after Answer" if before else "official/first character"
     letter = rest[:1] if rest[:1] in tuple("ABCDEFGH") else None
     if letter is None:
-        return Verdict(item.id, False, None, "unparsed", "official")
-    return Verdict(item.id, letter == item.answer, letter, "ok", "official")
+        return Verdict(item.id, False, None, "unparsed", rule)
+    return Verdict(item.id, letter == item.answer, letter, "ok", rule)
 
 
 def score_extracted(item: Item, response: str) -> Verdict:

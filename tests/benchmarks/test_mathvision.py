@@ -110,6 +110,14 @@ def test_default_scorer(response, correct, status) -> None:
     assert (verdict.correct, verdict.status) == (correct, status)
 
 
+@pytest.mark.parametrize(
+    ("response", "rule"),
+    [("The answer is C", "gold"), ("The answer is 3", "option"), ("A", "neither"), ("", "empty")],
+)
+def test_the_rule_of_an_official_verdict_says_what_it_equals(response, rule) -> None:
+    assert ONE.scorer("official").score(item(), response).rule == f"official/{rule}"
+
+
 @published
 def test_published_verdicts_and_table() -> None:
     asked = {i.id: i for i in ONE.load_text(DATA / "test.jsonl")}  # type: ignore[attr-defined]
@@ -130,13 +138,17 @@ def test_published_verdicts_and_table() -> None:
         v.metric: f"{round(sum(v.values))}/{len(v.units)}="
         for v in ONE.values(list(asked.values()), verdicts)
     }
-    assert table["-all"].startswith(ours["mathvision/accuracy"])
-    for level in range(1, 6):
-        assert table[f"-level{level}"].startswith(ours[f"mathvision/level/{level}"])
-    subjects = {i.meta["subject"] for i in asked.values()}
-    assert len(subjects) == 16
-    for subject in subjects:
-        assert table[subject].startswith(ours[f"mathvision/subject/{slug(subject)}"])
+    named = {"-all": "mathvision/accuracy"}
+    for i in asked.values():
+        level, subject = f"level{i.meta['level']}", i.meta["subject"]
+        cell = f"mathvision/level_subject/{i.meta['level']}_{slug(subject)}"
+        named[f"-{level}"] = f"mathvision/level/{i.meta['level']}"
+        named[subject] = f"mathvision/subject/{slug(subject)}"
+        named[f"-{level}_{subject}"] = named[f"{subject}_{level}"] = cell
+    assert len(table) == 178
+    assert named.keys() == table.keys()
+    assert all(table[line].startswith(ours[metric]) for line, metric in named.items())
+    assert {*named.values()} == ours.keys()
 
 
 @published

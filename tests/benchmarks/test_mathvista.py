@@ -174,6 +174,42 @@ def test_official_rules_credit_an_empty_answer_and_leave_text_to_a_model(tmp_pat
     assert not score_extraction(free, "3.0", "official-2023").correct
 
 
+@pytest.mark.parametrize(
+    ("asked", "response", "rule"),
+    [
+        (row(), "", "empty"),
+        (row(), "both", "choice"),
+        (row(), 'The answer is "(B)".', "quick/letter"),
+        (row(), 'The answer is "C.".', "quick/nearest"),
+        (row(), 'The answer is "".', "quick/empty"),
+        (row(), "B", "left to a model"),
+        (number("3", "integer"), "3", "integer"),
+        (number("3", "integer"), 'The answer is "3 cm".', "quick/no integer"),
+        (number("1.2", "float", 1), "1.23", "float"),
+        (number("[1]", "list"), 'The answer is "[1]".', "quick/list"),
+    ],
+)
+def test_the_rule_of_an_official_verdict_says_how_it_was_read(
+    tmp_path, asked, response, rule
+) -> None:
+    (item,) = items(tmp_path, asked)
+    for name in ("official", "official-2023"):
+        assert ONE.scorer(name).score(item, response).rule == f"{name}/{rule}"
+
+
+def test_an_extraction_is_read_by_letter_text_or_nearness(tmp_path) -> None:
+    choice, free = items(tmp_path, row(), number("3", "integer"))
+    said = {"C": "letter", "(c) both": "letter", "both": "choice", "boths": "nearest", "": "empty"}
+    for extraction, how in said.items():
+        assert score_extraction(choice, extraction).rule == f"official/{how}"
+    assert score_extraction(free, "3.0").rule == "official/integer"
+    assert score_extraction(free, "3.0", "official-2023").rule == "official-2023/no integer"
+
+
+def test_the_rule_of_2023_says_when_its_verdicts_were_published() -> None:
+    assert ONE.scorer("official-2023").id == "mathvista/official-2023@2023-10-03"
+
+
 @published
 @pytest.mark.parametrize("model", MODELS)
 def test_published_verdicts_and_tables(model) -> None:

@@ -247,3 +247,16 @@ def test_any_response_gets_a_verdict(text, around) -> None:
     for name in ONE.scorers:
         verdict = ONE.scorer(name).score(ASKED, around.format(text))
         assert verdict.status == "ok" or not verdict.correct
+
+
+@pytest.mark.parametrize(
+    ("response", "letter", "rule"),
+    [
+        ("<Answer>: <<C>>", "C", "after Answer"),
+        ("Because it is long", "B", "first character"),
+        ("Answer: it is C", None, "after Answer"),
+    ],
+)
+def test_the_rule_of_an_official_verdict_says_what_it_read(response, letter, rule) -> None:
+    verdict = ONE.scorer("official").score(ASKED, response)
+    assert (verdict.extracted, verdict.rule) == (letter, f"official/{rule}")
