@@ -28,11 +28,29 @@ class Reward(Model):
 
 
 class KL(Model):
-    """Divergence from the reference: its estimator, where it enters, and its weight."""
+    """Divergence from the reference: its estimator, where it enters, and its weight.
+
+    k1 in the reward and k2 in the loss have the gradient of KL(policy || reference), in expectation
+    over the policy's samples; k3 in the loss has that of KL(reference || policy), near the
+    reference the same. k1 in the loss has none at all, the expectation of a score function being 0,
+    and is refused. Responses of other models bear no penalty: the policy did not sample them.
+    """
 
     beta: float = Field(default=0.0, ge=0)
     form: Literal["k1", "k2", "k3"] = "k3"
     place: Literal["loss", "reward"] = "loss"
+    clip: float | None = Field(
+        default=None, gt=0, description="bound of a token's estimate; no gradient beyond it"
+    )
+
+    @model_validator(mode="after")
+    def _has_a_gradient(self) -> KL:
+        if self.beta > 0 and (self.form, self.place) == ("k1", "loss"):
+            raise ValueError(
+                "k1 in the loss holds nothing back: its gradient is 0 in expectation. Use k2 or k3 "
+                "in the loss, or k1 in the reward"
+            )
+        return self
 
 
 class Critic(Model):
@@ -169,6 +187,8 @@ class Stage(Model):
             raise ValueError("a critic is only trained with advantage gae")
         if self.advantage == "gae" and self.critic is None:
             raise ValueError("advantage gae trains a critic: give its settings, or critic: {}")
+        if self.external is not None and self.critic is not None:
+            raise ValueError("a critic has no values of other models' responses: leave one out")
         if self.vote_size is not None and self.vote_size < self.group_size:
             raise ValueError("vote_size must be at least group_size: the group is drawn from it")
         pairs = self.curation is not None and self.curation.keep in ("ranked", "contrast")
@@ -218,8 +238,10 @@ class Inputs:
     decides the order of the questions and every sample.
 
     ``external`` is there where the stage has external models: a JSONL file with one object for each
-    question and model, ``{"id": <question>, "model": <name>, "texts": [...]}``: the responses that
-    ended by themselves, so their number may be below ``stage.external.samples``, and 0.
+    question and model, ``{"id": <question>, "model": <name>, "texts": [...], "dropped": <number>}``
+    of the responses that ended by themselves, so their number may be below
+    ``stage.external.samples``, and 0; and how many did not or were not asked for, the prompt being
+    too long (absent: 0).
     """
 
     model: Path

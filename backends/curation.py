@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from backends.base import Curation
-from backends.rewards.correctness import correct
+from backends.rewards.correctness import correct, label
 from backends.rewards.majority import vote
 from benchmarks.base import Item, Picture
 
@@ -150,9 +150,10 @@ def choose(
 
 
 def _correct(rule: Curation, item: Item, said: Sequence[Said], _: Sequence[Said]) -> Choice:
-    if not item.answer.strip():
+    gold = label(item.answer)
+    if not gold:
         return Choice(counts=Counter(unlabelled=1))
-    right = correct(tuple(s.text for s in said), item.answer)
+    right = correct(tuple(s.text for s in said), gold)
     return _kept(rule, said, [i for i, each in enumerate(right) if each], "none_correct")
 
 

@@ -166,7 +166,11 @@ def _penalties(sample: Sample, stage: Stage) -> Tensor:
         return torch.zeros(sample.tokens, dtype=torch.float64)
     assert sample.old is not None
     assert sample.reference is not None
-    return stage.kl.beta * divergence(sample.old, sample.reference, stage.kl.form).cpu().double()
+    kl = divergence(sample.old, sample.reference, stage.kl.form, stage.kl.clip).cpu().double()
+    if any(sample.external):  # an estimate holds for what the policy itself sampled
+        others = torch.tensor(sample.external).repeat_interleave(torch.tensor(sample.lengths))
+        kl = kl.masked_fill(others, 0.0)
+    return stage.kl.beta * kl
 
 
 def _values(sample: Sample) -> Tensor:

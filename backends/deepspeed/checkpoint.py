@@ -19,14 +19,19 @@ from backends.deepspeed.process import Ranks
 class State:
     """A saved point: ``step`` steps are done, ``offset`` bytes of the metrics file describe them.
 
-    ``skipped_in_a_row`` counts refused steps up to here. ``training`` identifies the training, so
-    that the state of another is not continued. Random numbers derive from seed and step and need no
-    state.
+    ``skipped_in_a_row`` and ``apart_in_a_row`` count refused steps and steps of an engine that
+    disagrees, up to here, ``restarted`` says that the engine was started again, and ``idle`` that
+    some update found nothing to learn: a training that was to end ends, however often it is
+    stopped. ``training`` identifies the training, so that the
+    state of another is not continued. Random numbers derive from seed and step and need no state.
     """
 
     step: int
     offset: int
     skipped_in_a_row: int
+    apart_in_a_row: int
+    restarted: bool
+    idle: bool
     training: str
 
 
@@ -72,14 +77,23 @@ class Resume:
 
 
 def training_id(stage: Stage, inputs: Inputs, resources: Resources) -> str:
-    """Identifies what a saved state belongs to. The layout of the ranks is part of it: ZeRO's
-    partitions fit no other."""
+    """Identifies what a saved state belongs to: the stage, the questions and external responses by
+    content, and the model by its configuration and the names and sizes of its files (reading
+    gigabytes of weights at each start would cost more than it protects from). The layout of the
+    ranks is part of it: ZeRO's partitions fit no other."""
+    files = sorted(path for path in inputs.model.glob("*") if path.is_file())
     parts = [
         stage.model_dump(mode="json"),
-        [str(inputs.model), str(inputs.questions), inputs.seed, str(inputs.external)],
+        [[path.name, path.stat().st_size] for path in files],
+        [_content(inputs.model / "config.json"), _content(inputs.questions)],
+        [inputs.seed, inputs.external and _content(inputs.external)],
         [resources.processes, resources.zero_stage, resources.dtype, resources.offload],
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _content(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 
 
 def _tag(step: int) -> str:

@@ -14,7 +14,7 @@ from backends.deepspeed.update import Totals
 COUNTS = frozenset(
     (
         *("zero_variance_groups", "unusable_groups", "unscored", "reward_errors", "ties"),
-        *("unlabelled", "replaced_questions"),
+        *("unlabelled", "replaced_questions", "contrast_kept", "external_dropped"),
     )
 )
 
@@ -45,9 +45,9 @@ def update_figures(totals: Totals, stage: Stage, ranks: Ranks) -> dict[str, floa
     sampled token, ``engine_factor`` the mean factor between the probabilities, exp(distance): 1
     where they agree (NeMo-RL's token_mult_prob_error, which it holds below 1.05).
     """
-    loss, kl, clipped, gap, factor, compared, value_loss, trained = ranks.sum(
-        *(totals.loss, totals.kl, totals.clipped, totals.gap, totals.factor, totals.compared),
-        *(totals.value_loss, totals.tokens),
+    loss, kl, own, clipped, gap, factor, compared, value_loss, trained = ranks.sum(
+        *(totals.loss, totals.kl, totals.own, totals.clipped),
+        *(totals.gap, totals.factor, totals.compared, totals.value_loss, totals.tokens),
     )
     row: dict[str, float] = {}
     if trained and stage.objective == "grpo":
@@ -55,8 +55,8 @@ def update_figures(totals: Totals, stage: Stage, ranks: Ranks) -> dict[str, floa
         if compared:
             row["engine_gap"] = gap / compared
             row["engine_factor"] = factor / compared
-        if stage.kl.beta > 0:
-            row["kl"] = kl / trained
+        if own:
+            row["kl"] = kl / own
     finite = [norm for norm in totals.norms if math.isfinite(norm)]
     if finite:
         row["grad_norm"] = math.fsum(finite) / len(finite)
@@ -64,4 +64,7 @@ def update_figures(totals: Totals, stage: Stage, ranks: Ranks) -> dict[str, floa
         row["loss"] = loss / stage.updates_per_rollout
     if stage.critic is not None and math.isfinite(value_loss):
         row["value_loss"] = value_loss / stage.updates_per_rollout
-    return row | {"skipped_steps": float(totals.skipped)}
+    return row | {
+        "skipped_steps": float(totals.skipped),
+        "idle_updates": float(totals.idle),
+    }

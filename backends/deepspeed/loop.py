@@ -24,14 +24,13 @@ from backends.deepspeed.lora import adapt, dropping, merged, save_adapter, witho
 from backends.deepspeed.packing import PackedBatch
 from backends.deepspeed.policy import Critic, Policy
 from backends.deepspeed.process import Ranks
-from backends.deepspeed.rollout import Rollouts, read_external
+from backends.deepspeed.rollout import ExternalResponses, Rollouts, read_external
 from backends.deepspeed.sampler import PolicySampler
 from backends.deepspeed.samples import Drawn, QuestionOrder, Sample, mixed
 from backends.deepspeed.schedule import learning_rate
 from backends.deepspeed.sft import demonstrations, target
 from backends.deepspeed.update import PerToken, Totals, Updater
 from backends.encoding import Encoder, distinct_pictures
-from backends.engines.base import Response
 from backends.models import (
     PictureCache,
     load_model,
@@ -41,6 +40,7 @@ from backends.models import (
     suppressed_token_ids,
 )
 from backends.rewards import reward as reward_entry
+from backends.rewards.correctness import label
 from benchmarks.base import Item
 from benchmarks.questions import load_questions
 
@@ -88,13 +88,11 @@ class Training:
         if stage.lora is not None:
             adapt(model, stage.lora, mixed(inputs.seed, "adapters"))
         self.sampler = PolicySampler(stage, inputs, resources, model, self.encoder, ranks)
-        external: dict[str, list[Response]] = {}
+        external: dict[str, ExternalResponses] = {}
         if stage.external is not None and inputs.external is not None:
-            external, too_long = read_external(
-                inputs.external, self.encoder, stage.max_response_tokens
-            )
-            if too_long and ranks.first:
-                log.warning("%d external responses are too long and left out", too_long)
+            external = read_external(inputs.external, self.encoder, stage.max_response_tokens)
+            if (dropped := sum(e.dropped for e in external.values())) and ranks.first:
+                log.warning("%d external responses are too long and left out", dropped)
         self.rollouts = Rollouts(
             stage, inputs.seed, items, self.encoder, self.sampler.sample, external
         )
@@ -121,6 +119,7 @@ class Training:
         self.metrics = workdir / "metrics.jsonl"
         self.skipped_in_a_row = 0
         self.apart_in_a_row = 0
+        self.idle = False
 
     def run(self) -> None:
         """Train from the start or from the saved state to the end, and write the checkpoint."""
@@ -133,9 +132,8 @@ class Training:
             done = step + 1
             if done % self.save_every == 0 and done < self.stage.steps:
                 offset = self.metrics.stat().st_size if self.ranks.first else 0
-                state = State(done, offset, self.skipped_in_a_row, self.resume.training)
-                self.resume.save(self._learners, state)
-        if self.learner.updates == 0:
+                self.resume.save(self._learners, self._state(done, offset))
+        if self.learner.updates == 0 and not self.idle:
             raise TrainingError(
                 f"{self.stage.steps} steps went by without one update of the weights: see "
                 f"unusable_groups, dropped_prompts, truncated and skipped_steps in {self.metrics}"
@@ -165,6 +163,17 @@ class Training:
         for learner in self._learners:
             learner.close()
 
+    def _state(self, step: int, offset: int) -> State:
+        return State(
+            step,
+            offset,
+            self.skipped_in_a_row,
+            self.apart_in_a_row,
+            self.sampler.restarted,
+            self.idle,
+            self.resume.training,
+        )
+
     def _restore(self) -> int:
         state = self.resume.find()
         self.ranks.wait()
@@ -175,6 +184,9 @@ class Training:
             return 0
         self.resume.load(self._learners, state)
         self.skipped_in_a_row = state.skipped_in_a_row
+        self.apart_in_a_row = state.apart_in_a_row
+        self.sampler.restarted = state.restarted
+        self.idle = state.idle
         if self.ranks.first:
             with self.metrics.open("r+") as file:
                 file.truncate(state.offset)
@@ -184,13 +196,14 @@ class Training:
         stage, seconds = self.stage, Counter[str]()
         mine = self.order.at(step)[self.ranks.rank :: self.ranks.world]
         if stage.objective == "grpo":
-            samples, dropped = self._sample(mine, step, seconds)
+            samples, spent = self._sample(mine, step, seconds)
         else:
-            samples, dropped = self._demonstrate(mine, seconds)
+            samples, spent = self._demonstrate(mine, seconds)
         with _timed(seconds, "rollout"):
             self._look(samples)
         rows = [(s.place, s.row) for s in samples]
-        counts = self.ranks.sum(sum(s.tokens for s in samples), dropped)
+        spent["tokens"] = sum(s.tokens for s in samples)
+        counts = self.ranks.sum(*spent.values())
         samples = [s for s in samples if s.usable]
         with _timed(seconds, "reference"):
             self._compare(samples)
@@ -209,27 +222,32 @@ class Training:
             "step": step + 1,
             **group_figures(rows, self.ranks),
             **figures,
-            **dict(zip(("tokens", "dropped_prompts"), counts, strict=True)),
+            **dict(zip(spent, counts, strict=True)),
             "lr": lr,
+            "device_seconds": self.ranks.world * sum(seconds.values()),
             **{f"seconds_{phase}": spent for phase, spent in seconds.items()},
         }
 
-    def _demonstrate(self, drawn: list[Drawn], seconds: Counter[str]) -> tuple[list[Sample], int]:
-        """Worked solutions or preferences of the questions, and how many were dropped."""
+    def _demonstrate(
+        self, drawn: list[Drawn], seconds: Counter[str]
+    ) -> tuple[list[Sample], Counter[str]]:
+        """Worked solutions or preferences of the questions, and what went into them."""
         read = preferences if self.stage.objective == "dpo" else demonstrations
         with _timed(seconds, "rollout"):
-            return read(drawn, self.encoder, self.stage)
+            samples, dropped = read(drawn, self.encoder, self.stage)
+        pictures = sum(len(s.group.prompt.pictures) for s in samples)
+        return samples, Counter(dropped_prompts=dropped, pictures=pictures)
 
     def _sample(
         self, drawn: list[Drawn], step: int, seconds: Counter[str]
-    ) -> tuple[list[Sample], int]:
-        """A rewarded group for each question, and how many over-long prompts were dropped."""
+    ) -> tuple[list[Sample], Counter[str]]:
+        """A rewarded group for each question, and what went into them."""
         with _timed(seconds, "rollout"), self.learner.gathered():
-            samples, dropped = self.sampler.over_the_weights(lambda: self.rollouts.at(step, drawn))
+            samples, spent = self.sampler.over_the_weights(lambda: self.rollouts.at(step, drawn))
         rewarding = self.rollouts.seconds_rewarding()
         seconds["rollout"] -= rewarding  # type: ignore[assignment]
         seconds["reward"] += rewarding  # type: ignore[assignment]
-        return samples, dropped
+        return samples, spent
 
     def _look(self, samples: list[Sample]) -> None:
         """Keep the features of all pictures of the step at hand, so that no rank runs a frozen
@@ -276,6 +294,7 @@ class Training:
             for part in _parts(samples, stage):
                 applied = self.updater.update(part, lr, totals)
                 self._count_skipped(applied, totals, step)
+        self.idle |= totals.idle > 0
         return totals
 
     def _count_apart(self, figures: dict[str, float], step: int) -> None:
@@ -290,7 +309,9 @@ class Training:
                 "train in float32."
             )
 
-    def _count_skipped(self, applied: bool, totals: Totals, step: int) -> None:
+    def _count_skipped(self, applied: bool | None, totals: Totals, step: int) -> None:
+        if applied is None:  # nothing was tried, which says nothing about recovering
+            return
         self.skipped_in_a_row = 0 if applied else self.skipped_in_a_row + 1
         if self.skipped_in_a_row >= MAX_SKIPPED_IN_A_ROW:
             raise TrainingError(
@@ -317,7 +338,7 @@ def check_questions(items: list[Item], stage: Stage, path: Path) -> None:
     if not items:
         raise TrainingError(f"{path} holds no question")
     supervised = [r.name for r in stage.rewards if reward_entry(r.name).needs_answer]
-    if stage.objective == "grpo" and supervised and not any(i.answer.strip() for i in items):
+    if stage.objective == "grpo" and supervised and not any(label(i.answer) for i in items):
         raise TrainingError(
             f"reward {supervised[0]!r} needs labels and none of the {len(items)} questions of "
             f"{path} has an answer"

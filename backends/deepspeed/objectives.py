@@ -84,20 +84,28 @@ def response_means(values: Tensor, lengths: Tensor) -> Tensor:
     return (sums / lengths.clamp_min(1)).index_select(0, owner)
 
 
-def divergence(logp: Tensor, reference: Tensor, form: Literal["k1", "k2", "k3"] = "k3") -> Tensor:
+def divergence(
+    logp: Tensor,
+    reference: Tensor,
+    form: Literal["k1", "k2", "k3"] = "k3",
+    clip: float | None = None,
+) -> Tensor:
     """Estimates [N] of KL(policy || reference) from the sampled tokens.
 
     With d = reference - logp: k1 = -d, k2 = d^2 / 2, k3 = exp(d) - d - 1
     (J. Schulman, "Approximating KL Divergence", 2020; k3 is GRPO's equation 4). In k3 the d of the
-    exponential is cut at +-20, as in EasyR1's ``compute_kl``.
+    exponential is cut at +-20, as in EasyR1's ``compute_kl``. ``clip`` bounds the estimate itself
+    (10 there); beyond it there is no gradient.
     """
     gap = reference - logp
     if form == "k1":
-        return -gap
-    if form == "k2":
-        return gap.square() / 2
-    gap = gap.clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
-    return torch.exp(gap) - gap - 1
+        found = -gap
+    elif form == "k2":
+        found = gap.square() / 2
+    else:
+        gap = gap.clamp(-LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
+        found = torch.exp(gap) - gap - 1
+    return found if clip is None else found.clamp(-clip, clip)
 
 
 def value_error(values: Tensor, old: Tensor, returns: Tensor, clip: float) -> Tensor:

@@ -6,12 +6,22 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from backends.base import Stage, TrainingError
 from backends.deepspeed.packing import Group
-from backends.deepspeed.samples import Drawn, QuestionOrder, Sample, mixed, request, reward
+from backends.deepspeed.samples import (
+    Drawn,
+    QuestionOrder,
+    Sample,
+    agreement,
+    mixed,
+    request,
+    reward,
+)
 from backends.encoding import Encoder, Prompt
 from backends.engines.base import Response, Sampling
 from benchmarks.base import Item
@@ -20,6 +30,15 @@ from benchmarks.base import Item
 Asked = tuple[Drawn, Prompt]
 #: Samples the policy: yields (index of the question, its responses), in any order.
 Sampler = Callable[[Sequence[Asked], Sampling], Iterable[tuple[int, list[Response]]]]
+
+
+@dataclass
+class ExternalResponses:
+    """What other models said to a question, and how many of their responses are left out: cut by
+    the length limit, too long to train on, or never given."""
+
+    responses: list[Response] = field(default_factory=list)
+    dropped: int = 0
 
 
 class Rollouts:
@@ -34,34 +53,45 @@ class Rollouts:
         items: Sequence[Item],
         encoder: Encoder,
         sample: Sampler,
-        external: Mapping[str, Sequence[Response]] | None = None,
+        external: Mapping[str, ExternalResponses] | None = None,
     ) -> None:
         self.stage, self.seed, self.encoder, self.sample = stage, seed, encoder, sample
         self.external = external or {}
         self._rewarding = 0.0
-        self.spares = QuestionOrder(items, stage.questions_per_step, mixed(seed, "spares"))
+        self.items = items
+        self.order = QuestionOrder(items, stage.questions_per_step, seed)
 
-    def at(self, step: int, drawn: Sequence[Drawn]) -> tuple[list[Sample], int]:
-        """Rewarded groups for these questions of the step, in the order of their places, and how
-        many prompts were dropped as over-long.
+    def at(self, step: int, drawn: Sequence[Drawn]) -> tuple[list[Sample], Counter[str]]:
+        """Rewarded groups for these questions of the step, in the order of their places, and what
+        went into them: ``dropped_prompts`` (over-long), and the ``sampled_tokens`` and ``pictures``
+        of all groups, those included that were replaced or only voted.
 
         With dynamic sampling (DAPO, arXiv 2503.14476 section 3.2) a question whose responses all
-        have one reward is replaced, up to ``stage.dynamic_sampling`` times; the last replacement
-        stays whatever its rewards are.
+        have one reward is replaced, up to ``stage.dynamic_sampling`` times, by one that the step
+        has not drawn; the last replacement stays whatever its rewards are.
         """
         found: dict[int, list[Sample]] = {}
-        dropped = 0
+        counts = Counter(dropped_prompts=0, sampled_tokens=0, pictures=0)
         for turn in range(1 + self.stage.dynamic_sampling):
-            groups, cut = self._groups(step, turn, drawn)
+            groups = self._groups(step, turn, drawn, counts)
             found |= groups
-            dropped += cut
             agreed = [place for place, parts in groups.items() if not parts[0].contrast]
             if turn == self.stage.dynamic_sampling or not agreed:
                 break
-            spares = self.spares.at(step * self.stage.dynamic_sampling + turn)
-            drawn = [spares[place] for place in sorted(agreed)]
+            spares = self._spares(step, turn)
+            drawn = [spares[place] for place in sorted(agreed) if spares]
         samples = [sample for place in sorted(found) for sample in found[place]]
-        return samples, dropped
+        return samples, counts
+
+    def _spares(self, step: int, turn: int) -> list[Drawn]:
+        """A replacement for each place, of the questions that the step asks nowhere; none where it
+        asks them all. Before each of the others was drawn, none is drawn again."""
+        asked = {drawn.item.id for drawn in self.order.at(step)}
+        others = [item for item in self.items if item.id not in asked]
+        if not others:
+            return []
+        seed = mixed(self.seed, "spares", step)
+        return QuestionOrder(others, self.stage.questions_per_step, seed).at(turn - 1)
 
     def seconds_rewarding(self) -> float:
         """Seconds spent in reward functions since this was last asked."""
@@ -69,8 +99,8 @@ class Rollouts:
         return spent
 
     def _groups(
-        self, step: int, turn: int, drawn: Sequence[Drawn]
-    ) -> tuple[dict[int, list[Sample]], int]:
+        self, step: int, turn: int, drawn: Sequence[Drawn], counts: Counter[str]
+    ) -> dict[int, list[Sample]]:
         stage = self.stage
         encoded = [(d, self.encoder.encode(request(d, stage.template))) for d in drawn]
         kept = [(d, prompt) for d, prompt in encoded if prompt is not None]
@@ -84,17 +114,20 @@ class Rollouts:
         found = {}
         for index, responses in self.sample(kept, sampling):
             question, prompt = kept[index]
+            counts["sampled_tokens"] += sum(len(r.tokens) for r in responses)
+            counts["pictures"] += len(prompt.pictures)
             parts = self._group(question, prompt, responses)
             if turn:
                 parts[0].row["replaced_questions"] = float(turn)
             found[question.place] = parts
-        return found, len(drawn) - len(kept)
+        counts["dropped_prompts"] += len(drawn) - len(kept)
+        return found
 
     def _group(self, question: Drawn, prompt: Prompt, responses: list[Response]) -> list[Sample]:
         """The group of one question, and behind it what is learnt from others as it is."""
         stage = self.stage
-        others = list(self.external.get(question.item.id, ()))
-        pool = [*responses, *others]
+        others = self.external.get(question.item.id, ExternalResponses())
+        pool = [*responses, *others.responses]
         sample = Sample(
             question.place,
             Group(prompt, [list(r.tokens) for r in pool]),
@@ -107,20 +140,21 @@ class Rollouts:
         self._rewarding += time.perf_counter() - start
         if stage.external is None:
             # TTRL (arXiv 2504.16084): all vote, the first group_size of them are trained on.
-            size = stage.group_size
-            return [
-                sample if len(pool) == size else sample.keep([i < size for i in range(len(pool))])
-            ]
+            group = sample.keep([i < stage.group_size for i in range(len(pool))])
+            group.row |= agreement(group)
+            return [group]
+        sample.row["external_dropped"] = float(others.dropped)
         if stage.external.off_policy == "sft":
             return _taught(sample)
-        chosen = best(
-            sample.rewards, sample.external, stage.group_size, stage.external.keep_contrast
+        plain, chosen = (
+            best(sample.rewards, sample.external, stage.group_size, keep)
+            for keep in (False, stage.external.keep_contrast)
         )
         group = sample.keep(chosen)
-        group.row |= {
+        group.row |= agreement(group) | {
             "external_share": sum(group.external) / len(group.external),
             "external_reward": _mean([r for r, e in _scored(sample) if e]),
-            "zero_variance_groups": float(not group.contrast),
+            "contrast_kept": float(chosen != plain),
         }
         return [group]
 
@@ -157,10 +191,9 @@ def _taught(sample: Sample) -> list[Sample]:
         e and r is not None and r > mean
         for r, e in zip(sample.rewards, sample.external, strict=True)
     ]
-    own.row |= {
+    own.row |= agreement(own) | {
         "external_share": sum(better) / max(sum(sample.external), 1),
         "external_reward": _mean([r for r, e in _scored(sample) if e]),
-        "zero_variance_groups": float(not own.contrast),
     }
     if not any(better):
         return [own]
@@ -178,29 +211,29 @@ def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values) if values else 0.0
 
 
-def read_external(
-    path: Path, encoder: Encoder, max_tokens: int
-) -> tuple[dict[str, list[Response]], int]:
-    """The external responses to each question, by its id, and how many were too long to train on.
+def read_external(path: Path, encoder: Encoder, max_tokens: int) -> dict[str, ExternalResponses]:
+    """The external responses to each question, by its id; those too long to train on are left out.
 
     Raises :class:`TrainingError` naming the line that is not as :class:`backends.base.Inputs` says.
     """
-    found: dict[str, list[Response]] = {}
-    long = 0
+    found: dict[str, ExternalResponses] = {}
     with path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             try:
                 row = json.loads(line)
                 name, texts = str(row["id"]), [str(text) for text in row["texts"]]
+                dropped = int(row.get("dropped", 0))
             except (ValueError, KeyError, TypeError) as error:
                 raise TrainingError(
                     f"{path}, line {number}: no external responses ({error!r}); expected "
                     '{"id": ..., "model": ..., "texts": [...]}'
                 ) from None
+            of_question = found.setdefault(name, ExternalResponses())
+            of_question.dropped += dropped
             for text in texts:
                 tokens = tuple(encoder.response(text))
                 if len(tokens) > max_tokens:
-                    long += 1
+                    of_question.dropped += 1
                 else:
-                    found.setdefault(name, []).append(Response(text, tokens, "stop"))
-    return found, long
+                    of_question.responses.append(Response(text, tokens, "stop"))
+    return found

@@ -16,7 +16,7 @@ from backends.base import Rollout, Stage
 from backends.deepspeed.packing import Group
 from backends.engines.base import Request, Response
 from backends.rewards import score
-from backends.rewards.correctness import correct
+from backends.rewards.correctness import correct, label
 from backends.rewards.majority import vote
 from benchmarks.answers import equivalent
 from benchmarks.base import Item
@@ -148,6 +148,10 @@ def request(drawn: Drawn, template_name: str) -> Request:
 def reward(question: Drawn, sample: Sample, responses: Sequence[Response], stage: Stage) -> None:
     """Put rewards and the group's figures on the sample.
 
+    All responses are rewarded as one group, as a vote wants them; the figures are of the policy's
+    own, so that what others wrote does not flatter it. Only what a reward function itself counts
+    (``ties``, ...) is of the whole group.
+
     Agreement with the label is measured here for every method and logged apart: ``label_accuracy``
     is that of the vote (TTRL, arXiv 2504.16084), ``accuracy`` that of the responses. Neither
     reaches the reward, which :func:`backends.rewards.score` shows the label only where it declares
@@ -159,27 +163,36 @@ def reward(question: Drawn, sample: Sample, responses: Sequence[Response], stage
     rollout = Rollout(item.id, item.question, texts, cut, item.answer, item.meta)
     result = score(rollout, stage.rewards)
     sample.rewards = result.rewards
-    scored = [r for r in result.rewards if r is not None]
-    poll = vote(texts)
+    own = sample.keep([not e for e in sample.external]) if any(sample.external) else sample
+    said = tuple(compress(texts, [not e for e in sample.external] or [True] * len(texts)))
+    scored = [r for r in own.rewards if r is not None]
+    poll = vote(said)
     sample.row = {
         **result.stats,
         "majority_ratio": poll.ratio,
         "semantic_entropy": poll.entropy,
         "unparsed": poll.unparsed,
-        "truncated": sum(cut) / len(cut),
-        "response_length": sample.tokens / len(texts),
-        "unscored": float(len(texts) - len(scored)),
-        "zero_variance_groups": float(not sample.contrast),
-        "unusable_groups": float(not scored),
+        "truncated": sum(own.truncated) / len(said),
+        "response_length": own.tokens / len(said),
+        "unscored": float(len(said) - len(scored)),
+        **agreement(sample),
     }
     if scored:
         sample.row["reward"] = sum(scored) / len(scored)
-    if gold := item.answer.strip():
-        right = correct(texts, gold)
+    if gold := label(item.answer):
+        right = correct(said, gold)
         sample.row["accuracy"] = sum(right) / len(right)
         sample.row["label_accuracy"] = float(
             poll.winner is not None and equivalent(poll.winner, gold)
         )
+
+
+def agreement(sample: Sample) -> dict[str, float]:
+    """Whether the responses that are trained on teach nothing, and whether any has a reward."""
+    return {
+        "zero_variance_groups": float(not sample.contrast),
+        "unusable_groups": float(not sample.usable),
+    }
 
 
 def mixed(seed: int, *parts: object) -> int:

@@ -8,6 +8,7 @@ from backends.base import Stage
 from backends.deepspeed.packing import Group
 from backends.deepspeed.samples import Drawn, Sample, request
 from backends.encoding import Encoder
+from backends.rewards.correctness import label
 from benchmarks.base import Item
 
 #: A bare answer in the form that a template asks for.
@@ -26,11 +27,11 @@ def target(item: Item, template: str) -> str:
     """What the model is to say: the worked solution, else the answer as the template wants it
     written.
 
-    Empty where a question has neither.
+    Empty where a question has neither, or an answer that cannot be read.
     """
     if item.solution.strip():
         return item.solution
-    return ANSWER_FORMS[template].format(answer=item.answer) if item.answer.strip() else ""
+    return ANSWER_FORMS[template].format(answer=item.answer) if label(item.answer) else ""
 
 
 def demonstrations(

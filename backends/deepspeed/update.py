@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -23,11 +24,14 @@ PerToken = Callable[[PackedBatch, float], Tensor]
 
 @dataclass
 class Totals:
-    """What the updates of a step add up to, over tokens, on this rank."""
+    """What the updates of a step add up to, over tokens, on this rank. ``own`` counts the tokens
+    that the policy sampled itself, over which ``kl`` is; ``idle`` updates found all groups in
+    agreement."""
 
     tokens: int = 0
     loss: float = 0.0
     kl: float = 0.0
+    own: int = 0
     clipped: float = 0.0
     gap: float = 0.0
     factor: float = 0.0
@@ -35,6 +39,7 @@ class Totals:
     value_loss: float = 0.0
     norms: list[float] = field(default_factory=list)
     skipped: int = 0
+    idle: int = 0
 
 
 class Updater:
@@ -69,47 +74,88 @@ class Updater:
                         found[i] = part
         return found
 
-    def update(self, samples: Sequence[Sample], lr: float, totals: Totals) -> bool:
-        """Apply one optimizer step on this rank's samples of an update; False where it was refused.
+    def update(self, samples: Sequence[Sample], lr: float, totals: Totals) -> bool | None:
+        """Apply one optimizer step on this rank's samples of an update: whether it was applied,
+        None where there was nothing to do.
 
-        Where no rank has a sample there is nothing to do, and weights and moments stay as they are.
+        That is where no rank has a sample, or none that teaches anything: weights and moments stay
+        as they are, which a gradient of 0 would not leave them.
         """
         stage = self.stage
-        tokens, responses = map(
-            int,
-            self.ranks.sum(
-                sum(s.tokens for s in samples), sum(len(s.group.responses) for s in samples)
-            ),
-        )
-        if responses == 0:
-            return True
+        counts = self._count(samples)
+        if not any(counts):
+            return None
         # Without KL or a critic, a group whose advantages are all 0 has a gradient of 0: it counts
         # above, and need not be computed.
         if stage.objective == "grpo" and stage.kl.beta == 0 and self.critic is None:
             samples = [s for s in samples if s.advantages.any()]
+            if self.ranks.most(len(samples)) == 0:
+                totals.norms.append(0.0)
+                totals.idle += 1
+                return None
+        sums = 0.0
         for indices, batch in self._batches(samples):
             chosen = [samples[i] for i in indices]
             logp = self.learner.per_token(batch, self.temperature)
             loss = logp.sum() * 0.0
             if chosen and stage.objective == "dpo":
-                pairs = responses // 2
+                pairs = counts[1] // 2
                 loss = preference_loss(logp, chosen, batch.lengths, stage.dpo_beta) / pairs
             elif chosen:
-                weights = token_weights(
-                    batch.lengths, stage.aggregation, tokens, responses, stage.max_response_tokens
-                )
+                weights = self._weights(batch, chosen, counts)
                 loss = (self._token_losses(logp, batch, chosen, totals) * weights).sum()
             if chosen:
-                totals.loss += float(loss.detach())
+                sums += float(loss.detach())
             self.learner.accumulate(loss)
             if self.critic is not None:
-                self._learn_values(self.critic, batch, chosen, tokens, totals)
-        applied, norm = self.learner.step(lr)
+                self._learn_values(self.critic, batch, chosen, counts[0], totals)
+        totals.loss += sums
         if self.critic is not None and stage.critic is not None:
-            applied &= self.critic.step(stage.critic.lr * lr / stage.lr)[0]
+            # Both are stepped or neither is: a policy must not learn from what broke its critic.
+            if self.ranks.most(int(not math.isfinite(sums))):
+                self._spoil(self.critic)
+            if not self.critic.step(stage.critic.lr * lr / stage.lr)[0]:
+                self._spoil(self.learner)
+        applied, norm = self.learner.step(lr)
         totals.norms.append(norm)
         totals.skipped += not applied
         return applied
+
+    def _count(self, samples: Sequence[Sample]) -> list[int]:
+        """Tokens and responses of the update that the objective is a mean over, and those that are
+        taught, over all ranks."""
+        parts = [[s for s in samples if s.taught is taught] for taught in (False, True)]
+        numbers = [
+            count
+            for part in parts
+            for count in (sum(s.tokens for s in part), sum(len(s.lengths) for s in part))
+        ]
+        return [int(number) for number in self.ranks.sum(*numbers)]
+
+    def _weights(
+        self, batch: PackedBatch, samples: Sequence[Sample], counts: Sequence[int]
+    ) -> Tensor:
+        """Weight [N] of every token. What is taught is a mean of its own, so that the policy's own
+        responses weigh what they would without it."""
+        own, taught = (
+            token_weights(
+                batch.lengths,
+                self.stage.aggregation,
+                max(tokens, 1),
+                max(responses, 1),
+                self.stage.max_response_tokens,
+            )
+            for tokens, responses in (counts[:2], counts[2:])
+        )
+        if counts[3] == 0:
+            return own
+        marks = _of_tokens([[s.taught] * len(s.lengths) for s in samples], samples, own)
+        return torch.where(marks, taught, own)
+
+    def _spoil(self, learner: Learner) -> None:
+        """Have the learner refuse its step, on every rank."""
+        batch = pack([self._dummy()], self.ranks.device)
+        learner.accumulate(learner.per_token(batch, self.temperature).sum() * math.nan)
 
     def _token_losses(
         self, logp: Tensor, batch: PackedBatch, samples: Sequence[Sample], totals: Totals
@@ -137,7 +183,13 @@ class Updater:
         totals.factor += float(gap.exp().sum())
         totals.compared += gap.numel()
         if (reference := _joined([s.reference for s in samples])) is not None:
-            kl = divergence(logp, reference, stage.kl.form)
+            kl = divergence(logp, reference, stage.kl.form, stage.kl.clip)
+            if stage.external is not None:
+                # Estimates of the divergence hold for tokens that the policy sampled, for no other.
+                others = _of_tokens([s.external for s in samples], samples, kl)
+                kl = torch.where(others, torch.zeros_like(kl), kl)
+                totals.own -= int(others.sum())
+            totals.own += kl.numel()
             totals.kl += float(kl.detach().sum())
             if stage.kl.place == "loss":
                 losses = losses + stage.kl.beta * kl

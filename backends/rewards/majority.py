@@ -96,8 +96,8 @@ def _matches(raw: Sequence[str], winner: str) -> set[str]:
 
 
 def last_boxed(text: str) -> str:
-    """Content of the last ``\\boxed{...}``, braces balanced; "None" where there is none or it is
-    open.
+    """Content of the last ``\\boxed{...}``, braces balanced and without white space around it;
+    "None" where there is none or it is open (mathruler's ``extract_boxed_content``).
     """
     start = text.rfind("\\boxed{")
     depth = 0
@@ -107,5 +107,5 @@ def last_boxed(text: str) -> str:
         elif text[end] == "}":
             depth -= 1
             if depth == 0:
-                return text[start + len("\\boxed{") : end]
+                return text[start + len("\\boxed{") : end].strip()
     return MISSING

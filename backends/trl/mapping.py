@@ -41,7 +41,10 @@ _GRPO: dict[str, tuple[tuple[object, ...], str]] = {
 }
 _SFT: dict[str, tuple[tuple[object, ...], str]] = {
     "aggregation": (("token_mean",), "TRL's supervised loss is a mean over tokens"),
-    "curation": ((None,), "TRL writes no training data"),
+    "updates_per_rollout": (
+        (1,),
+        "TRL makes one update a step; more steps of fewer questions are the same",
+    ),
     "lora": ((None,), "this backend trains, saves and resumes whole weights"),
 }
 
@@ -81,6 +84,8 @@ def _grpo(stage: Stage) -> list[str]:
             f"kl: form {stage.kl.form} in the {stage.kl.place} has no counterpart: TRL estimates "
             "the divergence by k3 and adds it to the loss"
         )
+    if stage.kl.beta > 0 and stage.kl.clip is not None:
+        found.append(f"kl.clip: {stage.kl.clip:g} has no counterpart: TRL bounds no token's k3")
     return found
 
 

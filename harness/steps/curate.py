@@ -17,7 +17,8 @@ from harness.store import write_json
 
 #: What a run of the rule can count, in the words that a person is told.
 WORDS = {
-    "unlabelled": "have no label",
+    "over_long": "have a prompt that is too long",
+    "unlabelled": "have no label that can be read",
     "none_correct": "have no response that agrees with the label",
     "no_answer": "have no response with an answer",
     "cut": "have such responses only cut by the length limit",
@@ -50,6 +51,10 @@ def run(spec: Curate, context: Context) -> None:
     kept: list[Item] = []
     for done, item in enumerate(pool, 1):
         own = responses[item.id]
+        if own.over_long:
+            counts["over_long"] += 1
+            context.progress(done, len(pool), "questions")
+            continue
         other = beside[item.id].said if beside else ()
         choice = choose(rule, item, own.said, other)
         counts += choice.counts

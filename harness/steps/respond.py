@@ -26,11 +26,18 @@ class Responses:
     """What was said about one question: ``question`` is the text that was put into the template.
 
     ``said`` are the samples; for a judgement or rating one for each response judged, in order.
+    ``dropped`` counts those that were not given, the prompt being too long.
     """
 
     id: str
     question: str
     said: tuple[curation.Said, ...]
+    dropped: int = 0
+
+    @property
+    def over_long(self) -> bool:
+        """Whether nothing could be asked about the question."""
+        return 0 < self.dropped == len(self.said)
 
 
 def run(spec: Respond, context: Context) -> None:
@@ -98,7 +105,8 @@ def read(folder: Path) -> dict[str, Responses]:
                 curation.Said(text, finish == "stop", float("nan") if logp is None else logp)
                 for text, finish, logp in parts
             )
-            found[row["id"]] = Responses(row["id"], row["question"], said)
+            dropped = row["finish"].count("dropped")
+            found[row["id"]] = Responses(row["id"], row["question"], said, dropped)
     return found
 
 

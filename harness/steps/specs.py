@@ -20,7 +20,7 @@ class Synthesize(StepSpec):
     """New questions about a pool's pictures, written by a model. Result: ``questions.jsonl``."""
 
     KIND: ClassVar[str] = "synthesize"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     model: str
     questions: str
@@ -68,7 +68,7 @@ class Curate(StepSpec):
     ``rejected`` where the rule has them. Result: ``questions.jsonl``, ``summary.json``."""
 
     KIND: ClassVar[str] = "curate"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     questions: str
     keep: str
@@ -84,7 +84,7 @@ class Train(StepSpec):
     """
 
     KIND: ClassVar[str] = "train"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     model: str | None
     questions: str

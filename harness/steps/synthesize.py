@@ -22,9 +22,9 @@ def run(spec: Synthesize, context: Context) -> None:
 
     Texts that are empty or were cut by the length limit are no questions and are left out, and so
     is a question that was asked of the same pictures before, be it in the pool: its words count,
-    not their case, spaces and punctuation. ``summary.json`` counts them. Each question's ``meta``
-    says what it was made from: ``seed_question``, ``mode`` and the content id of the ``model``.
-    Raises :class:`StepError` where none is left.
+    not their case, spaces and punctuation. ``summary.json`` counts them, and the prompts that were
+    too long to be asked. Each question's ``meta`` says what it was made from: ``seed_question``,
+    ``mode`` and the content id of the ``model``. Raises :class:`StepError` where none is left.
     """
     pool = context.questions(spec.questions)
     prompt = SYNTHESIS[spec.mode]
@@ -55,14 +55,16 @@ def run(spec: Synthesize, context: Context) -> None:
         context.scratch / "questions-written.jsonl",
         lambda done: context.progress(done, count, "questions"),
     )
-    counts: Counter[str] = Counter(asked=count, kept=0, cut=0, empty=0, duplicate=0)
+    counts: Counter[str] = Counter(asked=count, kept=0, over_long=0, cut=0, empty=0, duplicate=0)
     known = {(_pictures(item), plain(item.question)) for item in pool}
     kept = []
     for name, item in seeds:
         answer = answers[name][0]
         text = answer["text"].strip()
         what = (_pictures(item), plain(text))
-        if answer["finish"] != "stop":
+        if answer["finish"] == "dropped":
+            counts["over_long"] += 1
+        elif answer["finish"] != "stop":
             counts["cut"] += 1
         elif not what[1]:
             counts["empty"] += 1

@@ -48,14 +48,20 @@ def _pool(spec: Train, context: Context) -> list[Item]:
 
 
 def _external(spec: Train, context: Context, path: Path) -> Path | None:
-    """The external models' responses in one file; those that the length limit cut are left out."""
+    """The external models' responses in one file; those that the length limit cut and those that
+    an over-long prompt has kept from being asked for are left out and counted."""
     if spec.stage.external is None:
         return None
     with path.open("w", encoding="utf-8") as file:
         for place, model in enumerate(spec.stage.external.models):
             for found in respond.read(context.parents[f"external {place}"]).values():
                 texts = [said.text for said in found.said if said.finished and said.text.strip()]
-                row = {"id": found.id, "model": model, "texts": texts}
+                row = {
+                    "id": found.id,
+                    "model": model,
+                    "texts": texts,
+                    "dropped": len(found.said) - len(texts),
+                }
                 file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return path
 

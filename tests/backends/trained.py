@@ -35,9 +35,7 @@ class Trained:
 
     def figures(self) -> list[dict[str, float]]:
         """The metrics without the times, which differ from run to run."""
-        return [
-            {k: v for k, v in row.items() if not k.startswith("seconds_")} for row in self.metrics
-        ]
+        return [{k: v for k, v in row.items() if "seconds" not in k} for row in self.metrics]
 
 
 Train = Callable[..., Trained]

@@ -85,11 +85,19 @@ def test_the_best_are_kept_and_the_policys_own_go_before_equals() -> None:
     ]
 
 
-def test_all_vote_and_the_first_are_trained_on(engine: HFEngine, items: list[Item]) -> None:
+def test_all_vote_and_the_first_are_trained_on(
+    engine: HFEngine, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
     drawn = QuestionOrder(items, 4, 0).at(0)
     many, _ = rollouts(engine, items, group_size=8).at(0, drawn)
-    few, _ = rollouts(engine, items, group_size=3, vote_size=8).at(0, drawn)
+    last = {engine.encoder.decode(sample.group.responses[-1]) for sample in many}
+    fields = reward_is(monkeypatch, lambda _, text: float(text in last))
+    few, _ = rollouts(engine, items, group_size=3, vote_size=8, **fields).at(0, drawn)
+    for three in few:  # the last response divides those who vote, not those who are trained on
+        assert (three.row["reward"], three.row["zero_variance_groups"]) == (1 / 8, 1)
+    few, counts = rollouts(engine, items, group_size=3, vote_size=8).at(0, drawn)
     assert len(few) == 4
+    assert counts["sampled_tokens"] == sum(eight.tokens for eight in many)
     for eight, three in zip(many, few, strict=True):
         assert three.group.responses == eight.group.responses[:3]
         assert list(three.rewards) == list(eight.rewards)[:3]
@@ -99,16 +107,33 @@ def test_all_vote_and_the_first_are_trained_on(engine: HFEngine, items: list[Ite
 def test_a_question_whose_group_agrees_is_replaced(
     engine: HFEngine, items: list[Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Groups of q0 to q5 agree; the same groups come out on two ranks as on one."""
-    fields = reward_is(monkeypatch, lambda name, text: float(len(text) if name > "q5" else 1))
+    """Groups of four questions agree; the same groups come out on two ranks as on one."""
     drawn = QuestionOrder(items, 4, 0).at(0)
-    assert any(d.item.id <= "q5" for d in drawn)
-    found, dropped = rollouts(engine, items, dynamic_sampling=12, **fields).at(0, drawn)
-    assert dropped == 0
+    agree = {drawn[0].item.id, drawn[3].item.id}
+    agree |= set(sorted({i.id for i in items} - {d.item.id for d in drawn})[:2])
+    fields = reward_is(
+        monkeypatch, lambda name, text: float(name not in agree and sum(map(ord, text)))
+    )
+    made = rollouts(engine, items, dynamic_sampling=12, **fields)
+    asked: list[list[str]] = []
+    sample = made.sample
+
+    def watched(given: Any, sampling: Any) -> Any:
+        asked.append([d.item.id for d, _ in given])
+        return sample(given, sampling)
+
+    monkeypatch.setattr(made, "sample", watched)
+    found, counts = made.at(0, drawn)
+    assert counts["dropped_prompts"] == 0
     assert [s.place for s in found] == [0, 1, 2, 3]
     assert all(s.contrast for s in found)
-    replaced = sum(s.row.get("replaced_questions", 0) > 0 for s in found)
-    assert replaced == sum(d.item.id <= "q5" for d in drawn)
+    assert [s.row.get("replaced_questions", 0) > 0 for s in found] == [True, False, False, True]
+    # None replaces another that the step asks already; what was replaced is counted too.
+    assert asked[0] == [d.item.id for d in drawn]
+    assert not set(asked[0]) & {name for turn in asked[1:] for name in turn}
+    assert counts["sampled_tokens"] > sum(s.tokens for s in found)
+    shown = {item.id: len(item.images) for item in items}
+    assert counts["pictures"] == sum(shown[name] for turn in asked for name in turn)
 
     split = [
         rollouts(engine, items, dynamic_sampling=12, **fields).at(0, drawn[r::2])[0] for r in (0, 1)
@@ -244,10 +269,10 @@ def test_external_files_are_checked_and_long_responses_left_out(
     engine: HFEngine, tmp_path: Path
 ) -> None:
     path = tmp_path / "external.jsonl"
-    path.write_text('{"id": "q", "model": "m", "texts": ["abc", "abcdefgh"]}\n')
-    found, long = read_external(path, engine.encoder, 4)
-    assert [r.text for r in found["q"]] == ["abc"]
-    assert long == 1
+    path.write_text('{"id": "q", "model": "m", "texts": ["abc", "abcdefgh"], "dropped": 2}\n')
+    found = read_external(path, engine.encoder, 4)
+    assert [r.text for r in found["q"].responses] == ["abc"]
+    assert found["q"].dropped == 3
     path.write_text('{"id": "q", "texts": []}\n{"id": "q"}\n')
     with pytest.raises(TrainingError, match=r"line 2: no external responses"):
         read_external(path, engine.encoder, 4)

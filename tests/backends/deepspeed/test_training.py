@@ -227,10 +227,26 @@ def test_groups_without_rewards_leave_the_weights_alone(
 def test_constant_rewards_have_no_gradient(
     train: Train, monkeypatch: pytest.MonkeyPatch, base: dict[str, Tensor]
 ) -> None:
-    run = train("run", **give(monkeypatch, lambda text: 1.0))
-    assert same(run.weights, base)
-    assert run.metrics[0]["zero_variance_groups"] == 4
-    assert run.metrics[0]["grad_norm"] == 0
+    never = train("never", **give(monkeypatch, lambda text: 1.0))
+    assert same(never.weights, base)
+    assert [row["idle_updates"] for row in never.metrics] == [1, 1]
+
+    # After a step that left momentum behind, and with weight decay: neither moves the weights.
+    calls: list[str] = []
+
+    def then_constant(text: str) -> float:
+        calls.append(text)
+        return float(len(calls) <= 16 and len(calls) % 2)
+
+    stage = {"weight_decay": 0.1, **give(monkeypatch, then_constant)}
+    once = train("once", steps=1, **stage)
+    assert not same(once.weights, base)
+    calls.clear()
+    run = train("run", steps=3, **stage)
+    assert same(run.weights, once.weights)
+    assert [row["zero_variance_groups"] for row in run.metrics] == [0, 4, 4]
+    assert [row["grad_norm"] > 0 for row in run.metrics] == [True, False, False]
+    assert [row["skipped_steps"] for row in run.metrics] == [0, 0, 0]
 
 
 @pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
