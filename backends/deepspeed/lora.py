@@ -1,4 +1,7 @@
-"""Low-rank adapters in the policy (LoRA, arXiv 2106.09685), by the peft library."""
+"""Low-rank adapters in the policy (LoRA, arXiv 2106.09685), by the peft library.
+
+A critic has none: it is trained whole, but for the vision tower, which stays as it is in both.
+"""
 
 from __future__ import annotations
 
