@@ -1,10 +1,10 @@
-"""FlexAttention over packed groups, with torch's unfused implementation: the same numbers as the
-scaled dot product and as stock forwards. What only a GPU can show (the compiled kernel) is not
-here."""
+"""FlexAttention over packed groups: the same numbers as the scaled dot product and as stock
+forwards, with torch's unfused implementation, and the compiled forward of a CPU."""
 
 from __future__ import annotations
 
 import random
+import shutil
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 
@@ -200,6 +200,23 @@ def test_batches_of_other_shapes_are_not_compiled_again(make_batch: MakeBatch) -
         compiled(q, k, k, block_mask=flex.block_mask(layout), scale=0.3, enable_gqa=True)
     assert len(layout.back) > 4 * 128
     assert counter.frame_count == 1
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs g++")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")
+def test_the_compiled_forward_equals_the_scaled_dot_product(make_batch: MakeBatch) -> None:
+    for copies in (3, 8):
+        layout = make_batch(LENGTHS["ragged"] * copies, pictures=False).layout
+        torch.manual_seed(0)
+        q, k, v = (torch.randn(1, heads, len(layout.back), 32) for heads in (6, 2, 2))
+        module = SimpleNamespace(num_key_value_groups=3, is_causal=True, training=False)
+        expected, _ = shared_prompt_attention(module, q, k, v, layout, scaling=0.3, dropout=0.0)
+        with torch.no_grad():
+            found = flex._compiled()(
+                q, k, v, block_mask=flex.block_mask(layout), scale=0.3, enable_gqa=True
+            )
+        torch.testing.assert_close(found.transpose(1, 2), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_it_is_refused_where_it_cannot_train() -> None:
