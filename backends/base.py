@@ -207,7 +207,7 @@ class Resources(Model):
     zero_stage: Literal[0, 1, 2, 3] = 1
     dtype: Literal["float32", "bfloat16"] = "float32"
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    tokens_per_micro_batch: int = Field(default=8192, ge=1)
+    tokens_per_micro_batch: int = Field(default=4096, ge=1)
     activation_checkpointing: bool = False
     attention: Literal["sdpa", "flex"] = Field(
         default="sdpa",
