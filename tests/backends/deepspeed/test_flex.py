@@ -19,12 +19,13 @@ from backends import backend
 from backends.base import Resources, Stage
 from backends.deepspeed import flex
 from backends.deepspeed.attention import Layout, shared_prompt_attention
+from backends.deepspeed.backend import DeepSpeedBackend
 from backends.deepspeed.packing import Group, PackedBatch, pack
 from backends.deepspeed.policy import Policy
 from backends.encoding import Encoder, Prompt
 from backends.engines.base import Request
 
-from .conftest import SMALL
+from .conftest import SMALL, Train, apart
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning"),
@@ -217,6 +218,18 @@ def test_the_compiled_forward_equals_the_scaled_dot_product(make_batch: MakeBatc
                 q, k, v, block_mask=flex.block_mask(layout), scale=0.3, enable_gqa=True
             )
         torch.testing.assert_close(found.transpose(1, 2), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_training_gives_the_same_weights(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage = {"kl": {"beta": 0.1}, "updates_per_rollout": 2}
+    expected = train("sdpa", **stage)
+    made: list[Layout] = []
+    mask = flex.block_mask
+    monkeypatch.setattr(flex, "block_mask", lambda layout: made.append(layout) or mask(layout))
+    monkeypatch.setattr(DeepSpeedBackend, "problems", lambda *_: [])  # it is refused on a CPU
+    found = train("flex", **stage, resources={"attention": "flex"})
+    assert len(made) >= 2 * (1 + 1 + 2)  # steps of: old, reference, two updates
+    assert apart(found.weights, expected.weights) < 1e-5
 
 
 def test_it_is_refused_where_it_cannot_train() -> None:
