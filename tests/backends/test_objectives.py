@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from backends.base import KL
 from backends.deepspeed.objectives import (
     divergence,
     response_means,
@@ -157,6 +158,42 @@ def test_k3_stays_finite_however_far_a_token_drifts(gap: float) -> None:
     kl.sum().backward()
     assert torch.isfinite(kl).all()
     assert torch.isfinite(logp.grad).all()  # type: ignore[arg-type]
+
+
+def test_a_clipped_estimate_has_no_gradient_beyond_the_clip() -> None:
+    logp = torch.zeros(3, requires_grad=True)
+    kl = divergence(logp, torch.tensor([1.0, 4.0, -30.0]), "k3", clip=10.0)
+    kl.sum().backward()
+    assert kl.tolist() == pytest.approx([math.e - 2, 10.0, 10.0])
+    assert logp.grad is not None
+    assert logp.grad.tolist() == pytest.approx([1 - math.e, 0.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("form", "place", "exact"),
+    [("k1", "reward", "pq"), ("k2", "loss", "pq"), ("k3", "loss", "qp"), ("k1", "loss", "none")],
+)
+def test_what_each_estimator_is_the_gradient_of(form: str, place: str, exact: str) -> None:
+    """In expectation over the policy's samples, as the docstring of KL says."""
+    logits = torch.tensor([0.3, -0.5, 1.0], dtype=torch.float64, requires_grad=True)
+    logp = logits.log_softmax(0)
+    q = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
+    p = logp.detach().exp()
+    estimates = divergence(logp, q.log(), form)  # type: ignore[arg-type]
+    loss = p * (estimates.detach() * logp if place == "reward" else estimates)
+    (found,) = torch.autograd.grad(loss.sum(), logits, retain_graph=True)
+    wanted = {
+        "pq": (logp.exp() * (logp - q.log())).sum(),
+        "qp": (q * (q.log() - logp)).sum(),
+        "none": 0 * logp.sum(),
+    }[exact]
+    (expected,) = torch.autograd.grad(wanted, logits)
+    torch.testing.assert_close(found, expected)
+
+
+def test_a_divergence_that_holds_nothing_back_is_refused() -> None:
+    with pytest.raises(ValueError, match="k1 in the loss holds nothing back"):
+        KL(beta=0.1, form="k1", place="loss")
 
 
 def test_k3_is_unbiased_for_the_divergence() -> None:

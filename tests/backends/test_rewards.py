@@ -87,6 +87,7 @@ def test_the_released_vote_counts_strings_and_pays_equivalents() -> None:
         (r"\boxed{1} then \boxed{\frac{1}{2}}", r"\frac{1}{2}"),
         (r"\boxed{1} then \boxed{2", "None"),
         (r"\boxed{}", ""),
+        (r"\boxed{ 7 }", "7"),
         ("nothing", "None"),
     ],
 )
@@ -113,11 +114,32 @@ def test_accuracy_reads_every_template(response: str) -> None:
     assert paid("accuracy", group(response, "<answer> $8$ </answer>", answer="$7$")) == (1, 0)
 
 
-@pytest.mark.parametrize("label", ["$$", r"\boxed{}", "<answer> </answer>"])
+@pytest.mark.parametrize(
+    "label",
+    [
+        *("$$", r"\boxed{}", "<answer> </answer>", "None", "N/A", "n.a.", "null", "?", "???"),
+        *(r"\frac{1}{", r"\boxed{", "}{", r"\boxed{None}", "<answer>nan</answer>"),
+    ],
+)
 def test_a_label_that_cannot_be_read_is_counted_and_pays_nobody(label: str) -> None:
-    result = score(group("7", "$$", r"\boxed{}", label, answer=label), [Reward(name="accuracy")])
-    assert result.rewards == (None,) * 4
-    assert result.stats["unlabelled"] == 1
+    for name in ("accuracy", "exact", "tag"):
+        result = score(group("7", "$$", r"\boxed{}", label, answer=label), [Reward(name=name)])
+        assert result.rewards == (None,) * 4
+        assert result.stats["unlabelled"] == 1
+
+
+@pytest.mark.parametrize("label", [r"\{1, 2\}", r"\frac{1}{2}", "none of these", "0", "A", "Na"])
+def test_a_label_that_can_be_read_is_one(label: str) -> None:
+    for name in ("accuracy", "exact", "tag"):
+        assert paid(name, group(label, "17", answer=label)) == (1, 0)
+
+
+@pytest.mark.parametrize("name", ["accuracy", "exact", "tag"])
+def test_a_group_in_which_nobody_answers_is_not_rewarded(name: str) -> None:
+    silent = "I do not know, there is nothing to be read in this picture."
+    assert paid(name, group(silent, r"\boxed{", answer="7")) == (None, None)
+    assert paid(name, group(silent, "5", answer="7")) == (0, 0)
+    assert paid("exact", group(silent, r"\boxed{", answer=silent)) == (1, 0)
 
 
 def test_tag_compares_the_text_in_the_tags() -> None:

@@ -14,10 +14,10 @@ from torch import Tensor
 
 from backends import backend
 from backends.base import GroupReward, Inputs, Resources, Rollout, Stage, TrainingError
-from backends.deepspeed.rollout import Rollouts, best, read_external
+from backends.deepspeed.rollout import ExternalResponses, Rollouts, best, read_external
 from backends.deepspeed.samples import QuestionOrder
 from backends.encoding import Encoder
-from backends.engines.base import EngineError, Request
+from backends.engines.base import EngineError, Request, Response
 from backends.engines.hf import HFEngine
 from backends.models import load_model, load_processor, suppressed_token_ids
 from backends.rewards import REWARDS, RewardEntry
@@ -263,6 +263,44 @@ def test_better_external_responses_are_learnt_as_demonstrations(
         steps=1,
     )
     assert apart(mixed.weights, taught.weights) < 0.02 * apart(taught.weights, base)
+
+
+def test_figures_are_of_the_policys_own_responses(
+    engine: HFEngine, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The policy is never rewarded, the external response always: no figure of the policy shows
+    that, and what became of the group is counted."""
+    fields = reward_is(monkeypatch, lambda _, text: float(text == OTHERS))
+    said = Response(OTHERS, tuple(engine.encoder.response(OTHERS)), "stop")
+    drawn = QuestionOrder(items, 4, 0).at(0)
+    alone, _ = rollouts(engine, items, **fields).at(0, drawn)
+    both = {d.item.id: ExternalResponses([said, said], 1) for d in drawn}
+    for off_policy in ("uncorrected", "sft"):
+        external = {"models": ["m"], "off_policy": off_policy}
+        found, _ = rollouts(engine, items, external=external, responses=both, **fields).at(0, drawn)
+        mixed = [s for s in found if not s.taught]
+        for own, group in zip(alone, mixed, strict=True):
+            assert own.row["reward"] == 0
+            for name in set(own.row) - {"zero_variance_groups"}:
+                assert group.row[name] == own.row[name], name
+            assert group.row["external_reward"] == 1
+            assert group.row["external_dropped"] == 1
+            assert group.row["zero_variance_groups"] == (off_policy == "sft")
+
+
+def test_a_response_that_was_kept_for_contrast_is_counted(
+    engine: HFEngine, items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fields = reward_is(monkeypatch, lambda _, text: float(text == OTHERS))
+    said = Response(OTHERS, tuple(engine.encoder.response(OTHERS)), "stop")
+    drawn = QuestionOrder(items, 4, 0).at(0)
+    for many in (3, 4):  # of a group of 4
+        pool = {d.item.id: ExternalResponses([said] * many) for d in drawn}
+        found, _ = rollouts(engine, items, external={"models": ["m"]}, responses=pool, **fields).at(
+            0, drawn
+        )
+        assert [s.row["contrast_kept"] for s in found] == [float(many == 4)] * 4
+        assert [s.row["zero_variance_groups"] for s in found] == [0] * 4
 
 
 def test_external_files_are_checked_and_long_responses_left_out(
