@@ -93,6 +93,24 @@ class Values:
         return sum(self.values) / len(self.values) if self.values else float("nan")
 
 
+class Ratio(float):
+    """A figure that is ``part`` of ``whole``, where the whole is itself a count of verdicts and so
+    no fixed set of units; NaN where it is 0."""
+
+    part: int
+    whole: int
+
+    def __new__(cls, part: int, whole: int) -> Ratio:
+        made = super().__new__(cls, part / whole if whole else float("nan"))
+        made.part, made.whole = part, whole
+        return made
+
+    @classmethod
+    def pooled(cls, ratios: Sequence[Ratio]) -> Ratio:
+        """The ratio of the sums, as over several samples of the same items."""
+        return cls(sum(r.part for r in ratios), sum(r.whole for r in ratios))
+
+
 class Scorer(ABC):
     """A named, versioned rule that turns (item, response) into a verdict.
 
@@ -138,7 +156,7 @@ class Benchmark(ABC):
         """Every figure that is a mean over units, for ONE response per item; without those that
         missing rows would distort: see :meth:`withheld`."""
 
-    def extra(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> dict[str, float]:
+    def extra(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> dict[str, Ratio]:
         """Figures that are no mean over units (ratios such as We-Math's rote-memorisation rate);
         NaN where one is undefined for these verdicts.
         """

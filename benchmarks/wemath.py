@@ -7,7 +7,6 @@ composite question (``multi``) and its steps 1..s; they share an ID.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from typing import Any
 from . import rules
 from .aggregate import accuracies, by_item, slug
 from .answers import choice, extract_with_rule
-from .base import DataError, Item, Scorer, Values, Verdict
+from .base import DataError, Item, Ratio, Scorer, Values, Verdict
 from .editions import Edition
 from .official import FunctionScorer, OfficialBenchmark, image
 
@@ -147,7 +146,7 @@ class WeMath(OfficialBenchmark):
             out.append(Values(name, names, names, tuple(means.values())))
         return out
 
-    def extra(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> dict[str, float]:
+    def extra(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> dict[str, Ratio]:
         """``RM_strict`` and ``RM_loose``: of the groups whose composite question is right, the
         share that is rote memorisation. NaN where there is no such group; withheld where a group
         is incomplete."""
@@ -159,8 +158,7 @@ class WeMath(OfficialBenchmark):
             "RM_strict": sum(s != MASTERED for s in composed),
             "RM_loose": sum(s == ROTE for s in composed),
         }
-        n = len(composed)
-        return {f"{self.name}/{rate}": k / n if n else math.nan for rate, k in rote.items()}
+        return {f"{self.name}/{rate}": Ratio(k, len(composed)) for rate, k in rote.items()}
 
     def withheld(self, items: Sequence[Item]) -> str:
         missing = incomplete(items)

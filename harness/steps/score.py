@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.aggregate import sampled_values
-from benchmarks.base import Benchmark, Item, Scorer, Values, Verdict
+from benchmarks.base import Benchmark, Item, Ratio, Scorer, Values, Verdict
 from harness import judging
 from harness.errors import StepError
 from harness.sources import Hashes
@@ -62,7 +62,8 @@ def run(spec: Score, context: Context) -> None:
             "n": len(items),
             "of": published,
             "differences": differences,
-            "ns": {v.metric: len(v.units) for v in values if v.units},
+            "ns": {v.metric: len(v.units) for v in values if v.units}
+            | {name: extra[name].whole for name in finite},
             "counts": {
                 "n": len(rows),
                 "unparsed": states.count("unparsed"),
@@ -127,20 +128,25 @@ def _by_rules(
 
 def figures(
     one: Benchmark, items: Sequence[Item], verdicts: Sequence[Verdict]
-) -> tuple[list[Values], dict[str, float]]:
+) -> tuple[list[Values], dict[str, Ratio]]:
     """Every figure: the official ones on the greedy answers, and pass@k and maj@k on the samples.
 
-    Without greedy answers the official figures are means over the samples, unit by unit.
+    Without greedy answers the official figures are means over the samples, unit by unit, and the
+    ratios are of all samples together.
     """
     greedy = [v for v in verdicts if v.decoding == "greedy"]
     sampled = [v for v in verdicts if v.decoding == "sampled"]
     values: list[Values] = []
-    extra: dict[str, float] = {}
+    extra: dict[str, Ratio] = {}
     if greedy:
         values += one.values(items, greedy)
         extra = one.extra(items, greedy)
     else:
-        values += _mean([one.values(items, v) for v in _by_sample(sampled)])
+        rounds = _by_sample(sampled)
+        values += _mean([one.values(items, v) for v in rounds])
+        ratios = [one.extra(items, v) for v in rounds]
+        names = next(iter(ratios), {})
+        extra = {name: Ratio.pooled([each[name] for each in ratios]) for name in names}
     if sampled:
         values += sampled_values(one, items, sampled)
     return values, extra

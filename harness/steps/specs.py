@@ -136,7 +136,7 @@ class Score(StepSpec):
     ``summary.json``."""
 
     KIND: ClassVar[str] = "score"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     benchmark: str
     data: str

@@ -6,6 +6,7 @@ import json
 import math
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from hypothesis import strategies as st
 from benchmarks import benchmark
 from benchmarks.base import DataError, Item, Verdict
 from benchmarks.wemath import incomplete, options
+from harness.steps.score import figures
 from tests.benchmarks.owners_files import PNG
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "wemath"
@@ -260,3 +262,24 @@ def test_any_response_gets_a_verdict(text, around) -> None:
 def test_the_rule_of_an_official_verdict_says_what_it_read(response, letter, rule) -> None:
     verdict = ONE.scorer("official").score(ASKED, response)
     assert (verdict.extracted, verdict.rule) == (letter, f"official/{rule}")
+
+
+def test_the_rote_memorisation_rate_is_of_the_right_composites_in_all_samples() -> None:
+    asked = items(group("2steps_1") + group("2steps_2"))
+    #: Of each sample, by group: (steps right, composite right).
+    rounds = [[(True, True), (False, True)], [(False, True), (True, False)]]
+    verdicts = [
+        Verdict(i.id, right[i.meta["step"] == "multi"], decoding="sampled", sample=sample)
+        for sample, groups in enumerate(rounds)
+        for i in asked
+        for right in [groups[int(i.cluster[-1]) - 1]]
+    ]
+    values, extra = figures(ONE, asked, verdicts)
+    assert extra["wemath/RM_strict"] == pytest.approx(2 / 3)
+    assert (extra["wemath/RM_strict"].part, extra["wemath/RM_strict"].whole) == (2, 3)
+    (strict,) = [v for v in values if v.metric == "wemath/score_strict"]
+    assert strict.values == (0.5, 0.25)
+    greedy = [replace(v, decoding="greedy") for v in verdicts if v.sample == 0]
+    first = figures(ONE, asked, greedy)[1]["wemath/RM_loose"]
+    assert (first, first.whole) == (0.5, 2)
+    assert figures(ONE, asked[:-1], [v for v in verdicts if v.item != asked[-1].id])[1] == {}
