@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from torch import Tensor
 
 from backends import backend
 from backends.base import Inputs, Resources, Stage
+from backends.engines.hf import HFEngine
 from benchmarks.base import Item
 from benchmarks.questions import save_questions
 
@@ -18,9 +20,21 @@ from ..trained import Train, Trained, allow_deprecated_collectives, apart, read,
 
 pytest.importorskip("trl", reason="TRL is an optional dependency")
 
-__all__ = ["SMALL", "Train", "Trained", "apart", "read", "same"]
+__all__ = ["SMALL", "Train", "Trained", "apart", "gap", "read", "same"]
 
 SMALL: dict[str, Any] = OURS | {"advantage_eps": 1e-4}
+
+
+def gap(a: Trained, b: Trained, start: dict[str, Tensor]) -> float:
+    """How far two trainings ended apart, relative to how far the second went.
+
+    Biases of keys change no attention: their gradient is rounding, which Adam makes a full step.
+    """
+
+    def real(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {k: v for k, v in weights.items() if "k_proj.bias" not in k and "qkv.bias" not in k}
+
+    return apart(real(a.weights), real(b.weights)) / apart(real(b.weights), real(start))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -68,3 +82,36 @@ def train(model_folder: Path, items: list[Item], tmp_path: Path) -> Train:
         return read(workdir)
 
     return run
+
+
+@pytest.fixture
+def whole_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our trainer's log-probabilities cover the tokens that are never sampled, as TRL's do."""
+    monkeypatch.setattr("backends.deepspeed.loop.suppressed_token_ids", lambda processor: ())
+
+
+@pytest.fixture
+def replayed(monkeypatch: pytest.MonkeyPatch, whole_vocabulary: None) -> dict[str, list[list[int]]]:
+    """TRL is given the responses that our trainer sampled, by the id of the drawn question."""
+    from backends.trl.grpo import GroupTrainer
+
+    kept: dict[str, list[list[int]]] = {}
+    generate = HFEngine.generate_encoded
+
+    def record(self: HFEngine, prompts: Any, ids: Any, *args: Any, **kwargs: Any) -> Any:
+        for i, responses in generate(self, prompts, ids, *args, **kwargs):
+            kept[ids[i]] = [list(r.tokens) for r in responses]
+            yield i, responses
+
+    def replay(self: Any, prompt_ids: Any, *_: Any, **__: Any) -> tuple[list[list[int]], None]:
+        stage, step = self.stage, self.state.global_step
+        completions = []
+        for row in range(step * stage.questions_per_step, (step + 1) * stage.questions_per_step):
+            nothing = [[self.eos_token_ids[0]]] * stage.group_size
+            completions += kept.get(self.questions.drawn(row).id, nothing)
+        assert len(completions) == len(prompt_ids)
+        return completions, None
+
+    monkeypatch.setattr(HFEngine, "generate_encoded", record)
+    monkeypatch.setattr(GroupTrainer, "_generate_single_turn", replay)
+    return kept

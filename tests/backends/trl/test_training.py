@@ -18,7 +18,7 @@ from backends.models import load_processor
 from backends.rewards import REWARDS, RewardEntry
 from benchmarks.base import Item
 
-from .conftest import SMALL, Train, Trained, apart, same
+from .conftest import SMALL, Train, apart, gap, same
 
 #: What our own trainer logs, but for the gap between its sampler and itself.
 EXPECTED = {
@@ -44,18 +44,6 @@ def give(
     return {"rewards": [{"name": "test"}]}
 
 
-def gap(a: Trained, b: Trained, start: dict[str, Tensor]) -> float:
-    """How far two trainings ended apart, relative to how far the second went.
-
-    Biases of keys change no attention: their gradient is rounding, which Adam makes a full step.
-    """
-
-    def real(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-        return {k: v for k, v in weights.items() if "k_proj.bias" not in k and "qkv.bias" not in k}
-
-    return apart(real(a.weights), real(b.weights)) / apart(real(b.weights), real(start))
-
-
 def letters(rollout: Rollout) -> tuple[float | None, ...]:
     return tuple(sum(c.isalnum() for c in r) / max(len(r), 1) for r in rollout.responses)
 
@@ -77,39 +65,6 @@ def test_a_training_leaves_a_checkpoint_and_metrics(train: Train, model_folder: 
     assert tokenizers[0].padding_side == tokenizers[1].padding_side
 
 
-@pytest.fixture
-def whole_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Our trainer's log-probabilities cover the tokens that are never sampled, as TRL's do."""
-    monkeypatch.setattr("backends.deepspeed.loop.suppressed_token_ids", lambda processor: ())
-
-
-@pytest.fixture
-def replayed(monkeypatch: pytest.MonkeyPatch, whole_vocabulary: None) -> dict[str, list[list[int]]]:
-    """TRL is given the responses that our trainer sampled, by the id of the drawn question."""
-    from backends.trl.grpo import GroupTrainer
-
-    kept: dict[str, list[list[int]]] = {}
-    generate = HFEngine.generate_encoded
-
-    def record(self: HFEngine, prompts: Any, ids: Any, *args: Any, **kwargs: Any) -> Any:
-        for i, responses in generate(self, prompts, ids, *args, **kwargs):
-            kept[ids[i]] = [list(r.tokens) for r in responses]
-            yield i, responses
-
-    def replay(self: Any, prompt_ids: Any, *_: Any, **__: Any) -> tuple[list[list[int]], None]:
-        stage, step = self.stage, self.state.global_step
-        completions = []
-        for row in range(step * stage.questions_per_step, (step + 1) * stage.questions_per_step):
-            nothing = [[self.eos_token_ids[0]]] * stage.group_size
-            completions += kept.get(self.questions.drawn(row).id, nothing)
-        assert len(completions) == len(prompt_ids)
-        return completions, None
-
-    monkeypatch.setattr(HFEngine, "generate_encoded", record)
-    monkeypatch.setattr(GroupTrainer, "_generate_single_turn", replay)
-    return kept
-
-
 @pytest.mark.parametrize(
     "stage",
     [
@@ -117,9 +72,11 @@ def replayed(monkeypatch: pytest.MonkeyPatch, whole_vocabulary: None) -> dict[st
         {"aggregation": "token_mean", "kl": {"beta": 0.1}, "temperature": 0.7},
         {"aggregation": "fixed_length", "advantage": "group_mean", "weight_decay": 0.1},
         {"aggregation": "token_mean", "advantage": "batch_norm", "mask_truncated": True},
+        {"aggregation": "sequence_mean", "kl": {"beta": 0.1}, "mask_truncated": True},
+        {"aggregation": "fixed_length", "advantage": "group_mean", "mask_truncated": True},
         {"aggregation": "sequence_mean", "ratio": "sequence", "freeze_vision": True},
     ],
-    ids=["mm_upt", "token_mean", "dr_grpo", "masked", "gspo"],
+    ids=["mm_upt", "token_mean", "dr_grpo", "masked", "mm_upt_masked", "dr_grpo_masked", "gspo"],
 )
 def test_on_the_same_samples_trl_and_our_trainer_reach_the_same_weights(
     train: Train,
