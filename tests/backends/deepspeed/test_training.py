@@ -12,11 +12,12 @@ from torch import Tensor
 
 from backends import backend
 from backends.base import GroupReward, Inputs, Resources, Rollout, Stage, TrainingError
+from backends.deepspeed.learner import Learner
 from backends.engines.hf import HFEngine
 from backends.rewards import REWARDS, RewardEntry
 from benchmarks.base import Item
 
-from .conftest import SMALL, Train, apart, same
+from .conftest import SMALL, Train, apart, read, same
 
 EXPECTED = {
     *("step", "reward", "majority_ratio", "label_accuracy", "accuracy", "semantic_entropy"),
@@ -266,6 +267,88 @@ def test_a_gradient_that_is_not_finite_is_skipped_and_ends_the_third_time(
     assert all(weight.isfinite().all() for weight in run.weights.values())
     with pytest.raises(TrainingError, match=r"step 3: the gradient was not finite 3 times"):
         train("ever", resources=resources, **stage | give(monkeypatch, lambda t: 1e300 * len(t)))
+
+
+def test_a_bfloat16_gradient_that_is_not_finite_is_skipped_too(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    broken = give(monkeypatch, lambda text: 1e300 * len(text))
+    with pytest.raises(TrainingError, match=r"step 3: the gradient was not finite 3 times"):
+        train("run", advantage="group_mean", steps=3, resources={"dtype": "bfloat16"}, **broken)
+
+
+def test_refused_steps_are_counted_over_a_stop(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two before it and one after it end the training."""
+    stage = {"advantage": "group_mean", "steps": 4, "resources": {"save_every": 1}}
+    stage |= give(monkeypatch, lambda text: 1e300 * len(text))
+    step, calls = Learner.step, []
+
+    def stop(self: Learner, lr: float) -> tuple[bool, float]:
+        calls.append(lr)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return step(self, lr)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Learner, "step", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train("run", **stage)
+    with pytest.raises(TrainingError, match=r"step 3: the gradient was not finite 3 times"):
+        train("run", **stage)
+
+
+def test_an_update_without_samples_does_not_start_the_count_again(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused, nothing to do, refused, nothing to do, refused."""
+    groups: list[int] = []
+
+    def every_other(rollout: Rollout) -> GroupReward:
+        groups.append(len(groups))
+        lost = (groups[-1] // 4) % 2
+        return GroupReward(
+            tuple(None if lost else 1e300 * len(text) for text in rollout.responses), {}
+        )
+
+    monkeypatch.setitem(REWARDS, "test", RewardEntry("test", every_other, False, ""))
+    with pytest.raises(TrainingError, match=r"step 5: the gradient was not finite 3 times"):
+        train("run", advantage="group_mean", steps=6, rewards=[{"name": "test"}])
+
+
+def test_no_one_and_three_pictures_and_the_placeholders_own_name(
+    train: Train, picture: Callable[..., bytes], base: dict[str, Tensor]
+) -> None:
+    """A question may spell the picture token: it stays text, and every picture its place."""
+    items = [
+        Item("none", "Is <|image_pad|> a word?"),
+        Item("one", "What is this?", images=(picture(1),)),
+        Item("three", "Which differs?", images=(picture(2), picture(3, 56, 84), picture(2))),
+        Item("named", "Why <|vision_start|><|image_pad|>?", images=(picture(4),)),
+    ]
+    row, *_ = train("run", items=items, steps=1, kl={"beta": 0.1}).metrics
+    assert row["pictures"] == 5
+    assert row["dropped_prompts"] == 0
+    assert row["engine_gap"] < 1e-5
+    assert row["grad_norm"] > 0
+    assert row["device_seconds"] == sum(v for k, v in row.items() if k.startswith("seconds_"))
+    assert row["sampled_tokens"] == row["tokens"]
+
+
+def test_the_reference_of_a_stage_is_where_it_starts(
+    train: Train, questions: Path, tmp_path: Path
+) -> None:
+    first = train("first", lr=1e-2, steps=1)
+    backend("deepspeed").train(
+        Stage.model_validate(SMALL | {"kl": {"beta": 0.1}, "lr": 1e-3}),
+        Inputs(first.workdir / "checkpoint", questions, 0),
+        Resources(),
+        tmp_path / "second",
+    )
+    rows = read(tmp_path / "second").metrics
+    assert rows[0]["kl"] == 0
+    assert rows[1]["kl"] > 0
 
 
 @pytest.mark.parametrize(

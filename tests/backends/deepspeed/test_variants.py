@@ -142,6 +142,26 @@ def test_a_reward_that_raises_takes_its_question_out_and_is_counted(
     assert "no such thing" in caplog.text
 
 
+def test_policy_and_critic_are_stepped_together_or_not_at_all(
+    train: Train, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rewards whose returns overflow break the critic's error alone: whitened advantages hide them
+    from the policy."""
+    groups: list[int] = []
+
+    def breaks(rollout: Rollout) -> list[float | None]:
+        groups.append(len(groups))
+        scale = 1.0 if len(groups) <= 4 else 1e60
+        return [scale * share(text) for text in rollout.responses]
+
+    stage = {"weight_decay": 0.1, **CRITIC, **give(monkeypatch, breaks)}
+    once = train("once", **stage, steps=1)
+    groups.clear()
+    twice = train("twice", **stage, steps=2)
+    assert [row["skipped_steps"] for row in twice.metrics] == [0, 1]
+    assert same(twice.weights, once.weights)
+
+
 def test_the_critic_learns_what_is_paid(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     stage = {"steps": 12, "lr": 1e-6, "advantage": "gae", "critic": {"lr": 1e-2, "weight": 1.0}}
     rows = train("run", **stage, **give(monkeypatch, lambda r: [1.0] * 4)).metrics
