@@ -100,14 +100,9 @@ def differences(
     if source.kit:
         lines += _other_table(source.paths[0], edition)
     elif rows := published(name, edition.split):
-        ours = {item.id: fingerprint(item, judged) for item in items}
-        lines += _some("rows are missing", [i for i in rows if i not in ours])
-        lines += _some("rows are not the owners'", [i for i in ours if i not in rows])
-        changed = [i for i in ours if i in rows and rows[i][0] != ours[i]]
-        lines += _some(f"rows ask or answer otherwise than {edition.source}", changed)
-        shown = {i.id: picture_mark(i) for i in items if i.id in rows and rows[i.id][1]}
-        other = [i for i, mark in shown.items() if mark and mark != rows[i][1]]
-        lines += _some(f"pictures have other bytes than those of {edition.source}", other)
+        there_are = {item.id for item in items}
+        lines += _some("rows are missing", [i for i in rows if i not in there_are])
+        lines += altered(name, edition, items, judged)
     groups = len({item.cluster or item.id for item in items})
     if edition.groups and groups != edition.groups:
         lines.append(f"{groups} groups; the owners have {edition.groups}")
@@ -119,6 +114,20 @@ def differences(
         if there[facet, value] != n:
             lines.append(f"{there[facet, value]} rows of {facet} {value!r}; the owners have {n}")
     return lines
+
+
+def altered(name: str, edition: Edition, items: Sequence[Item], judged: Sequence[str]) -> list[str]:
+    """What the rows that are there are otherwise than as published, where that is known."""
+    rows = published(name, edition.split)
+    if not rows:
+        return []
+    ours = {item.id: fingerprint(item, judged) for item in items}
+    lines = _some("rows are not the owners'", [i for i in ours if i not in rows])
+    changed = [i for i in ours if i in rows and rows[i][0] != ours[i]]
+    lines += _some(f"rows ask or answer otherwise than {edition.source}", changed)
+    shown = {i.id: picture_mark(i) for i in items if i.id in rows and rows[i.id][1]}
+    other = [i for i, mark in shown.items() if mark and mark != rows[i][1]]
+    return lines + _some(f"pictures have other bytes than those of {edition.source}", other)
 
 
 def _some(said: str, ids: Sequence[str], n: int = 5) -> list[str]:

@@ -96,6 +96,11 @@ class OfficialBenchmark(Benchmark):
         for edition in self.editions:
             if edition.split == told:
                 return edition
+        return self.fitting(items)
+
+    def fitting(self, items: Sequence[Item]) -> Edition:
+        """The smallest of the owners' splits that can hold these items: as many rows of each
+        kind."""
         known = {pair for edition in self.editions for pair in edition.counts}
         there = Counter(pair for item in items for pair in self.counted(item) if pair in known)
 
@@ -106,6 +111,11 @@ class OfficialBenchmark(Benchmark):
 
         fit = [edition for edition in self.editions if holds(edition)]
         return min(fit, key=lambda edition: edition.n, default=self.editions[0])
+
+    def altered(self, items: Sequence[Item]) -> list[str]:
+        """What a part of the items is otherwise than as published, where that is known: of rows
+        that another file holds, such as one of published answers."""
+        return editions.altered(self.name, self.fitting(items), items, self.judged)
 
     def counted(self, item: Item) -> Iterable[tuple[str, str]]:
         """(facet, value) pairs whose numbers :meth:`check` compares with the owners'."""

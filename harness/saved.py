@@ -94,7 +94,12 @@ def _published(
             "owners publish it"
         )
     made = _joined(file, one, f"{found.format} file", items, found.answers)
-    return replace(made, notes=(*found.notes, *made.notes))
+    notes = [*found.notes, *made.notes]
+    if not isinstance(one, OfficialBenchmark) or (data or "").startswith(f"{sources.TINY}/"):
+        return replace(made, notes=tuple(notes))
+    where = data or file.name
+    notes += [f"{where} is not as published: {line}" for line in one.altered(items)]
+    return replace(made, total=max(made.total, one.fitting(items).n), notes=tuple(notes))
 
 
 def _source_of(one: Benchmark, data: str, split: str | None, root: Path) -> Path:

@@ -85,7 +85,10 @@ def test_official_starts_from_the_extraction_and_rules_from_the_response(file: P
 def test_what_is_printed(file: Path) -> None:
     answers = saved.load(file, "mathvista", None)
     said = text(answers, rescore.score(answers, ["official", "rules"]))
-    assert "MathVista (testmini): 4 responses to 4 items, from a MathVista file" in said
+    assert (
+        "MathVista (testmini): 4 responses to 4 items (SUBSET of 1000), from a MathVista file"
+        in said
+    )
     assert "2/3 = 66.7%" in said
     assert "mathvista/task/figures" in said
     assert "2 responses differ, by rule" in said
@@ -183,9 +186,9 @@ def test_data_gives_the_golds_and_unknown_ids_are_named(file: Path, tmp_path: Pa
     data = tmp_path / "testmini.json"
     data.write_text(json.dumps(rows))
     answers = saved.load(file, None, str(data))
-    assert (len(answers.items), answers.total) == (4, 8)
+    assert (len(answers.items), answers.total) == (4, 1000)
     assert {item.answer for item in answers.items} == {"red bar"}
-    assert "4 items (SUBSET of 8)" in text(answers, rescore.score(answers, ["rules"]))
+    assert "4 items (SUBSET of 1000)" in text(answers, rescore.score(answers, ["rules"]))
     rows.pop("3")
     data.write_text(json.dumps(rows))
     with pytest.raises(HarnessError, match=r"1 answers are to items .* the first to '3'"):
@@ -303,3 +306,11 @@ def test_standard_errors_truncation_and_empty_responses_are_shown(tmp_path: Path
     scored = rescore.score(answers, ["rules"])
     assert set(scored[0].errors) <= set(scored[0].metrics)
     assert "truncated" in text(answers, scored)
+
+
+def test_rows_that_are_not_as_published_are_told(file: Path) -> None:
+    """The rows above ask what nobody published; ids of testmini with golds of their own."""
+    answers = saved.load(file, None, None)
+    assert answers.total == 1000
+    told = [note for note in answers.notes if note.startswith(f"{file.name} is not as published")]
+    assert "4 rows ask or answer otherwise than data/testmini.json" in " ".join(told)
