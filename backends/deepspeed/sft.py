@@ -11,14 +11,12 @@ from backends.encoding import Encoder
 from backends.rewards.correctness import label
 from benchmarks.base import Item
 
+_BOXED, _TAGGED = "\\boxed{{{answer}}}", "<answer>{answer}</answer>"
 #: A bare answer in the form that a template asks for.
 ANSWER_FORMS = {
-    "plain": "{answer}",
-    "boxed": "\\boxed{{{answer}}}",
-    "direct": "{answer}",
-    "think": "<answer>{answer}</answer>",
-    "answer_first": "<answer>{answer}</answer>",
-    "adaptive": "<answer>{answer}</answer>",
+    **dict.fromkeys(("plain", "direct", "direct_code", "direct_eval"), "{answer}"),
+    **dict.fromkeys(("boxed", "mm_upt", "mm_upt_train"), _BOXED),
+    **dict.fromkeys(("think", "think_code", "think_eval", "answer_first", "adaptive"), _TAGGED),
     "lmm_r1": "<answer> ${answer}$ </answer>",
 }
 
