@@ -45,6 +45,9 @@ class VLLMEngine:
     Where vLLM fails midway it is started again once, and what was unanswered is asked again; the
     second time :class:`EngineError` says why. An engine whose weights were updated is not: what
     it computed with is gone.
+
+    In a process that has joined torch.distributed every rank holds an engine of its own, which
+    samples by itself; but they start together, since vLLM makes its process groups then.
     """
 
     def __init__(
