@@ -4,7 +4,11 @@ math-verify hands text of unknown origin to sympy, which may compute for ever. I
 an alarm signal, which works in the main thread only. Here it runs in a child process with a timer
 of its own whose signal has the default action: it ends the child, whatever the child is computing,
 even when the parent is gone. So the limit holds in threads, in worker processes and in daemons
-alike. The child starts with the first question.
+alike.
+
+Loading math-verify takes longer than most of what it is asked. A server process loads it once, at
+the first question, and forks a child for each process that connects to its socket: worker processes
+share it, and a child that was ended is replaced in no time.
 """
 
 from __future__ import annotations
@@ -12,124 +16,261 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import shutil
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 #: Seconds of processor time for one question (so that a busy machine changes no verdict), and bytes
 #: of address space for the child.
 TIME_LIMIT = 2.0
 MEMORY_LIMIT = 4 << 30
+#: So many answers are remembered.
+MAX_KNOWN = 100_000
 
 
-class _Child:
-    """One child process, one question at a time, one line of JSON each way."""
+class _Server:
+    """The process that has loaded math-verify. It ends when the process that started it has, and
+    every process that inherited it."""
 
     def __init__(self) -> None:
+        self.owner = os.getpid()
+        self.folder = tempfile.mkdtemp(prefix="math-verify-")
+        self.address = os.path.join(self.folder, "s")
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(self.address)
+            listening.listen(64)
+            # -P: this folder must not be on the child's path, its modules have everyday names.
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", __file__, str(listening.fileno())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                pass_fds=[listening.fileno()],
+            )
+
+    def stop(self) -> None:
+        if os.getpid() != self.owner:
+            return
+        assert self.process.stdin
+        self.process.stdin.close()
+        try:
+            self.process.wait(timeout=0.5)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class _Asker:
+    """This process's child: one question at a time, one line of JSON each way. ``address`` is that
+    of another process's server; None starts one."""
+
+    def __init__(self, address: str | None = None) -> None:
         self.lock = threading.Lock()
-        self.process: subprocess.Popen[str] | None = None
+        self.address = address
+        self.lines: Any = None
 
     def ask(self, *question: str) -> Any:
         with self.lock:
-            process = self.process or self.start()
             try:
-                assert process.stdin
-                process.stdin.write(json.dumps(question) + "\n")
-                process.stdin.flush()
-                line = self.read(process)
-            except BrokenPipeError:
+                lines = self.lines or self.connect()
+                lines.write(json.dumps(question) + "\n")
+                lines.flush()
+                line = lines.readline()
+            except OSError:
                 line = ""
             except BaseException:  # interrupted between question and answer: they must not mix
-                self.stop()
+                self.close()
                 raise
             if not line:
-                self.stop()
+                self.close()
                 return None
             return json.loads(line)
 
-    def start(self) -> subprocess.Popen[str]:
-        # -P: this folder must not be on the child's path, its modules have everyday names.
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", __file__],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        )
-        greeting = self.read(self.process)
+    def connect(self) -> Any:
+        try:
+            greeting = self.greeted() if self.address is not None else ""
+        except OSError:  # the server that was shared is gone
+            greeting = ""
+        if not greeting:
+            self.close()
+            self.address = _start().address
+            greeting = self.greeted()
         if greeting.strip() != '"ready"':
-            self.stop()
+            self.close()
             raise RuntimeError(
                 "math-verify does not start in its child process: "
                 + (greeting.strip() or f"{sys.executable} ended without a word")
             )
-        return self.process
+        return self.lines
 
-    @staticmethod
-    def read(process: subprocess.Popen[str]) -> str:
-        assert process.stdout
-        return process.stdout.readline()
+    def greeted(self) -> str:
+        assert self.address is not None
+        with socket.socket(socket.AF_UNIX) as connection:
+            connection.connect(self.address)
+            self.lines = connection.makefile("rw", encoding="utf-8")
+        greeting: str = self.lines.readline()
+        return greeting
 
-    def stop(self) -> None:
-        process, self.process = self.process, None
-        if process:
-            process.kill()
-            for pipe in (process.stdin, process.stdout):
-                try:
-                    if pipe:
-                        pipe.close()
-                except OSError:
-                    pass
-            process.wait()
+    def close(self) -> None:
+        lines, self.lines = self.lines, None
+        try:
+            if lines:
+                lines.close()
+        except OSError:
+            pass
 
 
-_child = _Child()
+_asker = _Asker()
+_server: _Server | None = None
+_known: dict[tuple[str, ...], Any] = {}
+
+
+def _start() -> _Server:
+    global _server
+    _stop()
+    _server = _Server()
+    return _server
+
+
+@atexit.register
+def _stop() -> None:
+    if _server is not None:
+        _asker.close()
+        _server.stop()
 
 
 def _forget() -> None:
-    """After a fork the parent's child is not ours to talk to, nor is its lock."""
-    global _child
-    _inherited.append(_child)
-    _child = _Child()
+    """After a fork the parent's connection is not ours to talk on, nor is its lock; its server
+    is."""
+    global _asker
+    _inherited.append(_asker)
+    _asker = _Asker(_asker.address)
 
 
-_inherited: list[_Child] = []  # kept: collecting one would close pipes that the parent still uses
+_inherited: list[_Asker] = []  # kept: closing one would send what the parent has half written
 os.register_at_fork(after_in_child=_forget)
-atexit.register(lambda: _child.stop())
+
+
+def address() -> str:
+    """Where this process's server listens, for :func:`share` in a worker. Starts it, without
+    waiting until it is ready."""
+    with _asker.lock:
+        if _asker.address is None:
+            _asker.address = _start().address
+        return _asker.address
+
+
+def share(address: str) -> None:
+    """Ask the server of another process."""
+    global _asker
+    _asker = _Asker(address)
+
+
+def known(since: int = 0) -> dict[tuple[str, ...], Any]:
+    """The questions that were answered here, with their answers, but for the first ``since``."""
+    return dict(islice(_known.items(), since, None))
+
+
+def learn(answers: Mapping[tuple[str, ...], Any]) -> None:
+    """Take over what another process knows."""
+    if len(_known) + len(answers) > MAX_KNOWN:
+        _known.clear()
+    _known.update(answers)
+
+
+def _answered(*question: str) -> Any:
+    try:
+        return _known[question]
+    except KeyError:
+        answer = _asker.ask(*question)
+        learn({question: answer})
+        return answer
 
 
 def same(a: str, b: str) -> bool | None:
     """Whether two LaTeX expressions are equal; None where that took too long or too much memory."""
-    verdict: bool | None = _child.ask(a, b)
+    verdict: bool | None = _answered(a, b)
     return verdict
 
 
 def value(latex: str) -> int | float | None:
     """The real number that a LaTeX expression comes to; None where it is none, or takes too
     long."""
-    number: int | float | None = _child.ask(latex)
+    number: int | float | None = _answered(latex)
     return number
 
 
-def _serve() -> None:
-    """The child: answer one line at a time, end by the timer where one takes too long."""
-    import resource
+def _serve(listening: socket.socket) -> None:
+    """The server: load math-verify, then fork a child for each connection until stdin ends."""
+    import select
     import signal
 
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # nothing that a library prints can pass for an answer
-
-    def say(what: object) -> None:
-        answers.write(json.dumps(what) + "\n")
-        answers.flush()
-
     try:
-        from latex2sympy2_extended import latex2sympy  # type: ignore[import-untyped]
-        from math_verify import LatexExtractionConfig, parse, verify
+        compare, compute = _load()
+        compute(r"\frac{2}{2}")
+        compare("1", r"\frac{2}{2}")  # the first one loads the grammar: not on the clock
+        greeting = "ready"
     except Exception as error:
-        say(repr(error))
-        return
+        greeting = repr(error)
+    while listening in select.select([listening, sys.stdin], [], [])[0]:
+        connection, _ = listening.accept()
+        if os.fork() == 0:
+            try:
+                signal.signal(signal.SIGPROF, signal.SIG_DFL)
+                listening.close()
+                with connection.makefile("rw", encoding="utf-8") as lines:
+                    lines.write(json.dumps(greeting) + "\n")
+                    lines.flush()
+                    if greeting == "ready":
+                        _answer(lines, compare, compute)
+            finally:
+                os._exit(0)
+        connection.close()
+        _reap(os.WNOHANG)
+    shutil.rmtree(os.path.dirname(listening.getsockname()), ignore_errors=True)
+    listening.close()
+    _reap(0)
+
+
+def _reap(flags: int) -> None:
+    try:
+        while os.waitpid(-1, flags)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def _answer(lines: Any, compare: _Compare, compute: _Compute) -> None:
+    """The child: answer one line at a time, end by the timer where one takes too long."""
+    import signal
+
+    for line in lines:
+        signal.setitimer(signal.ITIMER_PROF, TIME_LIMIT)
+        question = json.loads(line)
+        answer = compare(*question) if len(question) == 2 else compute(*question)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        lines.write(json.dumps(answer) + "\n")
+        lines.flush()
+
+
+_Compare = Callable[[str, str], bool | None]
+_Compute = Callable[[str], int | float | None]
+
+
+def _load() -> tuple[_Compare, _Compute]:
+    """math-verify's comparison and the value of an expression, within the limits of memory."""
+    import resource
+
+    from latex2sympy2_extended import latex2sympy  # type: ignore[import-untyped]
+    from math_verify import LatexExtractionConfig, parse, verify
+
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     sys.set_int_max_str_digits(5000)
     latex = [LatexExtractionConfig()]
@@ -157,17 +298,8 @@ def _serve() -> None:
         except (Exception, RecursionError, MemoryError):
             return None
 
-    compute(r"\frac{2}{2}")
-    compare("1", r"\frac{2}{2}")  # the first comparison loads the grammar: not on the clock
-    signal.signal(signal.SIGPROF, signal.SIG_DFL)
-    say("ready")
-    for line in sys.stdin:
-        signal.setitimer(signal.ITIMER_PROF, TIME_LIMIT)
-        question = json.loads(line)
-        answer = compare(*question) if len(question) == 2 else compute(*question)
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        say(answer)
+    return compare, compute
 
 
 if __name__ == "__main__":
-    _serve()
+    _serve(socket.socket(fileno=int(sys.argv[1])))

@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import json
 import math
-import multiprocessing
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends.base import Resources
-from benchmarks import benchmark
-from benchmarks.base import Item, Scorer, Verdict
-from benchmarks.official import FunctionScorer
+from benchmarks import parallel
+from benchmarks.base import Item, Verdict
 from benchmarks.published import Answer
 from harness import judging, stats
 from harness.errors import HarnessError, unknown
@@ -33,8 +30,6 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 PUBLISHED = "published"
-#: Responses that a worker is handed at a time.
-CHUNK = 250
 
 
 @dataclass(frozen=True)
@@ -94,7 +89,7 @@ def score(
     items = {item.id: item for item in saved.items}
     tasks = [(items[answer.generation.item], answer) for answer in saved.answers]
     rules = [name for name in names if name != judging.NAME]
-    columns = dict(zip(rules, _verdicts(one.address, rules, tasks, workers), strict=True))
+    columns = dict(zip(rules, parallel.verdicts(one.address, rules, tasks, workers), strict=True))
     ids = {name: one.scorer(name).id for name in rules}
     if judging.NAME in names and by is not None:
         hashes, dtype = Hashes(by.root), by.resources.dtype
@@ -111,41 +106,6 @@ def _asked(tasks: Sequence[tuple[Item, Answer]], by: Judging) -> list[Verdict]:
         replace(verdict, decoding=one.decoding, sample=one.sample)
         for verdict, one in zip(verdicts, said, strict=True)
     ]
-
-
-def _verdicts(
-    one: str, names: Sequence[str], tasks: Sequence[tuple[Item, Answer]], workers: int
-) -> list[list[Verdict]]:
-    chunks = [(one, names, tasks[i : i + CHUNK]) for i in range(0, len(tasks), CHUNK)]
-    if workers == 1 or len(chunks) == 1:
-        rows = [row for chunk in chunks for row in _judge(*chunk)]
-    else:
-        spawn = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(min(workers, len(chunks)), mp_context=spawn) as pool:
-            rows = [row for part in pool.map(_judge, *zip(*chunks, strict=True)) for row in part]
-    return [list(column) for column in zip(*rows, strict=True)]
-
-
-def _judge(
-    one: str, names: Sequence[str], tasks: Sequence[tuple[Item, Answer]]
-) -> list[list[Verdict]]:
-    """One row of verdicts a task, in the order of the scorers. Runs in a worker."""
-    scorers = [benchmark(one).scorer(name) for name in names]
-    return [[_one(scorer, item, answer) for scorer in scorers] for item, answer in tasks]
-
-
-def _one(scorer: Scorer, item: Item, answer: Answer) -> Verdict:
-    """A verdict; a scorer that starts from the owners' extraction does so where there is one."""
-    said = answer.generation
-    if (
-        answer.extraction is not None
-        and isinstance(scorer, FunctionScorer)
-        and scorer.judge_extraction is not None
-    ):
-        verdict = scorer.judge_extraction(item, answer.extraction)
-    else:
-        verdict = scorer.score(item, said.text)
-    return replace(verdict, decoding=said.decoding, sample=said.sample)
 
 
 def figured(saved: Saved, name: str, id: str, verdicts: Sequence[Verdict]) -> Scored:

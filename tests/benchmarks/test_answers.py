@@ -242,6 +242,25 @@ def test_what_takes_too_long_is_undecided_and_the_next_question_is_answered() ->
     assert _equivalence.value(r"\frac{3}{4}") == 0.75
 
 
+def test_a_server_that_is_gone_is_replaced() -> None:
+    assert _equivalence.value(r"\sin(0)+1") == 1
+    gone = _equivalence._server
+    assert gone is not None
+    gone.process.kill()
+    gone.process.wait()
+    assert _equivalence.value(r"\sin(0)+2") == 2  # its child lives on
+    _equivalence._asker.close()
+    assert _equivalence.value(r"\sin(0)+3") == 3
+    assert _equivalence._server is not gone
+
+
+def test_what_another_process_learned_is_not_asked_again() -> None:
+    before = len(_equivalence.known())
+    _equivalence.learn({("question",): 41})
+    assert _equivalence.known(before) == {("question",): 41}
+    assert _equivalence.value("question") == 41
+
+
 def test_threads_are_answered() -> None:
     out: list[bool] = []
     pairs = [(rf"\sqrt{{{4 * i}}}", rf"2\sqrt{{{i}}}") for i in (2, 3, 5, 7)]

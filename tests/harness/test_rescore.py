@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from benchmarks import parallel
 from benchmarks.tiny import write_benchmark
 from harness import rescore, saved
 from harness.errors import HarnessError
@@ -240,13 +241,25 @@ def test_a_generation_that_is_there_twice_is_named(tmp_path: Path) -> None:
 
 
 def test_workers_change_nothing(tmp_path: Path) -> None:
-    rows = {str(n): row(n, f"I take ({'AB'[n % 2]}).", None, None) for n in range(600)}
-    path = tmp_path / "output.json"
-    path.write_text(json.dumps(rows))
-    answers = saved.load(path, None, None)
-    alone, together = (rescore.score(answers, ["rules"], workers) for workers in (1, 2))
+    said = [r"\boxed{\sqrt{%d}}", r"I take (A): 3x+%d.", "It is %d.", r"\boxed{%d+3x}", ""]
+    path = generations(tmp_path)
+    rows = pq.read_table(path).to_pylist()
+    more = [
+        {**row, "decoding": "sampled", "sample": 2 + n, "text": text.replace("%d", str(number % 7))}
+        for number, row in enumerate(row for row in rows if row["decoding"] == "greedy")
+        for n, text in enumerate(said)
+    ]
+    pq.write_table(pa.Table.from_pylist([*more, *rows]), path)  # an item's are not side by side
+    answers = saved.load(path, "mathvista", str(tmp_path / "data"))
+    assert len(answers.answers) > 2 * parallel.CHUNK
+    alone, together = (rescore.score(answers, ["rules", "official"], workers) for workers in (1, 2))
     assert alone == together
-    assert alone[0].metrics["mathvista/accuracy"] == 0.5
+    assert [v.item for v in alone[0].verdicts] == [a.generation.item for a in answers.answers]
+    assert 0 < alone[0].metrics["mathvista/maj_at_7"] <= 1
+    written = [tmp_path / "1.jsonl", tmp_path / "2.jsonl"]
+    for file, scored in zip(written, (alone, together), strict=True):
+        rescore.write(file, rescore.rows(answers, scored))
+    assert written[0].read_bytes() == written[1].read_bytes()
 
 
 @published
