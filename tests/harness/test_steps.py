@@ -22,6 +22,7 @@ from harness.steps import generate, score, synthesize
 from harness.steps.context import Context
 from harness.steps.specs import Generate, Sampled, Score, Synthesize
 from harness.store import Store, read_json
+from tests.benchmarks.owners_files import PNG
 
 LIMIT = 12
 
@@ -252,7 +253,7 @@ def test_data_that_changed_since_the_plan_stops_the_step(
 ) -> None:
     """A pool, a picture of it, and a benchmark's folder, edited between plan and step."""
     context = made("edited")
-    (tmp_path / "dot.png").write_bytes(b"a picture")
+    (tmp_path / "dot.png").write_bytes(PNG)
     pool = tmp_path / "pool.jsonl"
     line = json.dumps({"id": "a", "question": "How many?", "answer": "5", "images": ["dot.png"]})
     pool.write_text(line)
@@ -268,7 +269,7 @@ def test_data_that_changed_since_the_plan_stops_the_step(
     with pytest.raises(StepError, match=r"pool\.jsonl changed since the run was planned"):
         context.questions(questions.id)
     pool.write_text(line)
-    (tmp_path / "dot.png").write_bytes(b"other")
+    (tmp_path / "dot.png").write_bytes(PNG + b"other")
     with pytest.raises(StepError, match=r"pool\.jsonl changed"):
         context.questions(questions.id)
     next((tmp_path / "data").rglob("*.json")).write_text("{}")
