@@ -86,7 +86,7 @@ class Encoder:
         self.image_token_id: int = processor.image_token_id
         self.merge_size: int = processor.image_processor.merge_size
         self.pad_id = pad_token_id(processor)
-        self._frames: dict[tuple[int, bool], list[str]] = {}
+        self._frames: dict[tuple[int, bool], list[str | list[int]]] = {}
         self._tokenizing = threading.RLock()  # a tokenizer holds the options of the latest call
 
     def encode(self, request: Request) -> Prompt | None:
@@ -155,10 +155,10 @@ class Encoder:
         remaining = iter(counts)
         ids: list[int] = []
         for piece in self._frame(len(counts), bool(request.system)):
-            if piece in (_SYSTEM, _USER):
+            if isinstance(piece, str):
                 ids += self._text_ids(request.system if piece == _SYSTEM else request.text)
                 continue
-            for token in self.tokenizer(piece, add_special_tokens=False)["input_ids"]:
+            for token in piece:
                 ids += [token] * (next(remaining, 1) if token == self.image_token_id else 1)
         return ids
 
@@ -168,8 +168,8 @@ class Encoder:
             "input_ids"
         ]
 
-    def _frame(self, pictures: int, system: bool) -> list[str]:
-        """The chat template with the texts left out, cut at their places."""
+    def _frame(self, pictures: int, system: bool) -> list[str | list[int]]:
+        """The chat template cut at the places of the texts: these places, and ids in between."""
         key = (pictures, system)
         if key not in self._frames:
             content: list[dict[str, str]] = [{"type": "image"}] * pictures
@@ -184,7 +184,13 @@ class Encoder:
             )
             if chat.count(_USER) != 1 or chat.count(_SYSTEM) != system:
                 raise ModelError("the chat template drops or repeats the text of a message.")
-            self._frames[key] = [p for p in re.split(f"({_SYSTEM}|{_USER})", chat) if p]
+            pieces = [p for p in re.split(f"({_SYSTEM}|{_USER})", chat) if p]
+            self._frames[key] = [
+                p
+                if p in (_SYSTEM, _USER)
+                else self.tokenizer(p, add_special_tokens=False)["input_ids"]
+                for p in pieces
+            ]
         return self._frames[key]
 
     def _read(self, request: Request) -> tuple[list[Image.Image], tuple[str, ...]]:
@@ -209,7 +215,7 @@ def read_picture(data: bytes) -> Image.Image:
     squares."""
     image: Image.Image = Image.open(io.BytesIO(data))
     if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image.convert("RGBA")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
         if image.getchannel("A").getextrema()[0] == 255:  # nothing shows through: skip the work
             return image.convert("RGB")
         white = Image.new("RGBA", image.size, "white")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
@@ -10,18 +9,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import AttentionInterface
-from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from backends.encoding import Encoder, Prompt, distinct_pictures
 from backends.engines.base import Request, Response, Sampling
 from backends.engines.cache import KVCache, PromptWriter
 from backends.engines.choice import choose, uniforms
+from backends.engines.evaluating import Evaluating
 from backends.models import (
     load_model,
     load_processor,
@@ -50,9 +48,6 @@ _WEIGHTS_OF_A_CORE = 64 << 20
 
 # Rows leave the cache when those that remain are at most this share: moving the rest costs too.
 _WORTH_MOVING = 0.75
-
-# The attention of single tokens, see _grouped_attention.
-_GROUPED = "sdpa_grouped"
 
 _Batch = list[tuple[int, Prompt | None]]
 _In = TypeVar("_In")
@@ -83,7 +78,7 @@ class HFEngine:
         self.stop_ids = stop_token_ids(model, encoder.processor)
         self.suppressed = suppressed_token_ids(encoder.processor)
         self.context: int = model.config.text_config.max_position_embeddings
-        self._evaluating = _Evaluating(model)
+        self._evaluating = Evaluating(model)
 
     @classmethod
     def from_path(
@@ -361,36 +356,6 @@ def _pieces(prompts: Sequence[Prompt], tokens: int) -> Iterator[tuple[int, Seque
         first += count
 
 
-class _Evaluating:
-    """Eval mode while any batch is sampled (in training mode, checkpointed layers refuse a cache),
-    and the attention that suits sampling. The first to enter sets them, the last to leave restores
-    them."""
-
-    def __init__(self, model: PreTrainedModel) -> None:
-        self._model = model
-        self._lock = threading.Lock()
-        self._inside = 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self._inside += 1
-            if self._inside > 1:
-                return
-            config = self._model.model.language_model.config
-            self._before = self._model.training, config._attn_implementation
-            self._model.eval()
-            if config._attn_implementation == "sdpa":
-                config._attn_implementation = _GROUPED
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                training, attention = self._before
-                self._model.model.language_model.config._attn_implementation = attention
-                self._model.train(training)
-
-
 @contextmanager
 def _intra_op_threads(count: int) -> Iterator[None]:
     """torch's threads within an operation, of the threads that start meanwhile too."""
@@ -413,26 +378,3 @@ def _in_order(
             yield running.popleft().result()
     while running:
         yield running.popleft().result()
-
-
-def _grouped_attention(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **settings: Any
-) -> tuple[Tensor, None]:
-    """Hugging Face's own ``sdpa``, but for single query tokens [R, heads, 1, d] with fewer key
-    heads [R, key heads, L, d]: the query heads that share a key head become its queries. Same sums,
-    and the cache is read where it lies; ``sdpa`` with a mask copies it once per query head."""
-    rows, heads, length, size = query.shape
-    shared = key.shape[1]
-    if length != 1 or shared == heads:
-        return sdpa_attention_forward(module, query, key, value, mask, **settings)
-    out = torch.nn.functional.scaled_dot_product_attention(
-        query.reshape(rows, shared, heads // shared, size),
-        key,
-        value,
-        attn_mask=mask,
-        scale=settings.get("scaling"),
-    )
-    return out.reshape(rows, 1, heads, size), None
-
-
-AttentionInterface.register(_GROUPED, _grouped_attention)

@@ -271,6 +271,8 @@ def test_the_mode_of_a_model_in_training_is_left_as_it_was(
     model.gradient_checkpointing_enable({"use_reentrant": False})
     expected = responses(engine, [Request("a", "x")], Sampling(max_tokens=8))["a"]
     assert model.training
+    assert model.config.text_config._attn_implementation == "sdpa"
+    assert "forward" not in vars(model.model.visual.patch_embed)
     model.eval()
     model.gradient_checkpointing_disable()
     assert responses(engine, [Request("a", "x")], Sampling(max_tokens=8))["a"] == expected

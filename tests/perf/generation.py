@@ -10,9 +10,9 @@ First equal work: the stop token is forbidden on both sides, so that every item 
 Then what an evaluation does: a response may stop, and a finished row costs nothing any more where a
 side drops it.
 
-Prints, for both, median wall and CPU seconds of a run, wall seconds by phase (ours encodes while it
-generates, so its phases overlap), and the ratio of the paired runs, in alternating order, with its
-spread. On a busy machine the ratio of CPU seconds is the one to read; that of wall seconds counts
+Prints, for both, median wall and CPU seconds of a run, wall seconds by phase (ours encodes and
+generates in several threads, whose seconds add up), and the ratio of the paired runs, in
+alternating order, with its spread. On a busy machine the ratio of CPU seconds is the one to read; that of wall seconds counts
 where both cores are free.
 """
 

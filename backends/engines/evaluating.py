@@ -1,0 +1,82 @@
+"""A model in the state in which it samples: eval mode, and operations that suit sampling."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+# The attention of single tokens, see _grouped_attention.
+_GROUPED = "sdpa_grouped"
+
+
+class Evaluating:
+    """Eval mode while any batch is sampled (in training mode, checkpointed layers refuse a cache),
+    and the operations that suit sampling. The first to enter sets them, the last to leave restores
+    them."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self._model = model
+        self._lock = threading.Lock()
+        self._inside = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside > 1:
+                return
+            config = self._model.model.language_model.config
+            self._before = self._model.training, config._attn_implementation
+            self._model.eval()
+            embed = self._model.model.visual.patch_embed
+            if type(embed.proj) is torch.nn.Conv3d:
+                embed.forward = partial(_embed_patches, embed.proj)
+            if config._attn_implementation == "sdpa":
+                config._attn_implementation = _GROUPED
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                training, attention = self._before
+                self._model.model.language_model.config._attn_implementation = attention
+                vars(self._model.model.visual.patch_embed).pop("forward", None)
+                self._model.train(training)
+
+
+def _embed_patches(convolution: torch.nn.Conv3d, patches: Tensor) -> Tensor:
+    """What the vision tower's first layer makes of patches [P, d]: as each is one place of its
+    convolution, a matrix product, which takes a third of the time."""
+    weight = convolution.weight.flatten(1)
+    return torch.nn.functional.linear(patches.to(weight.dtype), weight)
+
+
+def _grouped_attention(
+    module: Any, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, **settings: Any
+) -> tuple[Tensor, None]:
+    """Hugging Face's own ``sdpa``, but for single query tokens [R, heads, 1, d] with fewer key
+    heads [R, key heads, L, d]: the query heads that share a key head become its queries. Same sums,
+    and the cache is read where it lies; ``sdpa`` with a mask copies it once per query head."""
+    rows, heads, length, size = query.shape
+    shared = key.shape[1]
+    if length != 1 or shared == heads:
+        return sdpa_attention_forward(module, query, key, value, mask, **settings)
+    out = torch.nn.functional.scaled_dot_product_attention(
+        query.reshape(rows, shared, heads // shared, size),
+        key,
+        value,
+        attn_mask=mask,
+        scale=settings.get("scaling"),
+    )
+    return out.reshape(rows, 1, heads, size), None
+
+
+AttentionInterface.register(_GROUPED, _grouped_attention)
