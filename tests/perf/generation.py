@@ -12,8 +12,8 @@ side drops it.
 
 Prints, for both, median wall and CPU seconds of a run, wall seconds by phase (ours encodes and
 generates in several threads, whose seconds add up), and the ratio of the paired runs, in
-alternating order, with its spread. On a busy machine the ratio of CPU seconds is the one to read; that of wall seconds counts
-where both cores are free.
+alternating order, with its spread. On a busy machine the ratio of CPU seconds is the one to read;
+that of wall seconds counts where both cores are free.
 """
 
 from __future__ import annotations
