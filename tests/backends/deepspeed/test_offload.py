@@ -11,8 +11,9 @@ from backends.base import Resources
 from backends.deepspeed.learner import Learner
 
 from .conftest import Train, same
+from .test_lora import close
 from .test_resume import Killed
-from .test_zero import STAGE, close
+from .test_zero import STAGE
 
 SMALL = {"tokens_per_micro_batch": 150}
 
