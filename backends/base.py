@@ -299,4 +299,6 @@ class GroupReward:
     stats: Mapping[str, float]
 
 
+#: Pure and bounded in time: the trainer calls it in its own process and waits, so what may hang (a
+#: judge, a solver) needs a time limit of its own, and raises or returns None when it is reached.
 RewardFunction = Callable[[Rollout], GroupReward]
