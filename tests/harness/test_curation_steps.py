@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -256,6 +257,27 @@ def test_nothing_kept_is_an_error_with_the_reasons(made: Any, responses: Path) -
         curate.run(spec, judged)
 
 
+def test_what_was_too_long_to_be_asked_is_counted_as_that(made: Any, tmp_path: Path) -> None:
+    """By the step that selects, by the one that hands a teacher's responses on, and in writing."""
+    short = made("short")
+    respond.run(asking(made, max_prompt_tokens=1), short)
+    spec = Curate(questions=made.pool, keep="correct", per_question=2, threshold=None)
+    context = made("over long", responses=short.out)
+    with pytest.raises(StepError, match=r"12 questions: 12 have a prompt that is too long$"):
+        curate.run(spec, context)
+    summary = read_json(context.out / "summary.json")
+    assert isinstance(summary, dict)
+    assert summary["over_long"] == 12
+    assert summary.get("none_correct", 0) == 0
+
+    stage = Stage.model_validate({"rewards": [{"name": "accuracy"}], "external": {"models": ["a"]}})
+    train = SimpleNamespace(stage=stage)
+    path = _external(train, made("taught", **{"external 0": short.out}), tmp_path / "file.jsonl")  # type: ignore[arg-type]
+    assert path is not None
+    handed = [json.loads(line) for line in path.read_text().splitlines()]
+    assert [(row["texts"], row["dropped"]) for row in handed] == [([], 4)] * 12
+
+
 def test_external_responses_reach_the_backend_by_question_and_model(
     made: Any, responses: Path, tmp_path: Path
 ) -> None:
@@ -284,6 +306,7 @@ def test_external_responses_reach_the_backend_by_question_and_model(
     for row, source in zip(found, rows(responses) * 2, strict=True):
         whole = zip(source["texts"], source["finish"], strict=True)
         assert row["texts"] == [text for text, finish in whole if finish == "stop"]
+        assert row["dropped"] == 4 - len(row["texts"])
 
 
 def test_a_server_teaches_and_what_it_said_before_it_broke_down_is_kept(
@@ -330,7 +353,7 @@ def test_a_question_that_was_asked_before_is_no_new_one(made: Any, pool: Path) -
     summary = read_json(context.out / "summary.json")
     assert isinstance(summary, dict)
     assert summary["duplicate"] > 0
-    assert sum(summary[k] for k in ("kept", "cut", "empty", "duplicate")) == summary["asked"]
+    assert sum(summary[k] for k in summary if k != "asked") == summary["asked"]
     seeds = {item.id: item for item in load_questions(pool)}
     for item in written:
         assert item.meta["mode"] == "in_context"
