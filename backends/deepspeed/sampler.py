@@ -10,7 +10,7 @@ from backends.base import Inputs, Resources, Stage, TrainingError
 from backends.deepspeed.lora import merged
 from backends.deepspeed.process import Ranks
 from backends.encoding import Encoder, Prompt
-from backends.engines.base import EngineError, Response, Sampling
+from backends.engines.base import EngineError, RequestError, Response, Sampling
 from backends.engines.hf import HFEngine
 
 log = logging.getLogger(__name__)
@@ -75,16 +75,19 @@ class PolicySampler:
         given: list[T] = []
         while True:
             self._renew()
-            died = ""
+            died, refused = "", False
             try:
                 if not given:
                     given.append(ask())
             except EngineError as error:
-                died = str(error)
-            reasons = [reason for reason in self.ranks.gather(died) if reason]
+                died, refused = str(error), isinstance(error, RequestError)
+            everywhere = self.ranks.gather((died, refused))
+            reasons = [reason for reason, _ in everywhere if reason]
             if not reasons:
                 self._rest()
                 return given[0]
+            if final := [reason for reason, refused in everywhere if refused]:
+                raise TrainingError(f"the rollout engine cannot be asked that: {final[0]}")
             if self.restarted:
                 raise TrainingError(f"the rollout engine died twice: {reasons[0]}")
             log.warning("the rollout engine died and is started again: %s", reasons[0])

@@ -20,6 +20,10 @@ class EngineError(RuntimeError):
     """An engine that cannot start, or cannot go on, with the reason for its reader."""
 
 
+class RequestError(EngineError):
+    """A request that an engine refuses: it is well, and would refuse it again."""
+
+
 class Server(Model):
     """A server that speaks OpenAI's protocol, and the model that it serves.
 

@@ -23,7 +23,7 @@ from transformers import AutoConfig, GenerationConfig
 
 from backends.encoding import Encoder, Prompt
 from backends.engines import missing
-from backends.engines.base import EngineError, Request, Response, Sampling
+from backends.engines.base import EngineError, Request, RequestError, Response, Sampling
 from backends.models import suppressed_token_ids
 
 #: Sequences that run at a time: what a GPU holds, and what two cores can bear.
@@ -229,7 +229,7 @@ class VLLMEngine:
                     engine.add_request(key, *self._request(running[key], sampling, logp))
                 return [(out.request_id, out) for out in engine.step() if out.finished]
             except VLLMValidationError as error:
-                raise EngineError(f"vLLM refuses the request: {_said(error)}") from error
+                raise RequestError(f"vLLM refuses the request: {_said(error)}") from error
             except Exception as error:
                 if self.starts > 1 or self.updated:
                     raise EngineError(f"vLLM failed: {_said(error)}") from error

@@ -17,7 +17,7 @@ from backends.base import GroupReward, Inputs, Resources, Rollout, Stage, Traini
 from backends.deepspeed.rollout import ExternalResponses, Rollouts, best, read_external
 from backends.deepspeed.samples import QuestionOrder
 from backends.encoding import Encoder
-from backends.engines.base import EngineError, Request, Response
+from backends.engines.base import EngineError, Request, RequestError, Response
 from backends.engines.hf import HFEngine
 from backends.models import load_model, load_processor, suppressed_token_ids
 from backends.rewards import REWARDS, RewardEntry
@@ -314,6 +314,21 @@ def test_external_files_are_checked_and_long_responses_left_out(
     path.write_text('{"id": "q", "texts": []}\n{"id": "q"}\n')
     with pytest.raises(TrainingError, match=r"line 2: no external responses"):
         read_external(path, engine.encoder, 4)
+
+
+def test_a_request_that_is_refused_is_not_an_engine_that_died(
+    model_folder: Path, questions: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        asked.append(1)
+        raise RequestError("max_tokens is too large")
+
+    monkeypatch.setattr(HFEngine, "generate_encoded", refuse)
+    with pytest.raises(TrainingError, match="cannot be asked that: max_tokens is too large"):
+        train(model_folder, questions, tmp_path / "run")
+    assert len(asked) == 1  # starting the engine again would not help
 
 
 # ---------------------------------------------------------------------------------------- vllm
