@@ -19,6 +19,7 @@ from datasets import Dataset
 from backends.encoding import read_picture
 from benchmarks import benchmark, tiny
 from benchmarks.base import DataError, Item, Scorer, Values, Verdict
+from benchmarks.official import OfficialBenchmark
 from benchmarks.prompts import asked
 from harness.stats import interval
 
@@ -30,10 +31,13 @@ def data(name: str, mini: str | None = None, **settings: Any) -> dict[str, Datas
     """The items of a benchmark as lm-eval's only split.
 
     ``settings`` are lm-eval's ``--metadata``: ``<name>=<folder of the owners' files>`` (needed but
-    for the mini benchmarks), ``template=<name>`` (default ``boxed``) and ``scorer=<name>`` (default
-    the benchmark's own).
+    for the mini benchmarks), ``template=<name>`` (default ``boxed``), ``scorer=<name>`` (default
+    the benchmark's own) and ``split=<name>`` (default the usual one that is there).
     """
     one = benchmark(name)
+    split = settings.get("split") if mini is None else None
+    if split is not None and split not in one.splits:
+        raise DataError(f"{one.title} has no split {split!r}, only {', '.join(one.splits)}")
     if mini is None and name not in settings:
         raise DataError(
             f"say where the data of {one.title} is: --metadata {name}=<folder of its owners' files>"
@@ -51,21 +55,24 @@ def data(name: str, mini: str | None = None, **settings: Any) -> dict[str, Datas
             "answer": item.answer,
             "benchmark": name,
             "data": source,
+            "split": split,
             "scorer": scorer,
         }
-        for item in _items(name, source).values()
+        for item in _items(name, source, split).values()
     ]
     return {"test": Dataset.from_list(rows)}
 
 
 @lru_cache(maxsize=8)
-def _items(name: str, source: str) -> dict[str, Item]:
+def _items(name: str, source: str, split: str | None) -> dict[str, Item]:
     if source.startswith("tiny/"):
         with tempfile.TemporaryDirectory() as folder:
             tiny.write_benchmark(source.partition("/")[2], Path(folder))
             items = [_in_memory(item) for item in benchmark(name).load(Path(folder))]
     else:
-        items = benchmark(name).load(Path(source))
+        one = benchmark(name)
+        assert isinstance(one, OfficialBenchmark)  # the tasks here are
+        items = one.load(Path(source), split)
     return {item.id: item for item in items}
 
 
@@ -77,7 +84,7 @@ def _in_memory(item: Item) -> Item:
 
 def pictures(doc: Mapping[str, Any]) -> list[Any]:
     """The pictures of a document, decoded as our engines do."""
-    images = _items(doc["benchmark"], doc["data"])[doc["id"]].images
+    images = _items(doc["benchmark"], doc["data"], doc["split"])[doc["id"]].images
     return [read_picture(p.read_bytes() if isinstance(p, Path) else p) for p in images]
 
 
@@ -88,9 +95,14 @@ def _scorer(name: str, scorer: str) -> Scorer:
 
 def judge(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, Any]:
     """The metrics of one response. What is aggregated over groups carries its item along."""
-    item = _items(doc["benchmark"], doc["data"])[doc["id"]]
+    item = _items(doc["benchmark"], doc["data"], doc["split"])[doc["id"]]
     verdict = _scorer(doc["benchmark"], doc["scorer"]).score(item, results[0])
-    record = {"data": doc["data"], "item": item.id, "correct": verdict.correct}
+    record = {
+        "data": doc["data"],
+        "split": doc["split"],
+        "item": item.id,
+        "correct": verdict.correct,
+    }
     return {
         "accuracy": float(verdict.correct),
         "clustered_se": (float(verdict.correct), item.cluster or item.id),
@@ -128,7 +140,7 @@ def score_loose(records: Sequence[Mapping[str, Any]]) -> float:
 
 
 def _figure(metric: str, records: Sequence[Mapping[str, Any]]) -> float:
-    known = _items("wemath", records[0]["data"])
+    known = _items("wemath", records[0]["data"], records[0]["split"])
     items = [known[record["item"]] for record in records]
     try:
         found: list[Values] = benchmark("wemath").values(
@@ -136,4 +148,4 @@ def _figure(metric: str, records: Sequence[Mapping[str, Any]]) -> float:
         )
     except DataError:
         return float("nan")
-    return next(values.mean for values in found if values.metric == metric)
+    return next((values.mean for values in found if values.metric == metric), float("nan"))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 pytest.importorskip("lm_eval")
 
@@ -140,6 +141,27 @@ def test_missing_data_and_unknown_names_are_said_before_anything_is_generated() 
         utils.data("wemath", mini="wemath", scorer="rule")
     with pytest.raises(KeyError, match="did you mean 'boxed'"):
         utils.data("wemath", mini="wemath", template="boxd")
+
+
+def test_the_split_is_a_setting(tmp_path: Path) -> None:
+    from harness.lm_eval_tasks import utils
+
+    (tmp_path / "images").mkdir()
+    rows = []
+    for id in ("1", "2"):
+        row = {"id": id, "question": "How many? <image1>", "options": [], "answer": id}
+        rows.append({**row, "image": f"images/{id}.png", "level": 1, "subject": "counting"})
+        Image.new("RGB", (30, 30)).save(tmp_path / "images" / f"{id}.png")
+    (tmp_path / "test.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    (tmp_path / "testmini.jsonl").write_text(json.dumps(rows[1]))
+    settings = {"mathvision": str(tmp_path)}
+    assert utils.data("mathvision", **settings)["test"]["id"] == ["1", "2"]
+    (doc,) = utils.data("mathvision", **settings, split="testmini")["test"]
+    assert doc["id"] == "2"
+    assert len(utils.pictures(doc)) == 1
+    assert utils.judge(doc, [r"\boxed{2}"])["accuracy"] == 1
+    with pytest.raises(DataError, match="has no split 'mini', only test, testmini"):
+        utils.data("mathvision", **settings, split="mini")
 
 
 def test_the_prompt_of_every_task_holds_one_place_a_picture() -> None:
