@@ -216,6 +216,7 @@ def test_the_reference_is_the_base_without_a_copy_of_it(
         if not copies:
             suppressed = suppressed_token_ids(self.processor)
             copies.append(Policy(load_model(model_folder), suppressed))
+            copies[0].model.picture_cache = self.pictures
         found: Tensor = copies[0](batch, temperature)
         return found
 
