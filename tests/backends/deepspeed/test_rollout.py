@@ -141,6 +141,12 @@ def test_a_question_whose_group_agrees_is_replaced(
     ours = {s.place: s.group.responses for part in split for s in part}
     assert ours == {s.place: s.group.responses for s in found}
 
+    for step in range(6):
+        now = {d.item.id for d in QuestionOrder(items, 4, 0).at(step)}
+        spares = [d.item.id for turn in (1, 2, 3) for d in made._spares(step, turn)]
+        assert len(spares) == 12
+        assert not now & set(spares)
+
     once, _ = rollouts(engine, items, dynamic_sampling=1, **fields).at(0, drawn)
     assert not all(s.contrast for s in once)  # the limit holds
 
