@@ -37,7 +37,9 @@ def show(console: Console, name: str, source: str, split: str | None, store: Sto
         items = one.load(folder, located.split)
         differences = one.check(folder, items, located.split)
     except DataError as error:
-        raise HarnessError(str(error)) from None
+        others = [name for name in one.splits[1:] if split is None]
+        hint = f" (--split checks another part: {', '.join(others)})" if others else ""
+        raise HarnessError(f"{error}{hint}") from None
     edition = one.edition(folder, items, located.split)
     if source.startswith(f"{sources.TINY}/"):
         differences = []
@@ -52,7 +54,7 @@ def show(console: Console, name: str, source: str, split: str | None, store: Sto
     for line in differences:
         say(False, f"not as published: {line}")
     if not differences:
-        say(True, f"as published, so far as is known: {edition.n} items")
+        say(True, f"as published, compared by {one.compared(folder, items, located.split)}")
     shown = sum(len(item.images) for item in items)
     say(not broken, f"{shown} pictures, {len(broken)} that cannot be read")
     for where, why in broken[:5]:

@@ -6,7 +6,6 @@ responses alone. Only the scorer ``judge`` asks a model, what it was not asked b
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from collections import Counter
@@ -19,6 +18,7 @@ from backends.base import Resources
 from benchmarks import parallel
 from benchmarks.base import Item, Verdict
 from benchmarks.published import Answer
+from benchmarks.questions import json_line
 from harness import judging, stats
 from harness.errors import HarnessError, unknown
 from harness.saved import Saved
@@ -118,7 +118,7 @@ def figured(saved: Saved, name: str, id: str, verdicts: Sequence[Verdict]) -> Sc
         id,
         tuple(verdicts),
         {v.metric: v.mean for v in values} | extra,
-        {v.metric: len(v.units) for v in values},
+        {v.metric: len(v.units) for v in values} | {k: r.whole for k, r in extra.items()},
         {metric: se for metric, se in found.items() if se is not None},
     )
 
@@ -202,14 +202,13 @@ def rows(saved: Saved, scored: Sequence[Scored]) -> Iterator[dict[str, Any]]:
 
 
 def write(path: Path, objects: Iterable[Mapping[str, Any]]) -> None:
-    """JSON lines; the file appears when it is complete. Characters that UTF-8 lacks (half a
-    surrogate pair, which a response may hold) are written as JSON escapes."""
+    """JSON lines; the file appears when it is complete."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        with partial.open("w", encoding="utf-8") as file:
             for each in objects:
-                file.write(json.dumps(each, ensure_ascii=False) + "\n")
+                file.write(json_line(each))
         partial.replace(path)
     except OSError as error:
         raise HarnessError(f"{path}: cannot be written ({error.strerror})") from None

@@ -259,7 +259,7 @@ def _generations(path: Path) -> list[Generation]:
     except (OSError, pyarrow.ArrowException) as error:
         raise HarnessError(f"{path}: not a readable parquet file ({error})") from None
     found: dict[str, Generation] = {}
-    for number, row in enumerate(rows):
+    for number, row in enumerate(rows, 1):
         lacks = [column for column in _COLUMNS if row.get(column) is None]
         if lacks:
             raise HarnessError(f"{path}, row {number}: no {' and no '.join(lacks)}")

@@ -13,6 +13,7 @@ from backends import curation
 from backends.engines.base import Request, Sampling
 from benchmarks.base import Item
 from benchmarks.prompts import template
+from benchmarks.questions import json_line
 from harness.errors import StepError
 from harness.steps.asking import ask, engine
 from harness.steps.context import Context
@@ -91,7 +92,7 @@ def run(spec: Respond, context: Context) -> None:
                 "tokens": [answer["tokens"] for answer in said],
                 "first_logp": [answer.get("first_logp") for answer in said],
             }
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+            file.write(json_line(row))
 
 
 def read(folder: Path) -> dict[str, Responses]:

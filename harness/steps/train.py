@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import shutil
 from collections.abc import Sequence
@@ -11,7 +10,7 @@ from pathlib import Path
 from backends import backend
 from backends.base import Inputs
 from benchmarks.base import Item
-from benchmarks.questions import load_questions, save_questions
+from benchmarks.questions import json_line, load_questions, save_questions
 from harness.errors import StepError
 from harness.steps import respond
 from harness.steps.asking import release
@@ -62,7 +61,7 @@ def _external(spec: Train, context: Context, path: Path) -> Path | None:
                     "texts": texts,
                     "dropped": len(found.said) - len(texts),
                 }
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.write(json_line(row))
     return path
 
 
