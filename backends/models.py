@@ -75,7 +75,20 @@ def load_model(
                 f"{path}: {len(keys)} weights are {problem.removesuffix('_keys')} and would be "
                 f"random, among them {', '.join(keys[:3])}: they must be those of config.json."
             )
+    patches = model.model.visual.patch_embed.proj
+    if type(patches) is torch.nn.Conv3d:
+        patches.__class__ = PatchProjection
     return model.to(device).eval()
+
+
+class PatchProjection(torch.nn.Conv3d):
+    """The vision tower's first layer. Its stride is its kernel, so each patch is one place of the
+    convolution: a matrix product, in a third of the time on a CPU. One class for sampling and
+    training, so that a picture's features have the same bits in both."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Patches [P, channels, frames, height, width] to [P, H]."""
+        return torch.nn.functional.linear(input.flatten(1), self.weight.flatten(1), self.bias)
 
 
 def load_processor(path: str | Path) -> ProcessorMixin:

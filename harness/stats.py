@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats as _stats
+from scipy import special
 
 LEVEL = 0.95
 
@@ -92,8 +92,8 @@ def interval(values: np.ndarray, clusters: Sequence[object] | np.ndarray) -> Int
     least = min(d for _, d in terms)  # Satterthwaite's value never lies below its smallest part
     df = max(variance**2 / spread, least) if spread > 0 else float(least)
     se = variance**0.5
-    half = float(_stats.t.ppf(0.5 + LEVEL / 2, df)) * se if se else 0.0
-    p = float(2 * _stats.t.sf(abs(mean) / se, df)) if se else float(mean == 0)
+    half = float(special.stdtrit(df, 0.5 + LEVEL / 2)) * se if se else 0.0
+    p = float(2 * special.stdtr(df, -abs(mean) / se)) if se else float(mean == 0)
     sd = float(x.mean(axis=1).std(ddof=1)) if seeds > 1 else None
     return Interval(float(mean), se, df, mean - half, mean + half, p, sd, seeds, units, count)
 

@@ -1,9 +1,8 @@
-"""A model in the state in which it samples: eval mode, and operations that suit sampling."""
+"""A model in the state in which it samples: eval mode, and the attention that suits it."""
 
 from __future__ import annotations
 
 import threading
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +19,7 @@ _GROUPED = "sdpa_grouped"
 
 class Evaluating:
     """Eval mode while any batch is sampled (in training mode, checkpointed layers refuse a cache),
-    and the operations that suit sampling. The first to enter sets them, the last to leave restores
+    and the attention that suits sampling. The first to enter sets them, the last to leave restores
     them."""
 
     def __init__(self, model: PreTrainedModel) -> None:
@@ -36,9 +35,6 @@ class Evaluating:
             config = self._model.model.language_model.config
             self._before = self._model.training, config._attn_implementation
             self._model.eval()
-            embed = self._model.model.visual.patch_embed
-            if type(embed.proj) is torch.nn.Conv3d:
-                embed.forward = partial(_embed_patches, embed.proj)
             if config._attn_implementation == "sdpa":
                 config._attn_implementation = _GROUPED
 
@@ -48,15 +44,7 @@ class Evaluating:
             if not self._inside:
                 training, attention = self._before
                 self._model.model.language_model.config._attn_implementation = attention
-                vars(self._model.model.visual.patch_embed).pop("forward", None)
                 self._model.train(training)
-
-
-def _embed_patches(convolution: torch.nn.Conv3d, patches: Tensor) -> Tensor:
-    """What the vision tower's first layer makes of patches [P, d]: as each is one place of its
-    convolution, a matrix product, which takes a third of the time."""
-    weight = convolution.weight.flatten(1)
-    return torch.nn.functional.linear(patches.to(weight.dtype), weight)
 
 
 def _grouped_attention(

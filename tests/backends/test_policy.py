@@ -368,9 +368,13 @@ def test_the_model_stays_a_stock_model(
         before = repeated_forward(model, groups, suppressed, 1.0)
         Policy(model, suppressed)
         assert torch.equal(repeated_forward(model, groups, suppressed, 1.0), before)
-        stock = load_model(save_checkpoint(model, processor, tmp_path / "checkpoint"))
+        saved = save_checkpoint(model, processor, tmp_path / "checkpoint")
+        stock = type(model).from_pretrained(saved, attn_implementation="sdpa").eval()
         assert stock.config.text_config._attn_implementation == "sdpa"
         assert torch.equal(repeated_forward(stock, groups, suppressed, 1.0), before)
+        # Ours takes the patches by a matrix product: the same sums, rounded otherwise.
+        ours = repeated_forward(load_model(saved), groups, suppressed, 1.0)
+        torch.testing.assert_close(ours, before, rtol=1e-5, atol=1e-5)
 
 
 def test_micro_batches_hold_every_group_once_and_keep_to_the_budget(
