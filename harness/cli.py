@@ -132,10 +132,13 @@ def evaluate(
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Of the processor. Default: one for each core.")
+    ] = None,
     root: Root = _ROOT,
 ) -> None:
     """Evaluate a model on benchmarks and print all their official figures, each with its n."""
-    from harness import evaluation, judging
+    from harness import environment, evaluation, judging
 
     names = [name.strip() for name in benchmarks.split(",") if name.strip()]
     asked = {
@@ -159,7 +162,7 @@ def evaluate(
         ],
         template=template,
         asked=asked,
-        resources={"device": device, "dtype": dtype},
+        resources={"device": device, "dtype": dtype, "threads": threads or environment.cores()},
         judge=judging.from_options(judge or []),
         root=root,
     )
