@@ -313,7 +313,8 @@ class VLLMEngine:
             "disable_log_stats": True,
             "use_tqdm_on_load": False,
         }
-        if not self._own_group:  # one engine a rank of the trainer's, each by itself
+        # One engine for each of the trainer's ranks, each by itself.
+        if not self._own_group and torch.distributed.get_world_size() > 1:
             settings["distributed_executor_backend"] = "external_launcher"
         if self.device == "cuda":
             return settings | {
