@@ -13,7 +13,7 @@ from typing import Any
 
 from . import rules
 from .aggregate import accuracies, by_item
-from .answers import choice, equivalent, extract_with_rule
+from .answers import choice, equivalent
 from .base import DataError, Item, Scorer, Values, Verdict
 from .editions import Edition
 from .official import FunctionScorer, OfficialBenchmark, image, literal
@@ -133,7 +133,7 @@ class MathVerse(OfficialBenchmark):
     def make_scorers(self) -> Mapping[str, Scorer]:
         base = f"mathverse/official@{REVISION}"
         return {
-            "official+extract": FunctionScorer(f"{base}+extract1", score_extracted),
+            "official+extract": FunctionScorer(f"{base}+extract2", score_extracted),
             "official": FunctionScorer(
                 base, score_official, lambda item, text: score_official(item, str(text))
             ),
@@ -171,16 +171,21 @@ def score_official(item: Item, response: str) -> Verdict:
 
 def score_extracted(item: Item, response: str) -> Verdict:
     """The criterion that the owners give their judge, by rules, on the answer that
-    :func:`benchmarks.answers.extract` reads.
+    :func:`benchmarks.answers.extract` reads, or else the reader of ``rules`` in prose.
 
     Multiple choice: the gold's letter, or the text of its option. Free form: the same meaning,
     which is :func:`benchmarks.answers.equivalent`.
     """
-    extraction, rule = extract_with_rule(response)
+    gold = LETTER.findall(item.answer)
+    lettered = item.meta["question_type"] == "multi-choice" and bool(gold)
+    read = rules.formula_reader(item.question)
+    if lettered:
+        options = dict.fromkeys("ABCD", "") | item.meta["options"]
+        read = rules.choice_reader(item.meta["question_for_eval"], options)
+    extraction, rule = rules.extract_or_read(response, read)
     if extraction is None:
         return Verdict(item.id, False, None, "unparsed", rule)
-    gold = LETTER.findall(item.answer)
-    if item.meta["question_type"] != "multi-choice" or not gold:
+    if not lettered:
         return Verdict(item.id, equivalent(extraction, item.answer), extraction, "ok", rule)
     if len(gold) > 1:
         right = set(LETTER.findall(extraction)) == set(gold)

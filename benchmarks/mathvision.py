@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _equivalence, rules
-from .answers import MAX_RESPONSE, extract_with_rule
+from .answers import MAX_RESPONSE
 from .base import DataError, Item, Scorer, Verdict
 from .editions import Edition
 from .official import FunctionScorer, OfficialBenchmark, image
@@ -103,7 +103,7 @@ class MathVision(OfficialBenchmark):
     def make_scorers(self) -> Mapping[str, Scorer]:
         base = f"mathvision/official@{REVISION}"
         return {
-            "official+extract": FunctionScorer(f"{base}+extract1", score_extracted),
+            "official+extract": FunctionScorer(f"{base}+extract2", score_extracted),
             "official": FunctionScorer(base, score_official, score_extraction),
             "rules": FunctionScorer(f"mathvision/rules{rules.VERSION}", rules.score_mathvision),
         }
@@ -131,8 +131,13 @@ def score_official(item: Item, response: str) -> Verdict:
 
 def score_extracted(item: Item, response: str) -> Verdict:
     """The owners' clean-up and verdict on the answer that :func:`benchmarks.answers.extract`
-    reads."""
-    extraction, rule = extract_with_rule(response)
+    reads, or else the reader of ``rules`` in prose."""
+    question = item.question.partition("\n(A)")[0]
+    read = rules.formula_reader(question)
+    if texts := item.meta["options"]:
+        options = {chr(ord("A") + i): text for i, text in enumerate(texts)}
+        read = rules.choice_reader(question, options)
+    extraction, rule = rules.extract_or_read(response, read)
     if extraction is None:
         return Verdict(item.id, False, None, "unparsed", rule)
     verdict = score_extraction(item, _letter(clean(extraction)), rule)

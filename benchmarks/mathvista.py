@@ -14,8 +14,8 @@ from typing import Any
 from rapidfuzz.distance import Levenshtein
 
 from . import rules
-from .answers import choice, extract_with_rule, rational
-from .base import DataError, Item, Scorer, Status, Verdict
+from .answers import choice, rational
+from .base import DataError, Item, Scorer, Verdict
 from .editions import Edition
 from .official import FunctionScorer, OfficialBenchmark, image, literal
 
@@ -166,7 +166,7 @@ class MathVista(OfficialBenchmark):
     def make_scorers(self) -> Mapping[str, Scorer]:
         base = f"mathvista/official@{REVISION}"
         return {
-            "official+extract": FunctionScorer(f"{base}+extract1", score_extracted),
+            "official+extract": FunctionScorer(f"{base}+extract2", score_extracted),
             "official": FunctionScorer(
                 base, lambda item, text: score_rules(item, text, "official"), score_extraction
             ),
@@ -280,17 +280,17 @@ def _whole(item: Item, response: str) -> str | None:
 
 
 def score_extracted(item: Item, response: str) -> Verdict:
-    """The owners' verdict on the answer that :func:`benchmarks.answers.extract` reads.
+    """The owners' verdict on the answer that :func:`benchmarks.answers.extract` reads, or else the
+    reader of ``rules`` in prose.
 
     A letter or the text of a choice is that choice, anything else the nearest one by edit distance;
     a number is read without its unit and separators. What gives no answer is ``unparsed`` and
     wrong.
     """
-    extraction, rule = extract_with_rule(response)
+    meta = item.meta
+    extraction, rule = rules.extract_or_read(response, _reader(item))
     if extraction is None:
         return Verdict(item.id, False, None, "unparsed", rule)
-    meta = item.meta
-    status: Status = "ok"
     if meta["question_type"] == "multi_choice":
         named = dict(zip(letters(len(meta["choices"])), meta["choices"], strict=True))
         letter = choice(extraction, named)
@@ -302,4 +302,14 @@ def score_extracted(item: Item, response: str) -> Verdict:
     else:
         number = rational(extraction)
         prediction = _number(item, extraction if number is None else number, _integer)
-    return Verdict(item.id, prediction == item.answer, extraction, status, rule)
+    return Verdict(item.id, prediction == item.answer, extraction, "ok", rule)
+
+
+def _reader(item: Item) -> rules.Reader:
+    meta, question = item.meta, item.question.partition("\nChoices:")[0]
+    if meta["question_type"] == "multi_choice":
+        named = dict(zip(letters(len(meta["choices"])), meta["choices"], strict=True))
+        return rules.choice_reader(question, named)
+    if meta["answer_type"] == "list":
+        return rules.list_reader
+    return rules.number_reader(question, meta.get("unit") or "")

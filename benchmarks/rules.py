@@ -37,6 +37,8 @@ MARKED = ("boxed", "tag")
 _LIST = re.compile(r"\[[^\[\]]{0,400}\]")
 _FORMULA = re.compile(r"\$([^$]{1,200})\$")
 _BEHIND = re.compile(r"(?:\bis|\bare|\bbe|\bto|[=:≈])\s{0,3}([^=:≈]{1,100})$")
+_DIGITS = re.compile(r"-?\d+(?:\.\d+)?")
+_SYMBOLS = re.compile(r"[\\^√π]")
 _PROSE = re.compile(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}\s+[A-Za-z]{2,}")
 
 
@@ -117,6 +119,63 @@ def value(text: str) -> Fraction | None:
         found = list(numbers(plain(text)))
         known = found[0].value if len(found) == 1 else None
     return known
+
+
+Reader = Callable[[str], tuple[str | None, str]]
+
+
+def extract_or_read(response: str, read: Reader) -> tuple[str | None, str]:
+    """What :func:`benchmarks.answers.extract_with_rule` finds; where that is nothing, what ``read``
+    finds in the prose, which knows what was asked: under its own rule behind ``prose/``.
+
+    An empty box or tag is no answer, whatever stands around it, and a program none either.
+    """
+    extraction, rule = extract_with_rule(response)
+    if rule != "none":
+        return extraction, rule
+    whole = answered(response[-MAX_RESPONSE:])
+    if is_program(whole):
+        return None, "program"
+    for part in dict.fromkeys((before_next_question(whole), whole)):
+        said, rule = read(part)
+        if said is not None:
+            return said, f"prose/{rule}"
+    return None, rule
+
+
+def choice_reader(question: str, options: Mapping[str, str]) -> Reader:
+    """Reads the letter of the option that a response settles on."""
+    return lambda response: read_choice(response, question, options)
+
+
+def number_reader(question: str, unit: str) -> Reader:
+    """Reads a number, in digits."""
+
+    def read(response: str) -> tuple[str | None, str]:
+        said, rule = read_number(response, question, unit)
+        if said is None or _DIGITS.fullmatch(said) or (number := value(said)) is None:
+            return said, rule
+        return str(number), rule
+
+    return read
+
+
+def formula_reader(question: str) -> Reader:
+    """Reads the formula that a response ends with, else a number."""
+
+    def read(response: str) -> tuple[str | None, str]:
+        formula = _last_formula(response)
+        if formula and _SYMBOLS.search(formula) and not _PROSE.search(formula):
+            return formula, "formula"
+        return number_reader(question, "")(response)
+
+    return read
+
+
+def list_reader(response: str) -> tuple[str | None, str]:
+    """Reads the last list in brackets."""
+    lists = _LIST.findall(plain(response[-20000:]))
+    return (lists[-1], "list") if lists else (None, "none")
 
 
 @_settled

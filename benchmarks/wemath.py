@@ -15,7 +15,7 @@ from typing import Any
 
 from . import rules
 from .aggregate import accuracies, by_item, slug
-from .answers import choice, extract_with_rule
+from .answers import choice
 from .base import DataError, Item, Ratio, Scorer, Values, Verdict
 from .editions import Edition
 from .official import FunctionScorer, OfficialBenchmark, image
@@ -94,7 +94,7 @@ class WeMath(OfficialBenchmark):
     def make_scorers(self) -> Mapping[str, Scorer]:
         base = f"wemath/official@{REVISION}"
         return {
-            "official+extract": FunctionScorer(f"{base}+extract1", score_extracted),
+            "official+extract": FunctionScorer(f"{base}+extract2", score_extracted),
             "official": FunctionScorer(base, score_official),
             "rules": FunctionScorer(f"wemath/rules{rules.VERSION}", rules.score_wemath),
         }
@@ -266,9 +266,11 @@ def score_official(item: Item, response: str) -> Verdict:
 
 
 def score_extracted(item: Item, response: str) -> Verdict:
-    """Right if the answer that :func:`benchmarks.answers.extract` reads names the gold letter, by
-    letter or by the option's text."""
-    extraction, rule = extract_with_rule(response)
+    """Right if the answer that :func:`benchmarks.answers.extract` reads, or else the reader of
+    ``rules`` in prose, names the gold letter, by letter or by the option's text."""
+    question = item.question.partition("\n")[0]
+    read = rules.choice_reader(question, item.meta["options"])
+    extraction, rule = rules.extract_or_read(response, read)
     if extraction is None:
         return Verdict(item.id, False, None, "unparsed", rule)
     known = dict.fromkeys("ABCDEFGH", "") | item.meta["options"]

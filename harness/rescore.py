@@ -269,14 +269,6 @@ def _show_summary(saved: Saved, scored: Sequence[Scored], console: Console) -> N
         console.print("[dim]agrees: with the verdicts published in the file[/]")
     ids = ", ".join(f"{one.name} = {one.id}" for one in scored)
     console.print(f"[dim]{ids}[/]", soft_wrap=True)
-    for one in scored:
-        if one.name == "official+extract" and 5 * one.count("unparsed") > len(one.verdicts):
-            console.print(
-                "[yellow]official+extract reads boxes, tags and stated answers, and finds none in "
-                f"{one.count('unparsed')} of {len(one.verdicts)} responses: --scorer rules reads "
-                "prose too, and official is the owners' own[/]",
-                soft_wrap=True,
-            )
     console.print()
 
 

@@ -198,7 +198,9 @@ def test_sentences() -> None:
     assert sentences(text) == ["E.g. 3.5 cm is long.", "A. It is."]
 
 
-def agreement(name: str, file: Path, verdict_key: str, keep: int | None) -> tuple[int, int]:
+def agreement(
+    name: str, file: Path, verdict_key: str, keep: int | None, by: str = "rules"
+) -> tuple[int, int]:
     one = benchmark(name)
     if name == "mathvista":
         rows = json.loads(file.read_text())
@@ -207,7 +209,7 @@ def agreement(name: str, file: Path, verdict_key: str, keep: int | None) -> tupl
         rows = {r["id"]: r for r in map(json.loads, file.read_text().splitlines())}
         items = one.load_text(DATA / "mathvision" / "test.jsonl")  # type: ignore[attr-defined]
     kept = [i for i in items if keep is None or int(i.id) % 2 == keep]
-    scorer = one.scorer("rules")
+    scorer = one.scorer(by)
     same = sum(
         scorer.score(i, rows[i.id]["response"]).correct == rows[i.id][verdict_key] for i in kept
     )
@@ -230,3 +232,25 @@ def test_agreement_with_published_verdicts(name: str, file: str, key: str, n: in
     assert sum(same for same, _ in halves) / n >= 0.97
     for same, total in halves:
         assert same / total >= 0.965
+    same, total = agreement(name, DATA / file, key, None, "official+extract")
+    assert same / total >= 0.97
+
+
+def test_prose_is_read_only_where_nothing_is_extracted() -> None:
+    default = ONE.scorer("official+extract")
+    for asked, response, extracted, rule in [
+        (SHAPE, r"The circle is larger: \boxed{A}", "A", "boxed"),
+        (SHAPE, r"The circle is larger. \boxed{}", None, "boxed"),
+        (SHAPE, "The answer is A.\nThe circle is larger than the square.", "A", "statement"),
+        (SHAPE, "The circle is larger than the others here.", "B", "prose/text"),
+        (SHAPE, "It is either the square or else the circle.", None, "several"),
+        (SHAPE, "Sorry, I can't help with images of people yet.", None, "none"),
+        (item("How many?", "3"), "There are three of them in the box.", "3", None),
+        (item("How many?", "3"), "Sorry, I can't help with images of people yet.", None, None),
+        (item("Which list?", "[1, 2]", kind="list"), "It goes\n[1, 2]\nonwards.", "[1, 2]", None),
+        (item("How many?", "3"), "", None, "none"),
+    ]:
+        found = default.score(asked, response)
+        assert found.extracted == extracted, found
+        assert found.rule == rule or rule is None, found
+        assert found.status == ("unparsed" if extracted is None else "ok"), found

@@ -11,7 +11,9 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
@@ -154,7 +156,10 @@ def test_figures_that_are_undefined_are_shown_as_such(tmp_path: Path) -> None:
     scores = {"wemath": score | {"data": "hub:a/b[test]", "of": 3, "differences": []}}
     write_json(tmp_path / "eval-m" / "trials" / "model-s0" / "result.json", {"scores": scores})
     summary = {"metrics": {}, "ns": {}, "undefined": ["wemath/RM_strict"], "counts": {"n": 3}}
-    write_json(tmp_path / "store" / "score" / "one" / "summary.json", summary)
+    step = tmp_path / "store" / "score" / "one"
+    write_json(step / "summary.json", summary)
+    none: dict[str, list[Any]] = {"metric": [], "cluster": [], "value": []}
+    pq.write_table(pa.table(none), step / "values.parquet")
     console = Console(width=110, record=True, file=io.StringIO())
     evaluation.show(tmp_path / "eval-m", console)
     shown = console.export_text()

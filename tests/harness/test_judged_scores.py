@@ -61,7 +61,12 @@ def four(tmp_path: Path) -> saved.Saved:
     """Gold: blue, which is (B)."""
     rows = [
         row(1, "I take (B).", None, True),
-        row(2, "I see a blue one there, so that is what it has to be, I am sure.", None, True),
+        row(
+            2,
+            "I see red bar and blue there, both of them, and one is meant, I am sure.",
+            None,
+            True,
+        ),
         row(3, "The answer is (A).", None, False),
         row(4, "", None, True),
     ]
