@@ -40,7 +40,7 @@ _ENCODED = 16
 
 # A batch's tokens, and those of the prompts in it that are computed together. On a processor, more
 # than its caches hold take longer.
-_TOKENS_ON_GPU, _TOKENS_ON_CPU = 65536, 16384
+_TOKENS_ON_GPU, _TOKENS_ON_CPU = 65536, 8192
 _PIECE_ON_GPU, _PIECE_ON_CPU = 65536, 2048
 
 # Weights, in bytes, up to which a processor's cores sample batches of their own.
