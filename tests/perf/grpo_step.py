@@ -341,7 +341,7 @@ def main() -> None:
     parser.add_argument("--clock", choices=("cpu", "wall"), help="default: cpu on one thread")
     parser.add_argument("--blocks", type=int, default=3)
     parser.add_argument("--steps", type=int, default=3, help="counted steps of a block")
-    parser.add_argument("--tokens", type=int, default=8192, help="tokens of our micro-batches")
+    parser.add_argument("--tokens", type=int, default=4096, help="tokens of our micro-batches")
     parser.add_argument("--trl-tokens", type=int, default=8192, help="tokens of TRL's")
     parser.add_argument("--attention", choices=("sdpa", "flex"), default="sdpa", help="ours")
     parser.add_argument("--checkpointing", action="store_true", help="of activations, both sides")
