@@ -212,7 +212,7 @@ class Training:
             for sample in samples:
                 if sample.taught and stage.external is not None:
                     sample.advantages = torch.full((sample.tokens,), stage.external.sft_weight)
-        if stage.mask_truncated:
+        if stage.mask_truncated and stage.objective == "grpo":
             samples = _untruncated(samples)
         lr = learning_rate(stage, step)
         totals = self._learn(samples, lr, step, seconds)

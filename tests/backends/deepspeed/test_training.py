@@ -188,6 +188,13 @@ def test_sft_learns_its_targets(train: Train) -> None:
     assert "reward" not in rows[0]
 
 
+def test_nothing_of_a_demonstration_is_truncated(train: Train) -> None:
+    stage = {"objective": "sft", "rewards": [], "template": "boxed", "max_response_tokens": 24}
+    masked, plain = (train(f"{masked}", **stage, mask_truncated=masked) for masked in (True, False))
+    assert masked.figures() == plain.figures()
+    assert same(masked.weights, plain.weights)
+
+
 def test_sft_takes_the_solution_else_the_answer_in_the_templates_form(items: list[Item]) -> None:
     from backends.deepspeed.sft import target
 
