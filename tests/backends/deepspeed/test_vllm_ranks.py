@@ -30,6 +30,7 @@ STAGE: dict[str, Any] = SMALL | {
 }
 
 
+@pytest.mark.slow
 def test_two_ranks_sample_what_one_does(tmp_path: Path) -> None:
     """Weights are gathered and renewed on both in every step, or engine and trainer would differ;
     and where one rank's engine dies both are started again, since they can only start together."""
