@@ -17,7 +17,6 @@ from torch.nn.functional import logsigmoid
 from backends import backend
 from backends.base import Inputs, Resources, Stage, TrainingError
 from backends.deepspeed.dpo import margins
-from backends.deepspeed.learner import Learner
 from backends.deepspeed.samples import Drawn, request
 from backends.encoding import Encoder
 from backends.models import load_model, load_processor
@@ -25,7 +24,7 @@ from benchmarks.base import Item
 from benchmarks.questions import save_questions
 
 from .conftest import SMALL, Train, apart, read, same
-from .test_resume import Killed, kill_at, start
+from .test_resume import kill_at, killed_at_update, start
 
 DPO: dict[str, Any] = {
     **SMALL,
@@ -179,23 +178,11 @@ def test_a_question_without_a_pair_is_dropped_and_counted(
         train("none", items=[replace(p, meta=meta) for p in pairs], **DPO)
 
 
-def test_a_stopped_dpo_goes_on_bit_for_bit(
-    train: Train, pairs: list[Item], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stopped_dpo_goes_on_bit_for_bit(train: Train, pairs: list[Item]) -> None:
     stage = DPO | {"steps": 7, "warmup_steps": 5}
     whole = train("whole", items=pairs, resources={"save_every": 2}, **stage)
-    step, calls = Learner.step, []
-
-    def stop(self: Learner, lr: float) -> tuple[bool, float]:
-        calls.append(lr)
-        if len(calls) == 4:
-            raise Killed
-        return step(self, lr)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Learner, "step", stop)
-        with pytest.raises(Killed):
-            train("stopped", items=pairs, resources={"save_every": 2}, **stage)
+    with killed_at_update(4):
+        train("stopped", items=pairs, resources={"save_every": 2}, **stage)
     stopped = train("stopped", items=pairs, resources={"save_every": 2}, **stage)
     assert same(stopped.weights, whole.weights)
     assert stopped.figures() == whole.figures()

@@ -40,7 +40,7 @@ from benchmarks.base import Item
 from benchmarks.questions import save_questions
 
 from .conftest import SMALL, Train, Trained, apart, read, same
-from .test_resume import Killed
+from .test_resume import killed_at_update
 from .test_zero import run_ranks
 
 LORA: dict[str, Any] = {"rank": 4, "alpha": 8}
@@ -281,24 +281,14 @@ def test_the_next_stage_starts_from_the_merged_model(
     ids=str,
 )
 def test_a_stopped_training_goes_on_bit_for_bit(
-    train: Train, monkeypatch: pytest.MonkeyPatch, zero_stage: int, fields: dict[str, Any]
+    train: Train, zero_stage: int, fields: dict[str, Any]
 ) -> None:
     """What is frozen is not saved again."""
     stage = STAGE | {"steps": 5} | fields
     resources = {"zero_stage": zero_stage, "save_every": 2}
     whole = train("whole", resources=resources, **stage)
-    step, calls = Learner.step, []
-
-    def stop(self: Learner, lr: float) -> tuple[bool, float]:
-        calls.append(lr)
-        if len(calls) == 4:
-            raise Killed
-        return step(self, lr)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Learner, "step", stop)
-        with pytest.raises(Killed):
-            train("stopped", resources=resources, **stage)
+    with killed_at_update(4):
+        train("stopped", resources=resources, **stage)
     folder = whole.workdir.with_name("stopped") / "resume"
     saved = torch.load(next(folder.rglob("*model_states.pt")), weights_only=False)["module"]
     assert any(".lora_A." in name for name in saved)

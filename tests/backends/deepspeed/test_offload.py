@@ -12,7 +12,7 @@ from backends.deepspeed.learner import Learner
 
 from .conftest import Train, same
 from .test_lora import close
-from .test_resume import Killed
+from .test_resume import killed_at_update
 from .test_zero import STAGE
 
 SMALL = {"tokens_per_micro_batch": 150}
@@ -42,23 +42,11 @@ def test_offload_gives_the_weights_of_none(
 
 
 @pytest.mark.parametrize("offload", ["optimizer", "weights"])
-def test_an_offloaded_training_goes_on_bit_for_bit(
-    train: Train, monkeypatch: pytest.MonkeyPatch, offload: str
-) -> None:
+def test_an_offloaded_training_goes_on_bit_for_bit(train: Train, offload: str) -> None:
     resources: dict[str, Any] = {"zero_stage": 3, "offload": offload, "save_every": 1}
     whole = train("whole", **STAGE, resources=resources)
-    step, calls = Learner.step, []
-
-    def stop(self: Learner, lr: float) -> tuple[bool, float]:
-        calls.append(lr)
-        if len(calls) == 4:
-            raise Killed
-        return step(self, lr)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Learner, "step", stop)
-        with pytest.raises(Killed):
-            train("stopped", **STAGE, resources=resources)
+    with killed_at_update(4):
+        train("stopped", **STAGE, resources=resources)
     stopped = train("stopped", **STAGE, resources=resources)
     assert same(stopped.weights, whole.weights)
     assert stopped.figures() == whole.figures()

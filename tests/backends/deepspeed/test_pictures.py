@@ -19,7 +19,7 @@ from backends.models import PictureCache, picture_features
 from benchmarks.base import Item
 
 from .conftest import SMALL, Train, apart, same
-from .test_resume import Killed
+from .test_resume import killed_at_update
 
 #: Two epochs of eight questions, of which six have a picture, and all that reads their features.
 STAGE: dict[str, Any] = SMALL | {
@@ -136,24 +136,12 @@ def test_cached_features_train_what_features_computed_again_do(
 
 
 @pytest.mark.parametrize("zero_stage", [1, 3])
-def test_a_stopped_training_goes_on_bit_for_bit(
-    train: Train, monkeypatch: pytest.MonkeyPatch, zero_stage: int
-) -> None:
+def test_a_stopped_training_goes_on_bit_for_bit(train: Train, zero_stage: int) -> None:
     """It looks at other pictures together than an undisturbed one."""
     resources = {"zero_stage": zero_stage, "save_every": 1}
     whole = train("whole", **STAGE, resources=resources)
-    step, calls = Learner.step, []
-
-    def stop(self: Learner, lr: float) -> tuple[bool, float]:
-        calls.append(lr)
-        if len(calls) == 6:
-            raise Killed
-        return step(self, lr)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Learner, "step", stop)
-        with pytest.raises(Killed):
-            train("stopped", **STAGE, resources=resources)
+    with killed_at_update(6):
+        train("stopped", **STAGE, resources=resources)
     stopped = train("stopped", **STAGE, resources=resources)
     assert same(stopped.weights, whole.weights)
     assert stopped.figures() == whole.figures()

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,23 @@ class Killed(BaseException):
     """Stands for the end of the process where a real one would take ten seconds to start."""
 
 
+@contextmanager
+def killed_at_update(number: int) -> Iterator[None]:
+    """Kills the training inside when it comes to its optimizer step of this number."""
+    step, calls = Learner.step, []
+
+    def stop(self: Learner, lr: float) -> tuple[bool, float]:
+        calls.append(lr)
+        if len(calls) == number:
+            raise Killed
+        return step(self, lr)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Learner, "step", stop)
+        with pytest.raises(Killed):
+            yield
+
+
 @pytest.mark.parametrize(
     ("zero_stage", "at", "fields"),
     [
@@ -51,25 +70,14 @@ class Killed(BaseException):
 )
 def test_a_stopped_training_goes_on_bit_for_bit(
     train: Train,
-    monkeypatch: pytest.MonkeyPatch,
     zero_stage: int,
     at: int,
     fields: dict[str, Any],
 ) -> None:
     resources, stage = {"zero_stage": zero_stage, "save_every": 2}, STAGE | fields
     whole = train("whole", resources=resources, **stage)
-    step, calls = Learner.step, []
-
-    def stop(self: Learner, lr: float) -> tuple[bool, float]:
-        calls.append(lr)
-        if len(calls) == at:
-            raise Killed
-        return step(self, lr)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Learner, "step", stop)
-        with pytest.raises(Killed):
-            train("stopped", resources=resources, **stage)
+    with killed_at_update(at):
+        train("stopped", resources=resources, **stage)
     stopped = train("stopped", resources=resources, **stage)
     assert same(stopped.weights, whole.weights)
     assert stopped.figures() == whole.figures()
