@@ -8,7 +8,7 @@ import difflib
 import importlib
 from importlib.metadata import entry_points
 
-from backends.base import Backend
+from backends.base.backend import Backend
 
 #: name -> "module:class". Strings, so that naming a backend does not import its trainer.
 BACKENDS: dict[str, str] = {

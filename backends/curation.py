@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from backends.base import Curation
+from backends.base.stage import Curation
 from backends.rewards.correctness import correct, label
 from backends.rewards.majority import vote
 from benchmarks.base import Item, Picture

@@ -6,27 +6,27 @@ import difflib
 import importlib
 from importlib.metadata import entry_points
 
-from .base import Benchmark
+from benchmarks.base import Benchmark
 
 #: name -> "module:class". Strings, so that naming a benchmark imports no scorer.
 BENCHMARKS: dict[str, str] = {
-    "mathvista": "benchmarks.mathvista:MathVista",
-    "wemath": "benchmarks.wemath:WeMath",
-    "mathverse": "benchmarks.mathverse:MathVerse",
-    "mathverse_text_only": "benchmarks.mathverse:MathVerseTextOnly",
-    "mathvision": "benchmarks.mathvision:MathVision",
+    "mathvista": "benchmarks.official.mathvista:MathVista",
+    "wemath": "benchmarks.official.wemath:WeMath",
+    "mathverse": "benchmarks.official.mathverse:MathVerse",
+    "mathverse_text_only": "benchmarks.official.mathverse:MathVerseTextOnly",
+    "mathvision": "benchmarks.official.mathvision:MathVision",
 }
 
 
 def benchmark(name: str) -> Benchmark:
     """The benchmark of this name: ours, an lm-eval task (``lm_eval:<task>``, or its
-    :func:`benchmarks.lmeval.address`), or one that an installed package offers.
+    :func:`benchmarks.bridges.lm_eval.address`), or one that an installed package offers.
 
     A package offers one through the entry-point group ``harness.plugins``, under the name
     ``benchmark.<name>``. Raises KeyError naming the nearest known one.
     """
     if name.startswith("lm_eval:"):
-        from . import lmeval
+        from benchmarks.bridges import lm_eval as lmeval
 
         return lmeval.at(name)
     known = BENCHMARKS

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from math import comb
 
-from .answers import classes
-from .base import Benchmark, DataError, Item, Values, Verdict
+from benchmarks.answers.equality import classes
+from benchmarks.base import Benchmark, DataError, Item, Values, Verdict
 
 
 def slug(text: str) -> str:

@@ -1,9 +1,9 @@
 """``judge``: a language model says whether a response gives the reference answer.
 
 What it is asked, how its one word is read, and the pairs that it has to grade rightly before it is
-trusted. Pure: who is asked, and how, is ``harness.judging``'s business. It works for every
+trusted. Pure: who is asked, and how, is ``harness.steps.judging``'s business. It works for every
 benchmark: it sees the question, the gold (with the text of its option), and the answer that
-:func:`benchmarks.answers.extract` reads, or the end of a response where none is read.
+:func:`benchmarks.answers.reading.extract` reads, or the end of a response where none is read.
 
 Judging without the question does worse than rules, so the question is always shown. The response is
 the work of a model that may have been trained against a judge: it is shown between marks that it
@@ -18,8 +18,9 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .answers import MAX_ANSWER, extract_with_rule
-from .base import Item, Verdict
+from benchmarks.answers.equality import MAX_ANSWER
+from benchmarks.answers.reading import extract_with_rule
+from benchmarks.base import Item, Verdict
 
 NAME = "judge"
 #: Part of the scorers' ids: raised by hand whenever a verdict can change for another reason than

@@ -12,7 +12,7 @@ import hashlib
 import re
 from dataclasses import dataclass
 
-from .base import Benchmark, DataError, Item
+from benchmarks.base import Benchmark, DataError, Item
 
 #: As the name of an evaluation's template: each benchmark's own official prompt.
 OFFICIAL = "official"

@@ -12,9 +12,9 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from harness.plan import Plan
-    from harness.runner import Outcome
-    from harness.spec import Experiment
+    from harness.experiment.spec import Experiment
+    from harness.plan.planner import Plan
+    from harness.run.runner import Outcome
 
 app = typer.Typer(
     name="harness",
@@ -68,7 +68,7 @@ def run(
     go on. Exit code 1 if a trial failed, 2 if the experiment file has a mistake, 130 if
     interrupted.
     """
-    from harness import checks
+    from harness.experiment import checks
 
     spec, text = checks.read(experiment, root)
     outcome = _execute(spec, text, root, workers, tracking)
@@ -80,9 +80,10 @@ def run(
 @app.command()
 def plan(experiment: ExperimentFile, root: Root = _ROOT) -> None:
     """Show what `run` would do: trials, what the store holds, what each costs. Creates nothing."""
-    from harness import checks, planned
-    from harness.plan import make
-    from harness.sources import Hashes
+    from harness.commands import tables as planned
+    from harness.experiment import checks
+    from harness.plan.planner import make
+    from harness.store.sources import Hashes
 
     spec, _ = checks.read(experiment, root)
     planned.show(make(spec, Hashes(root)), root, _console())
@@ -138,7 +139,9 @@ def evaluate(
     root: Root = _ROOT,
 ) -> None:
     """Evaluate a model on benchmarks and print all their official figures, each with its n."""
-    from harness import environment, evaluation, judging
+    from harness import environment
+    from harness.commands import evaluation
+    from harness.experiment import judges
 
     names = [name.strip() for name in benchmarks.split(",") if name.strip()]
     asked = {
@@ -163,7 +166,7 @@ def evaluate(
         template=template,
         asked=asked,
         resources={"device": device, "dtype": dtype, "threads": threads or environment.cores()},
-        judge=judging.from_options(judge or []),
+        judge=judges.from_options(judge or []),
         root=root,
     )
     outcome = _execute(spec, evaluation.text(spec), root, 1, tracking=False)
@@ -212,11 +215,13 @@ def rescore(
     """
     from dataclasses import asdict
 
-    from harness import judging, rescore, saved
+    from harness.experiment import judges
+    from harness.rescoring import saved
+    from harness.rescoring import scoring as rescore
 
     for target in filter(None, (out, disagreements)):
         rescore.writable(target)
-    settings = judging.from_options(judge or [])
+    settings = judges.from_options(judge or [])
     answers = saved.load(file, benchmark, data, split, root)
     with _console(stderr=True).status("scoring") as shown:
 
@@ -227,7 +232,7 @@ def rescore(
         scored = rescore.score(answers, scorer or [], workers, by)
     theirs = None
     if vlmevalkit_python is not None:
-        from harness.vlmevalkit import bridge
+        from harness.interop.vlmevalkit import bridge
 
         theirs = bridge.score(answers, vlmevalkit_python)
         scored += theirs.scored
@@ -261,7 +266,7 @@ def export(
 ) -> None:
     """Write saved responses in the format of another toolkit, for its scorer."""
     from harness.errors import HarnessError, unknown
-    from harness.vlmevalkit.export import export_all
+    from harness.interop.vlmevalkit.export import export_all
 
     if format != "vlmevalkit":
         raise HarnessError(unknown("format", format, ["vlmevalkit"]))
@@ -275,7 +280,7 @@ def export(
 @app.command()
 def status(run_folder: RunFolder) -> None:
     """Show where each trial of a run is, also while it runs."""
-    from harness import planned
+    from harness.commands import tables as planned
 
     planned.show_status(run_folder, _console())
 
@@ -288,7 +293,7 @@ def report_(
     """Write a run's report again from its files, and print its table."""
     import json
 
-    from harness import report
+    from harness.results import report
 
     _of_a_run(run_folder)
     if as_json:
@@ -306,7 +311,7 @@ def list_(
     ] = None,
 ) -> None:
     """List methods, rewards, prompts, benchmarks, scorers and backends."""
-    from harness import listing
+    from harness.commands import listing
 
     listing.show(_console(), section)
 
@@ -322,9 +327,9 @@ def doctor(
 ) -> None:
     """Check this machine: packages, accelerators, disk, the store, and the tiny model. With --data:
     rows, pictures and golds of a benchmark's data, against what its owners published."""
-    from harness import data as files
-    from harness import doctor
-    from harness.store import Store
+    from harness.commands import machine as doctor
+    from harness.plan import published_data as files
+    from harness.store.results import Store
 
     if data is not None:
         if not files.show(_console(), benchmark, data, split, Store(root)):
@@ -339,7 +344,7 @@ def ui(
     root: Root = _ROOT, port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 5000
 ) -> None:
     """Open the MLflow page of the runs below a root, on this machine only."""
-    from harness import tracking
+    from harness.results import mlflow_mirror as tracking
 
     command = tracking.ui_command(root, port)
     os.execvp(command[0], command)
@@ -348,7 +353,7 @@ def ui(
 @app.command()
 def sync(run_folder: RunFolder) -> None:
     """Rebuild a run's MLflow mirror from its files."""
-    from harness import tracking
+    from harness.results import mlflow_mirror as tracking
 
     _of_a_run(run_folder)
     tracking.sync(run_folder, run_folder.resolve().parent)
@@ -358,11 +363,12 @@ def sync(run_folder: RunFolder) -> None:
 def _execute(
     spec: Experiment, text: str, root: Path, workers: int | None, tracking: bool
 ) -> Outcome:
-    from harness import data, display
-    from harness.plan import make
-    from harness.runner import Runner
-    from harness.sources import Hashes
-    from harness.store import Store
+    from harness.plan import published_data as data
+    from harness.plan.planner import make
+    from harness.run import display
+    from harness.run.runner import Runner
+    from harness.store.results import Store
+    from harness.store.sources import Hashes
 
     hashes = Hashes(root)
     made = make(spec, hashes)
@@ -390,7 +396,7 @@ def _of_a_run(folder: Path) -> None:
 
 
 def _mirror(made: Plan, root: Path) -> Any:
-    from harness.tracking import Mirror
+    from harness.results.mlflow_mirror import Mirror
 
     return Mirror(root / made.name, root)
 
@@ -417,9 +423,9 @@ def _print_report(folder: Path) -> None:
     """
     from pydantic import ValidationError
 
-    from harness import report
-    from harness.report import terminal
-    from harness.report.model import Report
+    from harness.results import report
+    from harness.results.report import terminal
+    from harness.results.report.model import Report
 
     written = folder / "report" / "report.json"
     if not _is_newest(written, folder):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from backends.base import Inputs, Resources, Stage, TrainingError
+from backends.base.backend import Inputs, TrainingError
+from backends.base.resources import Resources
+from backends.base.stage import Stage
 from backends.engines import missing
 from backends.rewards import reward
-from backends.workers import Job, launch
+from backends.training.workers import Job, launch, user_errors
 from benchmarks.prompts import template
 
 
@@ -83,18 +83,3 @@ class DeepSpeedBackend:
                 job = Job(stage, inputs, resources, workdir)
                 launch("backends.deepspeed.worker", job, logs)
         return checkpoint
-
-
-@contextmanager
-def user_errors() -> Iterator[None]:
-    """Mistakes in models, pictures and question files are reasons for the reader, not
-    tracebacks.
-    """
-    from backends.encoding import EncodingError
-    from backends.models import ModelError
-    from benchmarks.base import DataError
-
-    try:
-        yield
-    except (ModelError, EncodingError, DataError) as error:
-        raise TrainingError(str(error)) from error

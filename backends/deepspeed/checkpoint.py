@@ -10,9 +10,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from backends.base import Inputs, Resources, Stage
+from backends.base.backend import Inputs
+from backends.base.resources import Resources
+from backends.base.stage import Stage
 from backends.deepspeed.learner import Learner
-from backends.deepspeed.process import Ranks
+from backends.training.ranks import Ranks
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from backends.base import Resources, Stage
-from backends.deepspeed.packing import PackedBatch
-from backends.deepspeed.policy import PackedModel
-from backends.deepspeed.process import Ranks, pick_device
+from backends.base.resources import Resources
+from backends.base.stage import Stage
+from backends.deepspeed.policy.packing import PackedBatch
+from backends.deepspeed.policy.policy import PackedModel
+from backends.training.ranks import Ranks, pick_device
 
 
 class Learner:

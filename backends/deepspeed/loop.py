@@ -14,40 +14,40 @@ from typing import Any
 
 import torch
 
-from backends.base import Inputs, Resources, Stage, TrainingError
-from backends.deepspeed.advantages import estimate
+from backends.base.backend import Inputs, TrainingError
+from backends.base.resources import Resources
+from backends.base.stage import Stage
 from backends.deepspeed.checkpoint import Resume, State, training_id
-from backends.deepspeed.dpo import pair, preferences
-from backends.deepspeed.figures import group_figures, update_figures
+from backends.deepspeed.figures import update_figures
 from backends.deepspeed.learner import Learner
-from backends.deepspeed.lora import adapt, dropping, merged, save_adapter, without_adapters
-from backends.deepspeed.packing import PackedBatch
-from backends.deepspeed.policy import Critic, Policy
-from backends.deepspeed.process import Ranks
+from backends.deepspeed.objectives.advantages import estimate
+from backends.deepspeed.policy.lora import adapt, dropping, merged, save_adapter, without_adapters
+from backends.deepspeed.policy.packing import PackedBatch
+from backends.deepspeed.policy.policy import Critic, Policy
 from backends.deepspeed.rollout import ExternalResponses, Rollouts, read_external
 from backends.deepspeed.sampler import PolicySampler
-from backends.deepspeed.samples import Drawn, QuestionOrder, Sample, mixed
-from backends.deepspeed.schedule import learning_rate
-from backends.deepspeed.sft import demonstrations, target
 from backends.deepspeed.update import PerToken, Totals, Updater
-from backends.encoding import Encoder, distinct_pictures
-from backends.models import (
-    PictureCache,
+from backends.models.encoding import Encoder
+from backends.models.folders import (
     load_model,
     load_processor,
-    picture_features,
     save_checkpoint,
     suppressed_token_ids,
 )
-from backends.rewards import reward as reward_entry
-from backends.rewards.correctness import label
-from benchmarks.base import Item
-from benchmarks.questions import load_questions
+from backends.models.pictures import PictureCache, picture_features
+from backends.models.prompt import distinct_pictures
+from backends.training.demonstrations import demonstrations
+from backends.training.figures import group_figures
+from backends.training.limits import MAX_SKIPPED_IN_A_ROW
+from backends.training.preferences import preferences
+from backends.training.questions import check_questions
+from backends.training.ranks import Ranks
+from backends.training.samples import Drawn, QuestionOrder, Sample, mixed
+from backends.training.schedule import learning_rate
+from benchmarks.data.questions import load_questions
 
 log = logging.getLogger(__name__)
 
-#: A training whose steps are refused so many times in a row will not recover.
-MAX_SKIPPED_IN_A_ROW = 3
 
 #: Where engine and trainer disagree by more than this mean factor about what was sampled, the
 #: policy learns from another's samples (NeMo-RL's gate). So many steps in a row end a training.
@@ -331,28 +331,6 @@ def train(stage: Stage, inputs: Inputs, resources: Resources, workdir: Path, ran
     finally:
         training.close()
         torch.set_num_threads(threads)
-
-
-def check_questions(items: list[Item], stage: Stage, path: Path) -> None:
-    """Raise TrainingError where the pool at ``path`` has nothing for the stage to learn from."""
-    if not items:
-        raise TrainingError(f"{path} holds no question")
-    supervised = [r.name for r in stage.rewards if reward_entry(r.name).needs_answer]
-    if stage.objective == "grpo" and supervised and not any(label(i.answer) for i in items):
-        raise TrainingError(
-            f"reward {supervised[0]!r} needs labels and none of the {len(items)} questions of "
-            f"{path} has an answer"
-        )
-    if stage.objective == "sft" and not any(target(i, stage.template) for i in items):
-        raise TrainingError(
-            f"sft needs worked solutions or answers and none of the {len(items)} questions of "
-            f"{path} has either"
-        )
-    if stage.objective == "dpo" and not any(pair(i) for i in items):
-        raise TrainingError(
-            f"dpo needs preferences and none of the {len(items)} questions of {path} has a "
-            "'chosen' and a 'rejected' response in its meta"
-        )
 
 
 def _parts(samples: list[Sample], stage: Stage) -> Iterator[list[Sample]]:

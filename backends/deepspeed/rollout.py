@@ -11,9 +11,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from backends.base import Stage, TrainingError
-from backends.deepspeed.packing import Group
-from backends.deepspeed.samples import (
+from backends.base.backend import TrainingError
+from backends.base.engine import Response, Sampling
+from backends.base.stage import Stage
+from backends.models.encoding import Encoder
+from backends.models.prompt import Prompt
+from backends.training.groups import Group
+from backends.training.samples import (
     Drawn,
     QuestionOrder,
     Sample,
@@ -22,8 +26,6 @@ from backends.deepspeed.samples import (
     request,
     reward,
 )
-from backends.encoding import Encoder, Prompt
-from backends.engines.base import Response, Sampling
 from benchmarks.base import Item
 
 #: A drawn question with its encoded prompt.
@@ -214,7 +216,8 @@ def _mean(values: Sequence[float]) -> float:
 def read_external(path: Path, encoder: Encoder, max_tokens: int) -> dict[str, ExternalResponses]:
     """The external responses to each question, by its id; those too long to train on are left out.
 
-    Raises :class:`TrainingError` naming the line that is not as :class:`backends.base.Inputs` says.
+    Raises :class:`TrainingError` naming the line that is not as
+    :class:`backends.base.backend.Inputs` says.
     """
     found: dict[str, ExternalResponses] = {}
     with path.open(encoding="utf-8") as file:

@@ -6,12 +6,15 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from backends.base import Inputs, Resources, Stage, TrainingError
-from backends.deepspeed.lora import merged
-from backends.deepspeed.process import Ranks
-from backends.encoding import Encoder, Prompt
-from backends.engines.base import EngineError, RequestError, Response, Sampling
+from backends.base.backend import Inputs, TrainingError
+from backends.base.engine import EngineError, RequestError, Response, Sampling
+from backends.base.resources import Resources
+from backends.base.stage import Stage
+from backends.deepspeed.policy.lora import merged
 from backends.engines.hf import HFEngine
+from backends.models.encoding import Encoder
+from backends.models.prompt import Prompt
+from backends.training.ranks import Ranks
 
 log = logging.getLogger(__name__)
 

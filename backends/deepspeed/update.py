@@ -9,14 +9,15 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from backends.base import Stage
-from backends.deepspeed.dpo import preference_loss
+from backends.base.stage import Stage
 from backends.deepspeed.learner import Learner
-from backends.deepspeed.objectives import divergence, surrogate, token_weights, value_error
-from backends.deepspeed.packing import Group, PackedBatch, micro_batches, pack
-from backends.deepspeed.process import Ranks
-from backends.deepspeed.samples import Sample
-from backends.encoding import Prompt
+from backends.deepspeed.objectives.dpo import preference_loss
+from backends.deepspeed.objectives.losses import divergence, surrogate, token_weights, value_error
+from backends.deepspeed.policy.packing import PackedBatch, micro_batches, pack
+from backends.models.prompt import Prompt
+from backends.training.groups import Group
+from backends.training.ranks import Ranks
+from backends.training.samples import Sample
 
 #: Numbers [N] for the response tokens of a batch, at a temperature.
 PerToken = Callable[[PackedBatch, float], Tensor]

@@ -8,7 +8,7 @@ import os
 import sys
 from pathlib import Path
 
-from backends.workers import Job, work
+from backends.training.workers import Job, work
 
 
 def main(spec: Path, rank: int) -> int:

@@ -6,11 +6,11 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.engines.base import EngineError
+from backends.base.engine import EngineError
 
 if TYPE_CHECKING:
-    from backends.encoding import Encoder
-    from backends.engines.base import Engine, Server
+    from backends.base.engine import Engine, Server
+    from backends.models.encoding import Encoder
 
 NAMES = ("hf", "vllm", "openai")
 
@@ -40,8 +40,8 @@ def encoder(
 ) -> Encoder:
     """A model folder's encoder, its pictures scaled to between ``min_pixels`` and ``max_pixels``
     (None: the processor's own limit)."""
-    from backends.encoding import Encoder
-    from backends.models import load_processor
+    from backends.models.encoding import Encoder
+    from backends.models.folders import load_processor
 
     processor = load_processor(model)
     images: Any = processor.image_processor
@@ -67,7 +67,7 @@ def open_engine(
     """The engine of this name: ``hf`` and ``vllm`` over a model folder, ``openai`` on a server.
 
     ``device`` "auto" is a GPU where there is one. A server limits prompts and pictures itself.
-    Raises :class:`EngineError`, or :class:`backends.models.ModelError` for the folder.
+    Raises :class:`EngineError`, or :class:`backends.models.folders.ModelError` for the folder.
     """
     if reason := missing(name):
         raise EngineError(reason)
@@ -91,6 +91,6 @@ def open_engine(
     if name != "hf":
         raise EngineError(f"unknown engine {name!r}. Known: {', '.join(NAMES)}.")
     from backends.engines.hf import HFEngine
-    from backends.models import load_model
+    from backends.models.folders import load_model
 
     return HFEngine(load_model(model, dtype, device), prompts)

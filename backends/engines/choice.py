@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backends.engines.base import Sampling
-from backends.models import suppress
+from backends.base.engine import Sampling
+from backends.models.folders import suppress
 
 
 def choose(

@@ -15,18 +15,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from backends.encoding import Encoder, Prompt, distinct_pictures
-from backends.engines.base import Request, Response, Sampling
+from backends.base.engine import Request, Response, Sampling
 from backends.engines.cache import KVCache, PromptWriter
 from backends.engines.choice import choose, uniforms
 from backends.engines.evaluating import Evaluating
-from backends.models import (
-    load_model,
-    load_processor,
-    picture_features,
-    stop_token_ids,
-    suppressed_token_ids,
-)
+from backends.models.encoding import Encoder
+from backends.models.folders import load_model, load_processor, stop_token_ids, suppressed_token_ids
+from backends.models.pictures import picture_features
+from backends.models.prompt import Prompt, distinct_pictures
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -89,7 +85,7 @@ class HFEngine:
         max_prompt_tokens: int = 2048,
         tokens_per_batch: int | None = None,
     ) -> HFEngine:
-        """An engine over a model folder. Raises :class:`backends.models.ModelError`."""
+        """An engine over a model folder. Raises :class:`backends.models.folders.ModelError`."""
         encoder = Encoder(load_processor(path), max_prompt_tokens)
         return cls(load_model(path, dtype, device), encoder, tokens_per_batch)
 

@@ -14,8 +14,8 @@ from typing import Any
 
 from PIL import Image
 
+from backends.base.engine import EngineError, Request, Response, Sampling, Server
 from backends.engines import missing
-from backends.engines.base import EngineError, Request, Response, Sampling, Server
 from benchmarks.base import Picture
 
 #: Formats that every server reads; others are sent as PNG.
@@ -214,7 +214,7 @@ def _data_url(request: Request, picture: Picture) -> str:
             kind = _SENT_AS_THEY_ARE.get(image.format or "")
             clear = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
         if kind is None or clear:
-            from backends.encoding import read_picture
+            from backends.models.pictures import read_picture
 
             out = io.BytesIO()
             read_picture(data).save(out, "PNG")

@@ -1,6 +1,6 @@
 """The `vllm` engine: vLLM inside this process, fed with our own encoded prompts.
 
-vLLM gets token ids and patches from :class:`backends.encoding.Encoder` instead of text and
+vLLM gets token ids and patches from :class:`backends.models.encoding.Encoder` instead of text and
 pictures, so what it reads is what the trainer and the `hf` engine read, patch for patch.
 """
 
@@ -21,10 +21,11 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, GenerationConfig
 
-from backends.encoding import Encoder, Prompt
+from backends.base.engine import EngineError, Request, RequestError, Response, Sampling
 from backends.engines import missing
-from backends.engines.base import EngineError, Request, RequestError, Response, Sampling
-from backends.models import suppressed_token_ids
+from backends.models.encoding import Encoder
+from backends.models.folders import suppressed_token_ids
+from backends.models.prompt import Prompt
 
 #: Sequences that run at a time: what a GPU holds, and what two cores can bear.
 _ROWS = {"cuda": 256, "cpu": 64}
@@ -88,8 +89,8 @@ class VLLMEngine:
         max_prompt_tokens: int = 2048,
         max_tokens: int = 1024,
     ) -> VLLMEngine:
-        """An engine over a model folder. Raises :class:`backends.models.ModelError` too."""
-        from backends.models import load_processor
+        """An engine over a model folder. Raises :class:`backends.models.folders.ModelError` too."""
+        from backends.models.folders import load_processor
 
         encoder = Encoder(load_processor(path), max_prompt_tokens)
         return cls(path, encoder, dtype=dtype, device=device, max_tokens=max_tokens)
@@ -417,7 +418,8 @@ def _seed(seed: int, request_id: str) -> int:
 
 
 def _stop_ids(path: Path, encoder: Encoder) -> tuple[int, ...]:
-    """Ids that end a response, as :func:`backends.models.stop_token_ids` has them of a model."""
+    """Ids that end a response, as :func:`backends.models.folders.stop_token_ids` has them of a
+    model."""
     try:
         settings = GenerationConfig.from_pretrained(path, local_files_only=True)
     except OSError:

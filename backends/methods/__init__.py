@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from backends.base import Stage
+from backends.base.stage import Stage
 
 _HERE = Path(__file__).parent
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import entry_points
 
-from backends.base import GroupReward, Reward, RewardFunction, Rollout
+from backends.base.reward import GroupReward, RewardFunction, Rollout
+from backends.base.stage import Reward
 from backends.rewards.correctness import accuracy, exact, tag
 from backends.rewards.format import (
     format_adaptive,

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from backends.base import GroupReward, Rollout
+from backends.base.reward import GroupReward, Rollout
 from backends.rewards.majority import vote
-from benchmarks.answers import equivalent, normalise
+from benchmarks.answers.equality import equivalent, normalise
 
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _LINE = re.compile(r"<answer>(.*?)</answer>")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from backends.base import GroupReward, Rollout
+from backends.base.reward import GroupReward, Rollout
 from backends.rewards.majority import MISSING, last_boxed
 
 #: CLS-RL ``grpo.py`` (arXiv 2503.16188): the whole response, white space allowed between the parts.

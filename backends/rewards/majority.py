@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from backends.base import GroupReward, Rollout
-from benchmarks.answers import classes, equivalent, extract
+from backends.base.reward import GroupReward, Rollout
+from benchmarks.answers.equality import classes, equivalent
+from benchmarks.answers.reading import extract
 
 #: What the released code writes for a response without an answer.
 MISSING = "None"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from backends.base import Inputs, Resources, Stage, TrainingError
+from backends.base.backend import Inputs, TrainingError
+from backends.base.resources import Resources
+from backends.base.stage import Stage
+from backends.training.workers import Job
 from backends.trl.mapping import problems
-from backends.workers import Job
 
 
 class TRLBackend:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from backends.models import load_model
+from backends.models.folders import load_model
 from backends.trl.progress import Ledger
 
 if TYPE_CHECKING:

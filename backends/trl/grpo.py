@@ -8,10 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from backends.base import Stage
-from backends.deepspeed.packing import Group
-from backends.deepspeed.samples import Sample, reward
-from backends.engines.base import Response
+from backends.base.engine import Response
+from backends.base.stage import Stage
+from backends.training.groups import Group
+from backends.training.samples import Sample, reward
 from backends.trl.common import Common
 from backends.trl.library import GRPOTrainer
 from backends.trl.progress import Ledger

@@ -6,7 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from backends.base import Resources, Stage
+from backends.base.resources import Resources
+from backends.base.stage import Stage
 from backends.rewards import reward
 from benchmarks.prompts import template
 

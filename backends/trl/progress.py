@@ -18,10 +18,12 @@ from typing import Any
 import torch
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from backends.base import Inputs, Resources, Stage, TrainingError
-from backends.deepspeed.figures import group_figures
-from backends.deepspeed.loop import MAX_SKIPPED_IN_A_ROW
-from backends.deepspeed.process import Ranks
+from backends.base.backend import Inputs, TrainingError
+from backends.base.resources import Resources
+from backends.base.stage import Stage
+from backends.training.figures import group_figures
+from backends.training.limits import MAX_SKIPPED_IN_A_ROW
+from backends.training.ranks import Ranks
 
 
 @dataclass

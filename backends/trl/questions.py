@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 from PIL.Image import Image
 
-from backends.base import Stage
-from backends.deepspeed.samples import Drawn, QuestionOrder, request
-from backends.encoding import Encoder, EncodingError, Prompt, read_picture
+from backends.base.stage import Stage
+from backends.models.encoding import Encoder, EncodingError
+from backends.models.pictures import read_picture
+from backends.models.prompt import Prompt
+from backends.training.samples import Drawn, QuestionOrder, request
 from benchmarks.base import Item
 
 if TYPE_CHECKING:
@@ -31,7 +33,8 @@ class Questions:
     """What each row asks. Rows are encoded when they are asked for; two steps' are kept."""
 
     def __init__(self, items: Sequence[Item], stage: Stage, seed: int, encoder: Encoder) -> None:
-        """Raises :class:`backends.encoding.EncodingError` for a text that TRL would misread."""
+        """Raises :class:`backends.models.encoding.EncodingError` for a text that TRL would
+        misread."""
         self.stage, self.encoder = stage, encoder
         self._order = QuestionOrder(items, stage.questions_per_step, seed)
         self._step: tuple[int, list[Drawn]] = (-1, [])

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from backends.base import Stage
-from backends.deepspeed.sft import demonstrations
+from backends.base.stage import Stage
+from backends.training.demonstrations import demonstrations
 from backends.trl.common import Common
 from backends.trl.library import SFTTrainer
 from backends.trl.progress import Ledger

@@ -10,19 +10,26 @@ from typing import Any
 import torch
 from transformers import PrinterCallback, ProcessorMixin
 
-from backends.base import Inputs, Resources, Stage, TrainingError
-from backends.deepspeed.loop import check_questions
-from backends.deepspeed.process import pick_device
-from backends.deepspeed.schedule import learning_rate
-from backends.encoding import Encoder
-from backends.models import load_model, load_processor, save_checkpoint, suppressed_token_ids
+from backends.base.backend import Inputs, TrainingError
+from backends.base.resources import Resources
+from backends.base.stage import Stage
+from backends.models.encoding import Encoder
+from backends.models.folders import (
+    load_model,
+    load_processor,
+    save_checkpoint,
+    suppressed_token_ids,
+)
+from backends.training.questions import check_questions
+from backends.training.ranks import pick_device
+from backends.training.schedule import learning_rate
 from backends.trl.grpo import GroupTrainer
 from backends.trl.library import GRPOConfig, SFTConfig, unwarned
 from backends.trl.mapping import arguments, rows_per_micro_batch
 from backends.trl.progress import Ledger, Progress, State, training_id
 from backends.trl.questions import Questions
 from backends.trl.sft import TargetTrainer
-from benchmarks.questions import load_questions
+from benchmarks.data.questions import load_questions
 
 
 def train(stage: Stage, inputs: Inputs, resources: Resources, workdir: Path) -> None:

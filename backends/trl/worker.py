@@ -10,8 +10,8 @@ import os
 import sys
 from pathlib import Path
 
-from backends.base import Resources
-from backends.workers import Job, launch, work
+from backends.base.resources import Resources
+from backends.training.workers import Job, launch, work
 
 
 def run(job: Job) -> None:

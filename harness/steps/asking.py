@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.base import Resources
-from backends.engines.base import EngineError, Server
+from backends.base.engine import EngineError, Server
+from backends.base.resources import Resources
 from harness.errors import StepError
 
 if TYPE_CHECKING:
-    from backends.engines.base import Engine, Request, Sampling
+    from backends.base.engine import Engine, Request, Sampling
 
 #: {"text": str, "finish": "stop" | "length" | "dropped", "tokens": int, "seconds": float}
 Answer = dict[str, Any]
@@ -41,7 +41,7 @@ def engine(
     """
     global _held
     from backends.engines import open_engine
-    from backends.models import ModelError
+    from backends.models.folders import ModelError
 
     settings: dict[str, Any] = {
         "dtype": resources.dtype,

@@ -8,15 +8,16 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from backends.base import Resources
-from backends.engines.base import Server
+from backends.base.engine import Server
+from backends.base.resources import Resources
 from benchmarks import benchmark
 from benchmarks.base import Benchmark, Item
-from benchmarks.official import OfficialBenchmark
-from harness import data, sources
-from harness.sources import Hashes, Located
-from harness.spec import SERVED, Judge
-from harness.store import Store
+from benchmarks.official.benchmark import OfficialBenchmark
+from harness.experiment.spec import Judge
+from harness.plan import published_data as data
+from harness.store import sources
+from harness.store.results import Store
+from harness.store.sources import SERVED, Hashes, Located
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ class Context:
         return subset(items, limit)
 
     def check(self, name: str, data_id: str) -> tuple[int, list[str]]:
-        """See :func:`harness.data.compare`."""
+        """See :func:`harness.plan.published_data.compare`."""
         found = self.located[data_id]
         items, one = self.items(name, data_id, None), self.benchmark(name, data_id)
         return data.compare(one, found, items, sources.benchmark_folder(found, self.store))
@@ -99,7 +100,7 @@ def subset(items: list[Item], limit: int | None) -> list[Item]:
     """
     if limit is None or limit >= len(items):
         return items
-    from harness.hashing import digest
+    from harness.store.keys import digest
 
     sizes: dict[str, int] = {}
     for item in items:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from backends.base import Curation
+from backends.base.stage import Curation
 from backends.curation import Said, choose
 from benchmarks.base import Item
-from benchmarks.questions import save_questions
+from benchmarks.data.questions import save_questions
 from harness.errors import StepError
+from harness.plan.specs import Curate
 from harness.steps import respond
 from harness.steps.context import Context
-from harness.steps.specs import Curate
-from harness.store import write_json
+from harness.store.files import write_json
 
 #: What a run of the rule can count, in the words that a person is told.
 WORDS = {

@@ -5,12 +5,12 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from backends.engines.base import Request, Sampling
+from backends.base.engine import Request, Sampling
 from benchmarks.prompts import template
-from harness.data import refuse_broken
+from harness.plan.published_data import refuse_broken
+from harness.plan.specs import Generate
 from harness.steps.asking import ask, engine
 from harness.steps.context import Context
-from harness.steps.specs import Generate
 
 
 def run(spec: Generate, context: Context) -> None:

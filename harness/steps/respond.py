@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from backends import curation
-from backends.engines.base import Request, Sampling
+from backends.base.engine import Request, Sampling
 from benchmarks.base import Item
+from benchmarks.data.questions import json_line
 from benchmarks.prompts import template
-from benchmarks.questions import json_line
 from harness.errors import StepError
+from harness.plan.specs import Respond
 from harness.steps.asking import ask, engine
 from harness.steps.context import Context
-from harness.steps.specs import Respond
 
 FILE = "responses.jsonl"
 

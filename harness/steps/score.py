@@ -9,12 +9,13 @@ from typing import Any
 
 from benchmarks.aggregate import sampled_values
 from benchmarks.base import Benchmark, Item, Ratio, Scorer, Values, Verdict
-from harness import judging
 from harness.errors import StepError
-from harness.sources import Hashes
+from harness.experiment import judges
+from harness.plan.specs import Score
+from harness.steps import judging
 from harness.steps.context import Context
-from harness.steps.specs import Score
-from harness.store import write_json
+from harness.store.files import write_json
+from harness.store.sources import Hashes
 
 
 def run(spec: Score, context: Context) -> None:
@@ -87,7 +88,7 @@ def _judge(
 ) -> list[Verdict]:
     """The verdicts in the order of the rows; equal responses to an item are judged once."""
     dtype, hashes = context.resources.dtype, Hashes(context.store.root)
-    now = judging.scorer_id(one, spec.scorer, context.judge, hashes, dtype)
+    now = judges.scorer_id(one, spec.scorer, context.judge, hashes, dtype)
     if now != spec.scorer_id:
         raise StepError(
             f"the scorer {spec.scorer!r} is now {now}, and was planned as {spec.scorer_id}; "
@@ -95,7 +96,7 @@ def _judge(
         )
     by_id = {item.id: item for item in items}
     answers = [(by_id[row["item"]], row["text"]) for row in rows]
-    if spec.scorer == judging.NAME:
+    if spec.scorer == judges.NAME:
         assert context.judge is not None  # it has an identity
         judged = judging.verdicts(
             answers,

@@ -6,15 +6,15 @@ import hashlib
 import random
 from collections import Counter
 
-from backends.engines.base import Request, Sampling
+from backends.base.engine import Request, Sampling
 from benchmarks.base import Item
+from benchmarks.data.questions import save_questions
 from benchmarks.prompts import SYNTHESIS
-from benchmarks.questions import save_questions
 from harness.errors import StepError
+from harness.plan.specs import Synthesize
 from harness.steps.asking import ask, engine
 from harness.steps.context import Context
-from harness.steps.specs import Synthesize
-from harness.store import write_json
+from harness.store.files import write_json
 
 
 def run(spec: Synthesize, context: Context) -> None:

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from backends import backend
-from backends.base import Inputs
+from backends.base.backend import Inputs
 from benchmarks.base import Item
-from benchmarks.questions import json_line, load_questions, save_questions
+from benchmarks.data.questions import json_line, load_questions, save_questions
 from harness.errors import StepError
+from harness.plan.specs import Train
 from harness.steps import respond
 from harness.steps.asking import release
 from harness.steps.context import Context
-from harness.steps.specs import Train
 
 
 def run(spec: Train, context: Context) -> None:

@@ -24,8 +24,8 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
-from backends.encoding import Encoder
-from backends.models import save_checkpoint
+from backends.models.encoding import Encoder
+from backends.models.folders import save_checkpoint
 from benchmarks.base import Item
 
 # Matrices this small are slower on several threads, and far slower where the cores are shared.

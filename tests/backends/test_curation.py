@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from backends import curation
-from backends.base import Curation
+from backends.base.stage import Curation
 from backends.curation import Choice, Said, choose
 from benchmarks.base import Item
 
@@ -249,7 +249,7 @@ def test_misleading_prompt_and_distorted_picture_are_about_even() -> None:
 
 
 def test_a_prompts_identity_covers_its_wording() -> None:
-    from harness.steps.specs import Asks
+    from harness.plan.specs import Asks
 
     assert set(curation.FORMS) == set(Asks.__args__)  # type: ignore[attr-defined]
     hashes = {curation.wording("t", *forms) for forms in curation.FORMS.values()}

@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from harness import checks
-from harness.plan import Plan, make
-from harness.sources import Hashes
-from harness.spec import Experiment
+from harness.experiment import checks
+from harness.experiment.spec import Experiment
+from harness.plan.planner import Plan, make
+from harness.store.sources import Hashes
 
 #: DESIGN's example, with a model folder in place of the tiny model.
 EXAMPLE = """\

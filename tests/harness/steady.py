@@ -15,8 +15,10 @@ import os
 import time
 from pathlib import Path
 
-from backends.base import Inputs, Resources, Stage, TrainingError
-from harness.store import write_json
+from backends.base.backend import Inputs, TrainingError
+from backends.base.resources import Resources
+from backends.base.stage import Stage
+from harness.store.files import write_json
 
 
 class Steady:

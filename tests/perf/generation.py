@@ -36,9 +36,9 @@ from typing import Any
 
 import torch
 
-from backends.encoding import read_picture
-from backends.engines.base import Request, Sampling
+from backends.base.engine import Request, Sampling
 from backends.engines.hf import HFEngine
+from backends.models.pictures import read_picture
 from benchmarks import benchmark, tiny
 from benchmarks.base import Item
 from benchmarks.prompts import template

@@ -26,11 +26,13 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import PreTrainedModel, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from backends.deepspeed.packing import Group, pack
-from backends.deepspeed.policy import Policy
-from backends.encoding import Encoder, Prompt
-from backends.engines.base import Request, Sampling
+from backends.base.engine import Request, Sampling
+from backends.deepspeed.policy.packing import pack
+from backends.deepspeed.policy.policy import Policy
 from backends.engines.hf import HFEngine
+from backends.models.encoding import Encoder
+from backends.models.prompt import Prompt
+from backends.training.groups import Group
 
 PROMPTS, GROUP, NEW = 32, 8, 16
 

@@ -51,15 +51,18 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import flops
 
-import backends.models
+import backends.models.folders
 from backends import backend
-from backends.base import Inputs, Resources, Stage
-from backends.encoding import Encoder, Prompt
-from backends.engines.base import Request
-from backends.models import load_processor, save_checkpoint
+from backends.base.backend import Inputs
+from backends.base.engine import Request
+from backends.base.resources import Resources
+from backends.base.stage import Stage
+from backends.models.encoding import Encoder
+from backends.models.folders import load_processor, save_checkpoint
+from backends.models.prompt import Prompt
 from benchmarks import tiny
+from benchmarks.data.questions import load_questions, save_questions
 from benchmarks.prompts import template
-from benchmarks.questions import load_questions, save_questions
 
 PHASES = {"generation": ("rollout", "reward"), "reference": ("reference",), "update": ("update",)}
 TEMPLATE = "plain"
@@ -179,12 +182,12 @@ def scaled(picture: Any, side: int) -> bytes:
 @contextmanager
 def no_turn_ends(model: Path) -> Iterator[None]:
     """Both sides keep these tokens out of their sampling; with them no response ends early."""
-    tokenizer, before = load_processor(model).tokenizer, backends.models._VISION_TOKENS
-    backends.models._VISION_TOKENS = (*before, tokenizer.eos_token, tokenizer.pad_token)
+    tokenizer, before = load_processor(model).tokenizer, backends.models.folders._VISION_TOKENS
+    backends.models.folders._VISION_TOKENS = (*before, tokenizer.eos_token, tokenizer.pad_token)
     try:
         yield
     finally:
-        backends.models._VISION_TOKENS = before
+        backends.models.folders._VISION_TOKENS = before
 
 
 def encoded(inputs: Inputs) -> list[Prompt]:

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 
 from backends import backend
-from backends.base import Inputs, Resources, Stage
+from backends.base.backend import Inputs
+from backends.base.resources import Resources
+from backends.base.stage import Stage
 from benchmarks.base import Item
-from benchmarks.questions import save_questions
+from benchmarks.data.questions import save_questions
 
 from ..trained import SMALL, Train, Trained, allow_deprecated_collectives, apart, read, same
 

@@ -12,11 +12,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from backends.base import Inputs, Resources, Stage
+from backends.base.backend import Inputs
+from backends.base.engine import EngineError
+from backends.base.resources import Resources
+from backends.base.stage import Stage
 from backends.deepspeed.loop import train
 from backends.deepspeed.process import joined
 from backends.deepspeed.sampler import PolicySampler
-from backends.engines.base import EngineError
 
 rank, world, folder = int(sys.argv[1]), int(sys.argv[2]), Path(sys.argv[3])
 sample = PolicySampler.sample

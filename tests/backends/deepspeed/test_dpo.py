@@ -15,13 +15,15 @@ from torch import Tensor
 from torch.nn.functional import logsigmoid
 
 from backends import backend
-from backends.base import Inputs, Resources, Stage, TrainingError
-from backends.deepspeed.dpo import margins
-from backends.deepspeed.samples import Drawn, request
-from backends.encoding import Encoder
-from backends.models import load_model, load_processor
+from backends.base.backend import Inputs, TrainingError
+from backends.base.resources import Resources
+from backends.base.stage import Stage
+from backends.deepspeed.objectives.dpo import margins
+from backends.models.encoding import Encoder
+from backends.models.folders import load_model, load_processor
+from backends.training.samples import Drawn, request
 from benchmarks.base import Item
-from benchmarks.questions import save_questions
+from benchmarks.data.questions import save_questions
 
 from .conftest import SMALL, Train, apart, read, same
 from .test_resume import kill_at, killed_at_update, start
@@ -68,7 +70,7 @@ def alone(model: Any, encoder: Encoder, item: Item, text: str) -> Tensor:
         pictures = {"pixel_values": prompt.pixel_values, "image_grid_thw": prompt.image_grid_thw}
         pictures["mm_token_type_ids"] = (ids == model.config.image_token_id).int()
     logits = model(input_ids=ids, **pictures).logits[0, len(prompt) - 1 : -1].float()
-    from backends.models import suppress, suppressed_token_ids
+    from backends.models.folders import suppress, suppressed_token_ids
 
     logits = suppress(logits, suppressed_token_ids(encoder.processor))
     return logits.log_softmax(-1).gather(-1, response[:, None]).sum()

@@ -16,14 +16,18 @@ from torch.nn.attention import flex_attention as torch_flex
 from transformers import PreTrainedModel
 
 from backends import backend
-from backends.base import Resources, Stage
-from backends.deepspeed import flex
-from backends.deepspeed.attention import Layout, shared_prompt_attention
+from backends.base.engine import Request
+from backends.base.resources import Resources
+from backends.base.stage import Stage
 from backends.deepspeed.backend import DeepSpeedBackend
-from backends.deepspeed.packing import Group, PackedBatch, pack
-from backends.deepspeed.policy import Policy
-from backends.encoding import Encoder, Prompt
-from backends.engines.base import Request
+from backends.deepspeed.policy import flex
+from backends.deepspeed.policy.attention import shared_prompt_attention
+from backends.deepspeed.policy.layout import Layout
+from backends.deepspeed.policy.packing import PackedBatch, pack
+from backends.deepspeed.policy.policy import Policy
+from backends.models.encoding import Encoder
+from backends.models.prompt import Prompt
+from backends.training.groups import Group
 
 from .conftest import SMALL, Train, apart
 

@@ -16,28 +16,24 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from backends import backend
-from backends.base import (
-    GroupReward,
-    Inputs,
-    LoRA,
-    Resources,
-    Rollout,
-    Stage,
-    TrainingError,
-)
+from backends.base.backend import Inputs, TrainingError
+from backends.base.engine import Request, Sampling
+from backends.base.resources import Resources
+from backends.base.reward import GroupReward, Rollout
+from backends.base.stage import LoRA, Stage
 from backends.deepspeed import loop
 from backends.deepspeed.learner import Learner
-from backends.deepspeed.lora import adapt, dropping, merged, without_adapters
-from backends.deepspeed.packing import Group, pack
-from backends.deepspeed.policy import Policy
-from backends.encoding import Encoder
-from backends.engines.base import Request, Sampling
+from backends.deepspeed.policy.lora import adapt, dropping, merged, without_adapters
+from backends.deepspeed.policy.packing import pack
+from backends.deepspeed.policy.policy import Policy
 from backends.engines.hf import HFEngine
-from backends.models import load_model, suppressed_token_ids
+from backends.models.encoding import Encoder
+from backends.models.folders import load_model, suppressed_token_ids
 from backends.rewards import REWARDS, RewardEntry
+from backends.training.groups import Group
 from benchmarks import tiny
 from benchmarks.base import Item
-from benchmarks.questions import save_questions
+from benchmarks.data.questions import save_questions
 
 from .conftest import SMALL, Train, Trained, apart, read, same
 from .test_resume import killed_at_update

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from backends.base import Resources
+from backends.base.resources import Resources
 from backends.deepspeed.learner import Learner
 
 from .conftest import Train, same

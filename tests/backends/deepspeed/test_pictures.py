@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from backends import models
+from backends.base.engine import Request
 from backends.deepspeed import loop
 from backends.deepspeed.learner import Learner
-from backends.encoding import Encoder, PictureBatch, distinct_pictures
-from backends.engines.base import Request
-from backends.models import PictureCache, picture_features
+from backends.models import folders as models
+from backends.models.encoding import Encoder
+from backends.models.pictures import PictureBatch, PictureCache, picture_features
+from backends.models.prompt import distinct_pictures
 from benchmarks.base import Item
 
 from .conftest import SMALL, Train, apart, same

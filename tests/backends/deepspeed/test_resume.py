@@ -17,7 +17,9 @@ import psutil
 import pytest
 
 from backends import backend
-from backends.base import Inputs, Resources, Stage, TrainingError
+from backends.base.backend import Inputs, TrainingError
+from backends.base.resources import Resources
+from backends.base.stage import Stage
 from backends.deepspeed.learner import Learner
 
 from .conftest import SMALL, Train, read, same

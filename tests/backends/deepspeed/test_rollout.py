@@ -13,17 +13,20 @@ import torch
 from torch import Tensor
 
 from backends import backend
-from backends.base import GroupReward, Inputs, Resources, Rollout, Stage, TrainingError
+from backends.base.backend import Inputs, TrainingError
+from backends.base.engine import EngineError, Request, RequestError, Response
+from backends.base.resources import Resources
+from backends.base.reward import GroupReward, Rollout
+from backends.base.stage import Stage
 from backends.deepspeed.rollout import ExternalResponses, Rollouts, best, read_external
-from backends.deepspeed.samples import QuestionOrder
-from backends.encoding import Encoder
-from backends.engines.base import EngineError, Request, RequestError, Response
 from backends.engines.hf import HFEngine
-from backends.models import load_model, load_processor, suppressed_token_ids
+from backends.models.encoding import Encoder
+from backends.models.folders import load_model, load_processor, suppressed_token_ids
 from backends.rewards import REWARDS, RewardEntry
+from backends.training.samples import QuestionOrder
 from benchmarks import tiny
 from benchmarks.base import Item
-from benchmarks.questions import save_questions
+from benchmarks.data.questions import save_questions
 
 from .conftest import SMALL, Trained, apart, read, same
 

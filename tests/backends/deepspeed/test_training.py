@@ -11,7 +11,10 @@ import pytest
 from torch import Tensor
 
 from backends import backend
-from backends.base import GroupReward, Inputs, Resources, Rollout, Stage, TrainingError
+from backends.base.backend import Inputs, TrainingError
+from backends.base.resources import Resources
+from backends.base.reward import GroupReward, Rollout
+from backends.base.stage import Stage
 from backends.deepspeed.learner import Learner
 from backends.engines.hf import HFEngine
 from backends.rewards import REWARDS, RewardEntry
@@ -196,7 +199,7 @@ def test_nothing_of_a_demonstration_is_truncated(train: Train) -> None:
 
 
 def test_sft_takes_the_solution_else_the_answer_in_the_templates_form(items: list[Item]) -> None:
-    from backends.deepspeed.sft import target
+    from backends.training.demonstrations import target
 
     assert target(items[0], "boxed") == "0 and 0 are 0"
     assert target(items[1], "boxed") == r"\boxed{2}"

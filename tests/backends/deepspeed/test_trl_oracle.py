@@ -21,13 +21,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from backends.base import Stage
-from backends.deepspeed.advantages import estimate
-from backends.deepspeed.packing import Group, PackedBatch
-from backends.deepspeed.process import Ranks
-from backends.deepspeed.samples import Sample
+from backends.base.stage import Stage
+from backends.deepspeed.objectives.advantages import estimate
+from backends.deepspeed.policy.packing import PackedBatch
 from backends.deepspeed.update import Totals, Updater
-from backends.encoding import Prompt
+from backends.models.prompt import Prompt
+from backends.training.groups import Group
+from backends.training.ranks import Ranks
+from backends.training.samples import Sample
 
 accelerate = pytest.importorskip("accelerate")
 trl = pytest.importorskip("trl", reason="TRL is an optional dependency: pip install trl")

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from backends.base import Stage
-from backends.deepspeed.advantages import estimate
-from backends.deepspeed.packing import Group
-from backends.deepspeed.process import Ranks
-from backends.deepspeed.samples import Sample
+from backends.base.stage import Stage
+from backends.deepspeed.objectives.advantages import estimate
 from backends.deepspeed.update import Totals, Updater
-from backends.encoding import Prompt
+from backends.models.prompt import Prompt
+from backends.training.groups import Group
+from backends.training.ranks import Ranks
+from backends.training.samples import Sample
 
 from .conftest import SMALL
 

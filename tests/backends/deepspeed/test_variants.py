@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from backends.base import GroupReward, Rollout, Stage, TrainingError
-from backends.deepspeed.schedule import learning_rate
+from backends.base.backend import TrainingError
+from backends.base.reward import GroupReward, Rollout
+from backends.base.stage import Stage
 from backends.methods import method
 from backends.rewards import REWARDS, RewardEntry
+from backends.training.schedule import learning_rate
 from benchmarks.base import Item
 
 from .conftest import SMALL, Train, same

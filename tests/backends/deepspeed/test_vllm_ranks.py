@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from backends import backend
-from backends.base import Inputs, Resources, Stage
+from backends.base.backend import Inputs
+from backends.base.resources import Resources
+from backends.base.stage import Stage
 from benchmarks import tiny
-from benchmarks.questions import save_questions
+from benchmarks.data.questions import save_questions
 
 from .conftest import SMALL, apart, read
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from backends.base import GroupReward, Rollout
+from backends.base.reward import GroupReward, Rollout
 from backends.deepspeed.learner import ClippedAdamW, Learner
 from backends.rewards import REWARDS, RewardEntry
 

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backends.engines.base import EngineError, Request, Sampling, Server
+from backends.base.engine import EngineError, Request, Sampling, Server
 
 pytest.importorskip("openai", reason="the extra openai is not installed")
 

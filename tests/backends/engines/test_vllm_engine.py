@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from backends.engines.base import EngineError, Request, Sampling
+from backends.base.engine import EngineError, Request, Sampling
 from backends.engines.hf import HFEngine
 from benchmarks import benchmark, tiny
 from benchmarks.prompts import template
@@ -76,8 +76,9 @@ def test_log_probabilities_of_samples_are_those_of_the_hf_model(
     engine: VLLMEngine, hf: HFEngine, requests: list[Request]
 ) -> None:
     """At a temperature that is not 1, placeholders left out on both sides."""
-    from backends.deepspeed.packing import Group, pack
-    from backends.deepspeed.policy import Policy
+    from backends.deepspeed.policy.packing import pack
+    from backends.deepspeed.policy.policy import Policy
+    from backends.training.groups import Group
 
     sampling = Sampling(n=2, temperature=0.7, max_tokens=12)
     found = dict(engine.generate(requests, sampling, logp=True))
@@ -266,7 +267,7 @@ def test_it_lives_beside_a_trainer_and_leaves_its_process_group_alone(
 
 
 def test_a_folder_that_is_no_model_is_said(tmp_path: Path) -> None:
-    from backends.models import ModelError
+    from backends.models.folders import ModelError
 
     with pytest.raises(ModelError, match="is not a folder"):
         VLLMEngine.from_path(tmp_path / "gone")

@@ -10,10 +10,12 @@ import pytest
 from torch import Tensor
 
 from backends import backend
-from backends.base import Inputs, Resources, Stage
+from backends.base.backend import Inputs
+from backends.base.resources import Resources
+from backends.base.stage import Stage
 from backends.engines.hf import HFEngine
 from benchmarks.base import Item
-from benchmarks.questions import save_questions
+from benchmarks.data.questions import save_questions
 
 from ..trained import SMALL as OURS
 from ..trained import Train, Trained, allow_deprecated_collectives, apart, read, same

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import checks, plan
 from harness.errors import SpecError
-from harness.sources import Hashes
+from harness.experiment import checks
+from harness.plan import planner as plan
+from harness.store.sources import Hashes
 
 FILE = Path(__file__).resolve().parents[3] / "experiments" / "backends.yaml"
 

@@ -14,7 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends import backend
-from backends.base import Resources, Stage, TrainingError
+from backends.base.backend import TrainingError
+from backends.base.resources import Resources
+from backends.base.stage import Stage
 from backends.trl import mapping
 from backends.trl.mapping import arguments, rows_per_micro_batch
 

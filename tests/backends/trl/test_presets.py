@@ -9,7 +9,8 @@ import pytest
 from safetensors.torch import load_file
 
 from backends import backend
-from backends.base import Resources, Stage
+from backends.base.resources import Resources
+from backends.base.stage import Stage
 from backends.methods import method, names
 from benchmarks import tiny
 from benchmarks.base import Item

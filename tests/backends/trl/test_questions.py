@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from transformers import ProcessorMixin
 
-from backends.base import Stage
-from backends.deepspeed.samples import QuestionOrder
-from backends.encoding import Encoder, EncodingError
+from backends.base.stage import Stage
+from backends.models.encoding import Encoder, EncodingError
+from backends.training.samples import QuestionOrder
 from backends.trl.questions import Questions
 from benchmarks.base import Item
 

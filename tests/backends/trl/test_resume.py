@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from benchmarks.base import Item
-from benchmarks.questions import save_questions
+from benchmarks.data.questions import save_questions
 
 from .conftest import SMALL, Train, read, same
 

@@ -12,9 +12,12 @@ import torch
 from torch import Tensor
 
 from backends import backend
-from backends.base import GroupReward, Inputs, Resources, Rollout, Stage, TrainingError
+from backends.base.backend import Inputs, TrainingError
+from backends.base.resources import Resources
+from backends.base.reward import GroupReward, Rollout
+from backends.base.stage import Stage
 from backends.engines.hf import HFEngine
-from backends.models import load_processor
+from backends.models.folders import load_processor
 from backends.rewards import REWARDS, RewardEntry
 from benchmarks.base import Item
 
@@ -164,7 +167,7 @@ def test_picture_tokens_are_never_sampled(
     train: Train, monkeypatch: pytest.MonkeyPatch, processor: Any
 ) -> None:
     """A random model would say one in most groups, and the update would fail on it."""
-    from backends.models import suppressed_token_ids
+    from backends.models.folders import suppressed_token_ids
     from backends.trl.grpo import GroupTrainer
 
     said: set[int] = set()

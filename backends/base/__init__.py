@@ -1,0 +1,1 @@
+"""The contracts: stage, resources, backend, reward, engine."""

@@ -1,0 +1,107 @@
+"""What every engine promises.
+
+Same seed and settings, same text. An engine says why each response ended, and never samples an
+image placeholder token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from pydantic import Field, field_validator
+
+from backends.base.config import Config
+from benchmarks.base import Picture
+
+
+class EngineError(RuntimeError):
+    """An engine that cannot start, or cannot go on, with the reason for its reader."""
+
+
+class RequestError(EngineError):
+    """A request that an engine refuses: it is well, and would refuse it again."""
+
+
+class Server(Config):
+    """A server that speaks OpenAI's protocol, and the model that it serves.
+
+    ``model`` and ``revision`` say what answers; the rest is how it is reached. The key itself is
+    never written down: ``api_key_env`` names the environment variable that holds it.
+    """
+
+    base_url: str = Field(description="with the version, as in http://localhost:8000/v1")
+    model: str = Field(min_length=1, description="the name under which the server knows it")
+    revision: str | None = Field(default=None, description="which state of it, where you know")
+    api_key_env: str | None = Field(
+        default=None, description="the environment variable that holds the key"
+    )
+    concurrency: int = Field(default=8, ge=1, description="requests at a time")
+    timeout: float = Field(default=600, gt=0, description="seconds without an answer")
+    retries: int = Field(default=5, ge=0, description="of a request that failed, with pauses")
+
+    @field_validator("base_url")
+    @classmethod
+    def _url(cls, url: str) -> str:
+        if not url.startswith(("http://", "https://")):
+            raise ValueError("expected an address such as http://localhost:8000/v1")
+        return url
+
+    @property
+    def identity(self) -> str:
+        """What answers, for a result's identity."""
+        return f"{self.model}@{self.revision}" if self.revision else self.model
+
+
+@dataclass(frozen=True)
+class Request:
+    """One prompt. ``id`` seeds its samples: they do not depend on what else is in the batch."""
+
+    id: str
+    text: str
+    images: tuple[Picture, ...] = ()
+    system: str = ""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample. ``temperature`` 0 is greedy; ``n`` is the number of samples a request."""
+
+    n: int = 1
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 64
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Response:
+    """One response: text without special tokens, its token ids, and why it ended.
+
+    ``tokens`` holds the ids as sampled, end-of-turn token included when ``finish`` is "stop".
+    ``logp`` holds the engine's log-probability of each sampled token (empty where not asked for).
+    A server gives no ids: ``tokens`` is then empty and ``counted`` the number of tokens it states.
+    """
+
+    text: str
+    tokens: tuple[int, ...]
+    finish: str  # "stop" or "length"
+    logp: tuple[float, ...] = ()
+    counted: int | None = None
+
+    @property
+    def length(self) -> int:
+        """The number of tokens sampled."""
+        return len(self.tokens) if self.counted is None else self.counted
+
+
+class Engine(Protocol):
+    """Turns requests into responses; ``generate`` keeps the order of the requests."""
+
+    def generate(
+        self, requests: Sequence[Request], sampling: Sampling, *, logp: bool = False
+    ) -> Iterator[tuple[int, list[Response]]]:
+        """Yield (index of the request, its ``sampling.n`` responses) as they come, in any order;
+        with ``logp`` they carry their tokens' log-probabilities."""
+        ...

@@ -1,0 +1,1 @@
+"""What an update optimises: advantages and losses, token by token."""

@@ -1,0 +1,1 @@
+"""What trainers share: questions, samples, figures, schedules, worker processes."""

@@ -1,0 +1,1 @@
+"""The one notion of an answer: read it, normalise it, compare it."""

@@ -1,0 +1,157 @@
+"""Numbers in prose: all that a text holds, and the one that a response settles on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+from benchmarks.answers.prose import REFUSAL, by_weight, plain, sentences
+from benchmarks.answers.reading import MAX_RESPONSE
+
+_DIGITS = "one|two|three|four|five|six|seven|eight|nine"
+_TEENS = "ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen"
+_TENS = "twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety"
+_WORDS = {word: n for n, word in enumerate(f"zero|{_DIGITS}|{_TEENS}".split("|"))}
+_WORDS |= {word: 10 * n for n, word in enumerate(_TENS.split("|"), 2)}
+_WORD_NUMBER = (
+    rf"(?:(?:{_TENS})[- ](?:{_DIGITS})|zero|{_DIGITS}|{_TEENS}|{_TENS})"
+    r"(?:\s+(?:hundred|thousand|million))?"
+)
+_SCALE = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
+_NUMBER = re.compile(
+    r"(?P<fraction>(?<![A-Za-z0-9.])-?\\[dt]?frac\s?\{\s?-?[\d.]{1,15}\s?\}\s?\{\s?[\d.]{1,15}\s?\}"
+    r"|(?<![A-Za-z0-9./])-?\d{1,12}\s?/\s?\d{1,12}(?![\d./]))"
+    r"|(?P<number>(?<![A-Za-z0-9.])-?(?:\d{1,3}(?:,\d{3}){1,5}(?![\d,])|\d{1,40}|(?=\.\d))(?:\.\d{1,40})?"
+    r"|(?<=[a-z_=$£€(\[{,:/°])-?\d{1,40}(?:\.\d{1,40})?)"
+    rf"|\b(?P<word>{_WORD_NUMBER})\b",
+    re.I,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Number:
+    """A number in a text: its value, as it is written, and where."""
+
+    value: Fraction
+    text: str
+    start: int
+    end: int
+
+
+def numbers(text: str) -> Iterator[Number]:
+    """The numbers of a text in order: decimal, grouped by thousands, a fraction, or in words."""
+    for match in _NUMBER.finditer(text):
+        value = _value(match)
+        if value is not None:
+            yield Number(value, match.group().strip(), match.start(), match.end())
+
+
+def _value(match: re.Match[str]) -> Fraction | None:
+    try:
+        if match["word"]:
+            head, _, scale = match["word"].lower().replace("-", " ").rpartition(" ")
+            if scale not in _SCALE:
+                head, scale = f"{head} {scale}", ""
+            return Fraction(sum(_WORDS[word] for word in head.split()) * _SCALE.get(scale, 1))
+        if match["fraction"]:
+            above, below = re.findall(r"-?[\d.]+", match["fraction"])
+            sign = -1 if match["fraction"].startswith("-\\") else 1
+            return sign * Fraction(above) / Fraction(below)
+        return Fraction(match["number"].replace(",", ""))
+    except (ValueError, ZeroDivisionError, KeyError):
+        return None
+
+
+_COPULA = re.compile(
+    r"(?:\b(?:is|are|was|were|be|been|equals?|equal to|has|have|had|approximately|about|around|"
+    r"exactly|roughly|only|total of|gives?(?: us)?|to|by|of|costs?|needs?|remains?|leaves?|"
+    r"leaving)|[:=≈])"
+    r"[\s$({\[]{0,4}(?:\\approx\s?)?$",
+    re.I,
+)
+_NONE = re.compile(
+    r"\b(?:there (?:is|are|were|was|will be)|has|have|with) no(?:ne)?\b|\bnone of\b|^none\b", re.I
+)
+
+_BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
+_ONWARD = re.compile(r"\s?(?:-|to|and|:)\s?\d{1,15}(?:\.\d{1,15})?(?=[\s.,;]|$)")
+_BLANK = re.compile(r"\(?_{1,9}\)?(\s\w+\s\w+\b)")
+
+
+def read_number(response: str, question: str, unit: str = "") -> tuple[str | None, str]:
+    """The number that a response settles on, as it is written, and the rule that chose it.
+
+    ``blank``: where the question leaves a blank, before the words that follow it there;
+    ``stated``: behind "the answer is"; ``emphasis``: the one number in bold; ``conclusion``: in the
+    last sentence that concludes; ``first``: in a first sentence that takes up the question;
+    ``last``: in the last sentence with a number of its own. Numbers that the question names are
+    passed over where there are others.
+    """
+    lines = sentences(response)
+    if blank := _BLANK.search(question):
+        filled = _filled(lines, blank[1]) or _filled(lines, blank[1].rpartition(" ")[0])
+        if filled:
+            return filled, "blank"
+    given = {number.value for number in numbers(plain(question))}
+    refused = bool(lines) and bool(REFUSAL.search(lines[0]))
+    for own_only in (True, False):
+        for rule, candidates in by_weight(lines, question, _emphasised(response)):
+            weak = rule in ("first", "last")
+            for line in candidates if not (weak and refused) else ():
+                found = pick(line, given, unit, rule, own_only and weak)
+                if found is not None:
+                    return found, rule
+    return None, "none"
+
+
+def _filled(lines: Sequence[str], behind: str) -> str | None:
+    """The last number that stands before these words."""
+    words = re.compile(re.escape(behind) + r"\b", re.I)
+    found = [n.text for line in lines for n in numbers(line) if words.match(line, n.end)]
+    return found[-1] if found else None
+
+
+def _emphasised(response: str) -> list[str]:
+    """What stands in bold, where all of it holds one and the same number."""
+    bold = [text for text in _BOLD.findall(response[-MAX_RESPONSE:]) if any(numbers(plain(text)))]
+    values = {number.value for text in bold for number in numbers(plain(text))}
+    return [plain(bold[-1])] if len(values) == 1 else []
+
+
+def pick(
+    line: str, given: set[Fraction], unit: str, rule: str, own_only: bool = False
+) -> str | None:
+    """The number of a sentence that answers: behind its ``=``, else one with the unit, behind a
+    verb or preposition, or its last. Numbers that are ``given`` are passed over, where there are
+    others, or for good (``own_only``)."""
+    found = list(numbers(line))
+    own = [n for n in found if n.value not in given]
+    if not own and not own_only:
+        own = found
+    if rule != "stated" and REFUSAL.search(line):
+        return None
+    if not own:
+        return "0" if not found and _NONE.search(line) else None
+    if rule == "stated":
+        equal = line.rfind("=")
+        behind = [n for n in found if n.start > equal] if equal >= 0 else []
+        return _range(line, (behind or found)[0])
+    if colon := line.find(":") + 1:  # "3 are left: 2 red and 1 blue"
+        own = [n for n in own if n.end < colon] or own
+    own = [n for n in own if not line[: n.start].endswith("out of ")] or own
+    if unit:
+        own = [n for n in own if line[n.end :].lstrip(" -").startswith(unit)] or own
+    linked = [n for n in own if _COPULA.search(line[max(0, n.start - 24) : n.start])]
+    equal = max(line.rfind("="), line.rfind("≈"))
+    if equal >= 0 and (behind := [n for n in own if n.start > equal]):
+        said = [n for n in linked if n in behind[1:]]
+        return _range(line, said[-1] if said else behind[0])
+    return _range(line, (linked or own)[-1 if rule != "first" else 0])
+
+
+def _range(line: str, number: Number) -> str:
+    """The number, or the range that it begins, which is no number."""
+    onward = _ONWARD.match(line, number.end)
+    return line[number.start : onward.end()] if onward else number.text

@@ -1,0 +1,1 @@
+"""Benchmarks of other toolkits, asked and judged by their own definitions."""

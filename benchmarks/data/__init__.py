@@ -1,0 +1,1 @@
+"""Files in: questions, tables, owners' files, and what was published of them."""

@@ -1,0 +1,1 @@
+"""The benchmarks whose owners publish rules: loaders, rules, figures."""

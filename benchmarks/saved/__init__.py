@@ -1,0 +1,1 @@
+"""Saved answers of owners and other toolkits, and their verdicts in parallel."""

@@ -1,0 +1,117 @@
+"""``harness list``: every name that an experiment file can use, with a line on what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError, unknown
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from benchmarks.base import Benchmark
+    from benchmarks.prompts import Template
+
+
+def sections() -> dict[str, list[tuple[str, str]]]:
+    """Section title to (name, purpose)."""
+    from backends import BACKENDS
+    from backends.methods import method
+    from backends.methods import names as methods
+    from backends.rewards import REWARDS
+    from benchmarks import BENCHMARKS, benchmark, judge
+    from benchmarks.official.golds import gold_exceptions
+    from benchmarks.prompts import OFFICIAL, SYNTHESIS, TEMPLATES
+
+    known = {name: benchmark(name) for name in BENCHMARKS}
+    return {
+        "methods": [(name, method(name).title) for name in methods()],
+        "rewards": [(entry.name, entry.purpose) for entry in REWARDS.values()],
+        "prompts": [
+            *((t.name, f"{_wording(t)}  ({t.source}; {t.hash})") for t in TEMPLATES.values()),
+            (OFFICIAL, "in evaluation: each benchmark's own of these"),
+        ],
+        "synthesis modes": [(t.name, t.user) for t in SYNTHESIS.values()],
+        "benchmarks": [
+            *((name, _benchmark(one)) for name, one in known.items()),
+            (
+                "lm_eval:<task>",
+                "a generate_until task of lm-eval, by its own rules (docs/lm_eval.md)",
+            ),
+        ],
+        "scorers": [
+            (
+                f"any: {judge.NAME}",
+                judge.scorer_id("<benchmark>", "<model>") + "  (the language model of `judge:`)",
+            ),
+            *(
+                (
+                    f"{name}: {scorer}",
+                    one.scorer(scorer).id
+                    + _default(scorer, one.default_scorer)
+                    + _wrong(gold_exceptions(name, scorer)),
+                )
+                for name, one in known.items()
+                for scorer in one.scorers
+            ),
+        ],
+        "backends": [(name, target) for name, target in BACKENDS.items()],
+    }
+
+
+def _default(name: str, default: str) -> str:
+    return "  (default)" if name == default else ""
+
+
+def _wording(template: Template) -> str:
+    return f"[{template.system}] {template.user}" if template.system else template.user
+
+
+def _benchmark(one: Benchmark) -> str:
+    """Title, headline figure, the splits with their sizes, and its owners' prompts."""
+    from benchmarks.official.benchmark import OfficialBenchmark
+
+    sizes = [f"{e.split} {e.n}" for e in one.editions] if isinstance(one, OfficialBenchmark) else []
+    parts = [one.title, f"headline figure {one.headline}"]
+    parts += [f"splits {', '.join(sizes)}"] if sizes else []
+    parts += [f"prompts {', '.join(one.templates)}"] if one.templates else []
+    return "; ".join(parts)
+
+
+def _wrong(golds: Mapping[str, str]) -> str:
+    """The published golds that a scorer calls wrong: no model can be right there."""
+    if not golds:
+        return ""
+    by_reason: dict[str, list[str]] = {}
+    for item, reason in golds.items():
+        by_reason.setdefault(reason, []).append(item)
+    said = "; ".join(f"{', '.join(items)}: {reason}" for reason, items in by_reason.items())
+    return f"\n{len(golds)} published golds are wrong by it: {said}"
+
+
+def show(console: Console, only: str | None = None) -> None:
+    """Print the sections, or the one whose title is ``only``. Raises :class:`HarnessError`."""
+    from rich.table import Table
+
+    found = sections()
+    if only is not None and only not in found:
+        raise HarnessError(unknown("section", only, found))
+    for title, rows in found.items():
+        if only not in (None, title):
+            continue
+        table = Table(
+            title=title, title_justify="left", title_style="bold", box=None, show_header=False
+        )
+        table.add_column(no_wrap=True, style="cyan")
+        table.add_column(overflow="fold")
+        for row in _escaped(rows):
+            table.add_row(*row)
+        console.print(table)
+        console.print()
+
+
+def _escaped(rows: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
+    from rich.markup import escape
+
+    return ((escape(name), escape(purpose)) for name, purpose in rows)

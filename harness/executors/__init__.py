@@ -1,1 +1,0 @@
-"""Executors place trials: each starts ``python -m harness.trial <folder>/spec.json`` somewhere."""

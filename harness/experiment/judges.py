@@ -1,0 +1,94 @@
+"""Who judges: the judge that an experiment names, and the identity of every scorer.
+
+Asking it is :mod:`harness.steps.judging`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from benchmarks import judge
+from benchmarks.base import Benchmark
+from benchmarks.judge import NAME
+from harness.errors import HarnessError, unknown
+from harness.experiment.spec import Judge
+from harness.store import sources
+from harness.store.sources import Hashes
+
+
+def scorers(one: Benchmark) -> tuple[str, ...]:
+    """Every scorer of a benchmark by name: its own, and the judge, who takes any benchmark."""
+    return (*one.scorers, NAME)
+
+
+def scorer_id(one: Benchmark, name: str, settings: Judge | None, hashes: Hashes, dtype: str) -> str:
+    """The identity of a benchmark's scorer. Raises :class:`HarnessError` for a judge that is not
+    said, or not there."""
+    if name != NAME:
+        return one.scorer(name).id
+    if settings is None:
+        raise HarnessError(UNSAID)
+    return judge.scorer_id(one.name, identity(settings, hashes, dtype))
+
+
+UNSAID = (
+    "scorer 'judge' asks a language model; say which one under `judge:` (on the command line with "
+    "--judge): its model, and a server's base_url or engine=hf"
+)
+
+
+def from_options(options: Sequence[str]) -> Judge | None:
+    """The settings that ``--judge model=... --judge base_url=...`` give; None without any.
+
+    Raises :class:`HarnessError` naming what is wrong.
+    """
+    if not options:
+        return None
+    pairs = dict(option.partition("=")[::2] for option in options)
+    if bad := [name for name in pairs if name not in Judge.model_fields]:
+        raise HarnessError(f"--judge {unknown('setting', bad[0], Judge.model_fields)}")
+    try:
+        return Judge.model_validate(pairs)
+    except ValidationError as error:
+        said = [
+            f"--judge {'.'.join(map(str, e['loc']))}".strip()
+            + f": {e['msg'].removeprefix('Value error, ')}"
+            for e in error.errors()
+        ]
+        raise HarnessError("\n".join(said)) from None
+
+
+def located(settings: Judge, hashes: Hashes) -> Judge:
+    """The settings with a local model by its place on this machine; a server's as they are.
+
+    Raises :class:`HarnessError` where there is no such model.
+    """
+    if settings.engine == "openai":
+        return settings
+    found = local_model(settings, hashes)
+    return settings.model_copy(update={"model": found.source, "revision": None})
+
+
+def identity(settings: Judge, hashes: Hashes, dtype: str) -> str:
+    """What decides a verdict besides the prompt: the model and its revision, by name for a server,
+    by content (and the precision that it computes in) for a local one."""
+    if settings.engine == "openai":
+        return f"{settings.model}@{settings.revision}" if settings.revision else settings.model
+    found = local_model(settings, hashes)
+    kind, _, content = found.id.partition(":")
+    name = content if kind == "hub" else f"{Path(found.source).name}@{content[:16]}"
+    return f"{name}+{dtype}"
+
+
+def local_model(settings: Judge, hashes: Hashes) -> sources.Located:
+    source = f"{settings.model}@{settings.revision}" if settings.revision else settings.model
+    try:
+        return sources.locate_model(source, hashes)
+    except HarnessError as error:
+        raise HarnessError(
+            f"the judge's model: {error}. A model that reads text only judges through a server: "
+            "engine: openai"
+        ) from None

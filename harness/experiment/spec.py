@@ -1,0 +1,281 @@
+"""The experiment file as frozen models. An unknown key is an error; the JSON schema is made from
+these.
+
+:func:`harness.experiment.checks.read` reads a file into an :class:`Experiment`; what only makes
+sense together (names, contradictions, files that must exist) is checked there.
+"""
+
+from __future__ import annotations
+
+from types import GenericAlias
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Field, create_model, model_validator
+
+from backends.base.config import Config
+from backends.base.engine import Server
+from backends.base.resources import Resources
+from backends.base.stage import Stage
+from harness.store.sources import SERVED
+
+#: What a method *is*. An arm may override these; settings shared by all arms may not, as that would
+#: turn every method into the same one.
+METHOD_FIELDS = frozenset({"objective", "template", "rewards", "external", "curation"})
+
+#: Settings that only an objective with rollouts reads.
+ROLLOUT_FIELDS = frozenset(
+    [
+        "rewards",
+        "group_size",
+        "temperature",
+        "top_p",
+        "updates_per_rollout",
+        "advantage",
+        "advantage_eps",
+        "clip_low",
+        "clip_high",
+        "dual_clip",
+        "ratio",
+        "mask_truncated",
+        "kl",
+        "critic",
+        "rollout_engine",
+        "vote_size",
+        "dynamic_sampling",
+        "external",
+    ]
+)
+
+Ratio = Annotated[float, Field(ge=0, le=1)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+
+
+def _typed(info: Any) -> Any:
+    """The type of a field with its limits, without its default."""
+    return Annotated[(info.annotation, *info.metadata, Field())]
+
+
+def _optional(fields: Any) -> dict[str, Any]:
+    """The same fields, none required: what is not set stays with the layer below."""
+    return {name: (_typed(info), None) for name, info in fields.items()}
+
+
+def _listed(fields: Any) -> dict[str, Any]:
+    """The same fields as lists of values: the axes of a sweep."""
+    some = Field(min_length=1)
+    listed = {name: GenericAlias(tuple, (_typed(info), ...)) for name, info in fields.items()}
+    return {name: (Annotated[values, some], None) for name, values in listed.items()}
+
+
+if TYPE_CHECKING:
+
+    class Training(Config):
+        """Stage settings shared by all arms that train."""
+
+    class _Arm(Config):
+        """Every stage setting, optional."""
+
+    class _Axes(Config):
+        """Every stage setting as a list of values, optional."""
+else:
+    _stage = Stage.model_fields
+    Training = create_model(
+        "Training",
+        __base__=Config,
+        __doc__="Stage settings shared by all arms that train; an arm may override each.",
+        **_optional({n: f for n, f in _stage.items() if n not in METHOD_FIELDS}),
+    )
+    _Arm = create_model("_Arm", __base__=Config, **_optional(_stage))
+    _Axes = create_model("_Axes", __base__=Config, **_listed(_stage))
+
+
+class Arm(_Arm):
+    """One condition of the comparison: a method, and settings that differ from the shared ones."""
+
+    method: str
+    backend: str | None = Field(default=None, description="unset: the experiment's")
+    questions: str | Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
+        default=None, description="one pool, or a list with one for each stage of the method"
+    )
+    synthetic_ratio: Ratio = 0.0
+
+    def settings(self) -> dict[str, Any]:
+        """The stage settings that this arm sets, nested ones only as far as they are set."""
+        own = {"method", "backend", "questions", "synthetic_ratio"}
+        return self.model_dump(mode="json", exclude_unset=True, exclude=own)
+
+
+class Sweep(_Axes):
+    """Axes of one arm: ``one_factor`` changes one at a time, ``grid`` crosses them."""
+
+    of: str
+    design: Literal["one_factor", "grid"] = "one_factor"
+    synthetic_ratio: Annotated[tuple[Ratio, ...], Field(min_length=1)] | None = None
+
+    def axes(self) -> dict[str, list[Any]]:
+        """Axis name to its values, in the order of the file."""
+        dump = self.model_dump(mode="json", exclude_unset=True, exclude={"of", "design"})
+        return {name: values for name, values in dump.items() if values is not None}
+
+
+class Synthesis(Config):
+    """How new questions about the pictures of a pool are written (MM-UPT section 3.3)."""
+
+    model: str | None = Field(default=None, description="who writes; unset: the experiment's model")
+    mode: Literal["in_context", "direct"] = "in_context"
+    count: int | None = Field(default=None, ge=1, description="unset: one per question")
+    temperature: float = Field(default=1.0, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=64, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+
+class BenchmarkChoice(Config):
+    """A benchmark, and where its data is if not in its usual place."""
+
+    name: str
+    data: str | None = Field(
+        default=None,
+        description="a folder, a .tsv or .parquet file, hub:owner/name@<commit>, or tiny/<name>; "
+        "of lm_eval:<task>, its include_path",
+    )
+    split: str | None = Field(
+        default=None, description="such as testmini; unset: the one that its owners report"
+    )
+    scorer: str | None = Field(default=None, description="unset: the benchmark's default scorer")
+    limit: int | None = Field(default=None, ge=1, description="about so many items only")
+    num_fewshot: int | None = Field(
+        default=None, ge=0, description="of lm_eval:<task>; unset: the task's own"
+    )
+
+
+def _named(value: Any) -> Any:
+    return {"name": value} if isinstance(value, str) else value
+
+
+class Evaluation(Config):
+    """How every checkpoint is asked: once greedily, and ``samples`` times at ``temperature``."""
+
+    engine: Literal["hf", "vllm", "openai"] = "hf"
+    server: Server | None = Field(default=None, description="who is asked by engine openai")
+    template: str | None = Field(
+        default=None, description="unset: the one that the arm trains with"
+    )
+    min_pixels: int | None = Field(default=None, ge=1, description="unset: the processor's own")
+    max_pixels: int | None = Field(default=None, ge=1, description="unset: the processor's own")
+    greedy: bool = True
+    samples: int = Field(default=4, ge=0)
+    temperature: float = Field(default=0.7, gt=0)
+    top_p: float = Field(default=1.0, gt=0, le=1)
+    max_tokens: int = Field(default=32, ge=1)
+    max_prompt_tokens: int = Field(default=4096, ge=1)
+    seed: int = Field(default=0, ge=0)
+
+
+class Judge(Config):
+    """The language model behind the scorer ``judge``: on a server that speaks OpenAI's protocol, or
+    a local one that an engine loads. Its model and revision are part of the scorer's identity."""
+
+    engine: Literal["openai", "hf", "vllm"] = "openai"
+    model: str = Field(
+        min_length=1, description="as the server calls it; local: `tiny`, a folder, a repository"
+    )
+    revision: str | None = Field(default=None, description="of the model; a repository's commit")
+    base_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://\S+$",
+        description="with the version, as in http://localhost:8000/v1",
+    )
+    api_key_env: str | None = Field(default=None, description="the variable that holds the key")
+    concurrency: int = Field(default=8, ge=1, description="requests at a time")
+    timeout: float = Field(default=60.0, gt=0, description="seconds for one answer")
+    retries: int = Field(default=3, ge=0, description="of a request that got no answer")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Judge:
+        if self.engine == "openai" and self.base_url is None:
+            raise ValueError(
+                "engine openai needs a base_url, such as http://localhost:8000/v1; the engines hf "
+                "and vllm take a local model"
+            )
+        if self.engine != "openai" and (self.base_url or self.api_key_env):
+            raise ValueError(
+                f"engine {self.engine} loads the model itself: leave out base_url and api_key_env, "
+                "or set engine: openai"
+            )
+        return self
+
+
+class Experiment(Config):
+    """One experiment file."""
+
+    name: Name
+    model: str = Field(
+        description="`tiny`, a folder, or owner/name@<commit>; left out where a server is asked"
+    )
+    questions: str | None = Field(
+        default=None,
+        description="`tiny/train`, a .jsonl or .parquet file, or hub:owner/name@<commit>[split]",
+    )
+    backend: str = "deepspeed"
+    training: Training = Training()
+    arms: Annotated[dict[Name, Arm], Field(min_length=1)]
+    sweep: Sweep | None = None
+    synthesis: Synthesis = Synthesis()
+    servers: tuple[Server, ...] = Field(
+        default=(), description="whose models write: `server:<model>` names one as a model"
+    )
+    seeds: Annotated[tuple[Annotated[int, Field(ge=0)], ...], Field(min_length=1)] = (0,)
+    benchmarks: tuple[
+        Annotated[
+            BenchmarkChoice, BeforeValidator(_named, json_schema_input_type=str | BenchmarkChoice)
+        ],
+        ...,
+    ] = ()
+    evaluation: Evaluation = Evaluation()
+    judge: Judge | None = Field(default=None, description="who is asked by `scorer: judge`")
+    baseline: str | None = None
+    paper: str | None = Field(default=None, description="published numbers to show beside ours")
+    resources: Resources = Resources()
+    workers: int | None = Field(default=None, ge=1, description="trials at a time")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _served(cls, data: Any) -> Any:
+        """Where a server is asked, the model is what it serves."""
+        if isinstance(data, dict) and "model" not in data:
+            evaluation = data.get("evaluation")
+            server = evaluation.get("server") if isinstance(evaluation, dict) else None
+            if isinstance(server, dict) and isinstance(name := server.get("model"), str):
+                revision = server.get("revision")
+                return {"model": SERVED + (f"{name}@{revision}" if revision else name), **data}
+        return data
+
+
+def schema() -> dict[str, Any]:
+    """The JSON schema of an experiment file, for editors; committed as
+    ``schema/experiment.schema.json``.
+    """
+    made = Experiment.model_json_schema()
+    _drop_empty_defaults(made)
+    return {"$schema": "http://json-schema.org/draft-07/schema#", **made}
+
+
+def _drop_empty_defaults(node: Any) -> None:
+    """A setting that may be left out has no default of its own to show."""
+    if isinstance(node, dict):
+        if "default" in node and node["default"] is None:
+            del node["default"]
+        for child in node.values():
+            _drop_empty_defaults(child)
+    elif isinstance(node, list):
+        for child in node:
+            _drop_empty_defaults(child)
+
+
+if __name__ == "__main__":
+    import json
+    from pathlib import Path
+
+    target = Path(__file__).parents[1] / "schema" / "experiment.schema.json"
+    target.write_text(json.dumps(schema(), indent=1) + "\n")

@@ -1,0 +1,1 @@
+"""Other toolkits, met half-way: their files, and their scorers in their own interpreters."""

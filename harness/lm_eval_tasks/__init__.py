@@ -1,5 +1,0 @@
-"""The benchmarks as tasks of lm-eval: the folder for ``lm_eval --include_path``.
-
-``python -m harness.lm_eval_tasks`` prints where it is. Loaders, prompts and scorers are ours; see
-``docs/lm_eval.md``.
-"""

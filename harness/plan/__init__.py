@@ -1,0 +1,1 @@
+"""What is going to be done: arms and seeds become trials, trials become hashed steps."""

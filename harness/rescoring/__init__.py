@@ -1,0 +1,1 @@
+"""Saved responses, scored again: by one scorer or several, and what they differ on."""

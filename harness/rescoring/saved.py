@@ -1,0 +1,276 @@
+"""Saved responses and the items they answer: our own generations, or a published file."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+from benchmarks import BENCHMARKS, benchmark
+from benchmarks.base import Benchmark, DataError, Generation, Item
+from benchmarks.official.benchmark import OfficialBenchmark
+from benchmarks.saved.published import Answer, benchmark_of, read
+from harness.errors import HarnessError, unknown
+from harness.steps.context import subset
+from harness.store import sources
+from harness.store.files import read_json
+from harness.store.keys import digest
+from harness.store.results import Store
+from harness.store.sources import Hashes, Located
+
+GENERATIONS = "generations.parquet"
+_FIELDS = tuple(field.name for field in fields(Generation))
+_COLUMNS = ("item", "decoding", "sample", "text")
+
+
+@dataclass(frozen=True)
+class Saved:
+    """``answers`` to ``items`` of one benchmark; ``format`` says what the file is, ``total`` how
+    many items its data holds, and ``notes`` what the file can have lost."""
+
+    benchmark: Benchmark
+    format: str
+    items: tuple[Item, ...]
+    answers: tuple[Answer, ...]
+    total: int
+    notes: tuple[str, ...] = ()
+
+
+def load(
+    file: Path,
+    name: str | None,
+    data: str | None,
+    split: str | None = None,
+    root: Path = Path("runs"),
+) -> Saved:
+    """The saved responses of a file or of a trial's or step's folder.
+
+    ``name`` is the benchmark, needed where the file does not tell; ``data`` where its owners' files
+    are, as in an experiment file, needed where the file holds no golds; ``split`` the part of a
+    published file's data, where it is not the usual one; the tiny world's data is written below
+    ``root``. Raises :class:`HarnessError`.
+    """
+    if (file / "plan.json").is_file():
+        trials = [path.parent for path in sorted(file.glob("trials/*/result.json"))]
+        shown = f", such as {trials[0]}" if trials else ""
+        raise HarnessError(f"{file} is a run: name one of its trials{shown}")
+    try:
+        if file.is_dir() or file.name == GENERATIONS or file.suffix == ".parquet":
+            if split is not None:
+                raise HarnessError(f"--split: {file} holds responses of ours, which tell theirs")
+            return _ours(file, name, data)
+        return _published(file, name, data, split, root)
+    except DataError as error:
+        raise HarnessError(str(error)) from None
+
+
+def _named(name: str) -> Benchmark:
+    try:
+        return benchmark(name)
+    except KeyError:
+        raise HarnessError(unknown("benchmark", name, BENCHMARKS)) from None
+
+
+# -------------------------------------------------------------------------------------- published
+
+
+def _published(
+    file: Path, name: str | None, data: str | None, split: str | None, root: Path
+) -> Saved:
+    name = name or benchmark_of(file)
+    if name is None:
+        raise HarnessError(f"{file} does not tell its benchmark; add --benchmark")
+    one = _named(name)
+    found = read(file, one)
+    items = found.items
+    if split is not None and data is None:
+        raise HarnessError("--split is a part of --data, which is not given")
+    if data is not None:
+        items = tuple(_text_items(one, _source_of(one, data, split, root), split))
+    if items is None:
+        raise HarnessError(
+            f"{file} holds no golds; add --data with the folder or file of {one.title} as its "
+            "owners publish it"
+        )
+    made = _joined(file, one, f"{found.format} file", items, found.answers)
+    notes = [*found.notes, *made.notes]
+    if not isinstance(one, OfficialBenchmark) or (data or "").startswith(f"{sources.TINY}/"):
+        return replace(made, notes=tuple(notes))
+    where = data or file.name
+    notes += [f"{where} is not as published: {line}" for line in one.altered(items)]
+    return replace(made, total=max(made.total, one.fitting(items).n), notes=tuple(notes))
+
+
+def _source_of(one: Benchmark, data: str, split: str | None, root: Path) -> Path:
+    """Where the rows of ``--data`` are; no picture is looked at, so a file without them will do."""
+    path = Path(data).expanduser()
+    if not path.exists() and data.startswith((f"{sources.TINY}/", "hub:")):
+        found = sources.locate_benchmark(one.name, data, "", Hashes(root), split=split)
+        return sources.benchmark_folder(found, Store(root))
+    if not path.exists():
+        raise HarnessError(f"--data {data}: no such folder or file")
+    return path
+
+
+def _text_items(one: Benchmark, source: Path, split: str | None = None) -> list[Item]:
+    if isinstance(one, OfficialBenchmark):
+        return one.load_text(source, split)
+    return one.load(source)
+
+
+def _joined(
+    file: Path, one: Benchmark, format: str, items: Sequence[Item], answers: Sequence[Answer]
+) -> Saved:
+    """The items that are answered. An answer to an unknown item is an error, an item without one
+    makes a subset."""
+    known = {item.id for item in items}
+    asked = {answer.generation.item for answer in answers}
+    strange = [a.generation.item for a in answers if a.generation.item not in known]
+    if strange:
+        near = difflib.get_close_matches(strange[0], known, 1)
+        raise HarnessError(
+            f"{file}: {len(strange)} answers are to items that the data of {one.title} does not "
+            f"hold, the first to {strange[0]!r}"
+            + (f"; the nearest there is {near[0]!r}" if near else "")
+        )
+    answered = tuple(item for item in items if item.id in asked)
+    notes = [one.withheld(answered)] if one.withheld(answered) else []
+    if empty := sum(not answer.generation.text.strip() for answer in answers):
+        notes.append(f"{empty} of {len(answers)} responses are empty")
+    return Saved(one, format, answered, tuple(answers), len(items), tuple(notes))
+
+
+# -------------------------------------------------------------------------------------------- ours
+
+
+def _ours(file: Path, name: str | None, data: str | None) -> Saved:
+    folder = file if file.is_dir() else file.parent
+    located: Mapping[str, Any] = {}
+    if (folder / "result.json").is_file() and (folder / "spec.json").is_file():
+        folder, located = _trial_score(folder, name)
+    folder = _generated(folder)
+    path = file if file.is_file() else folder / GENERATIONS
+    if not path.is_file():
+        raise HarnessError(
+            f"{file}: holds no saved responses; expected {GENERATIONS}, a trial's folder with "
+            "result.json, a score or generate step's folder, or a published file"
+        )
+    manifest = read_json(folder / "manifest.json")
+    spec = manifest["spec"] if isinstance(manifest, dict) and "spec" in manifest else {}
+    if name and spec and spec["benchmark"] != name:
+        raise HarnessError(f"{path} holds answers to {spec['benchmark']}, not to {name}")
+    if not (name := name or spec.get("benchmark")):
+        raise HarnessError(f"{path} does not tell its benchmark; add --benchmark")
+    if name.startswith(sources.LM_EVAL):
+        return _lm_eval(path, name, spec, located, data)
+    one = _named(name)
+    source, split = _source(one, folder, spec.get("data"), located, data)
+    items = subset(_text_items(one, source, split), spec.get("limit"))
+    answers = [Answer(generation) for generation in _generations(path)]
+    return _joined(path, one, "generations file of ours", items, answers)
+
+
+def _lm_eval(
+    path: Path,
+    name: str,
+    spec: Mapping[str, Any],
+    located: Mapping[str, Any],
+    include_path: str | None,
+) -> Saved:
+    """Answers to an lm-eval task: what it asked is in the store, how it judges is defined now."""
+    if "data" not in spec:
+        raise HarnessError(f"{path}: no folder of a step, so what {name} asked is not known")
+    if include_path is None and spec["data"] in located:
+        found = Located.model_validate(located[spec["data"]])
+    else:
+        source = sources.lm_eval_address(name, include_path, None)
+        found = Located(id=spec["data"], source=source)
+    try:
+        one = sources.benchmark_at(name, found)
+    except KeyError as error:
+        raise HarnessError(f"{error.args[0]}; add --data <its include_path>") from None
+    folder = sources.benchmark_folder(found, Store(path.resolve().parents[3]))
+    items = subset(one.load(folder), spec.get("limit"))
+    answers = [Answer(generation) for generation in _generations(path)]
+    return _joined(path, one, "generations file of ours", items, answers)
+
+
+def _trial_score(folder: Path, name: str | None) -> tuple[Path, Mapping[str, Any]]:
+    scores = read_json(folder / "result.json").get("scores", {})
+    if name is None and len(scores) != 1:
+        raise HarnessError(f"{folder} has scores of {', '.join(scores)}; add --benchmark")
+    name = name or next(iter(scores))
+    if name not in scores:
+        raise HarnessError(f"{folder} has no scores of {name}, only of {', '.join(scores)}")
+    root = folder.resolve().parents[2]
+    return root / scores[name]["path"], read_json(folder / "spec.json")["sources"]
+
+
+def _generated(folder: Path) -> Path:
+    """The generate step's folder that a score step was made from, or the folder itself."""
+    manifest = read_json(folder / "manifest.json")
+    if not isinstance(manifest, dict) or manifest.get("kind") != "score":
+        return folder
+    store = Store(folder.resolve().parents[2])
+    found = store.find("generate", manifest["parents"]["generations"])
+    if found is None:
+        raise HarnessError(f"{folder}: its generations are no longer in the store {store.root}")
+    return found.path
+
+
+def _source(
+    one: Benchmark,
+    folder: Path,
+    data_id: str | None,
+    located: Mapping[str, Any],
+    data: str | None,
+) -> tuple[Path, str | None]:
+    """The folder of the items' data, and the split: as given, as the trial found it, or the tiny
+    world's."""
+    above = folder.resolve().parents
+    store = Store(above[2] if len(above) > 2 else folder)
+    if data is not None:
+        split = next((s for s in one.splits if data_id and data_id.endswith(f"[{s}]")), None)
+        found = sources.locate_benchmark(one.name, data, "", Hashes(store.root), split=split)
+        if data_id and found.id != data_id:
+            raise HarnessError(
+                f"--data {data} is not what these responses are to: it is {found.id}, and they "
+                f"were generated from {data_id}"
+            )
+    elif data_id and data_id in located:
+        found = Located.model_validate(located[data_id])
+    elif data_id and data_id.startswith(f"{sources.TINY}/"):
+        found = Located(id=data_id, source=data_id.partition("@")[0])
+    else:
+        raise HarnessError(
+            f"{folder} does not say where the data of {one.name} is; add --data <folder of its "
+            "owners' files>"
+        )
+    return sources.benchmark_folder(found, store), found.split
+
+
+def _generations(path: Path) -> list[Generation]:
+    import pyarrow
+    import pyarrow.parquet as pq
+
+    try:
+        rows = pq.read_table(path).to_pylist()
+    except (OSError, pyarrow.ArrowException) as error:
+        raise HarnessError(f"{path}: not a readable parquet file ({error})") from None
+    found: dict[str, Generation] = {}
+    for number, row in enumerate(rows, 1):
+        lacks = [column for column in _COLUMNS if row.get(column) is None]
+        if lacks:
+            raise HarnessError(f"{path}, row {number}: no {' and no '.join(lacks)}")
+        key = digest([row["item"], row["decoding"], row["sample"]])
+        if key in found:
+            raise HarnessError(
+                f"{path}, row {number}: {row['decoding']} sample {row['sample']} of item "
+                f"{row['item']!r} is there twice"
+            )
+        found[key] = Generation(**{name: row[name] for name in _FIELDS if name in row})
+    if not found:
+        raise HarnessError(f"{path}: holds no responses")
+    return list(found.values())

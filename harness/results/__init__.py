@@ -1,0 +1,1 @@
+"""What came out: read back from its files, compared, reported, mirrored."""

@@ -1,0 +1,1 @@
+"""Walks a plan: trials as processes, placed by an executor, shown to people."""

@@ -1,0 +1,119 @@
+"""``status.json`` of a trial: what it is doing, for people and for the runner.
+
+Progress is written at most once a second; a write that fails (a full disk) never stops the work.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from harness.store.files import read_json, write_json
+
+FILE = "status.json"
+
+
+class Status:
+    """The status of a running trial, kept up to date by a background thread."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / FILE
+        self._lock = threading.Lock()
+        self._watched: tuple[Path, int, str] | None = None
+        self._changed = False
+        self._over = threading.Event()
+        self.state: dict[str, Any] = {
+            "state": "running",
+            "reason": "",
+            "step": None,
+            "progress": None,
+            "started": time.time(),
+            "updated": time.time(),
+            "ended": None,
+            "pid": os.getpid(),
+        }
+        self._write()
+        threading.Thread(target=self._keep, daemon=True).start()
+
+    def step(self, name: str, note: str = "") -> None:
+        """A step begins; ``note`` says what it waits for, if it waits."""
+        with self._lock:
+            self._watched = None
+            self.state |= {"step": name, "progress": None, "reason": note}
+        self._write()
+
+    def progress(self, done: int, total: int, unit: str) -> None:
+        with self._lock:
+            self.state["progress"] = {"done": done, "total": total, "unit": unit}
+            self._changed = True
+
+    def watch(self, file: Path, total: int, unit: str) -> None:
+        """Take the progress from the number of lines of a growing file."""
+        with self._lock:
+            self._watched = (file, total, unit)
+
+    def end(self, state: str, reason: str = "") -> None:
+        """``ok`` or ``failed``; the last word."""
+        self._over.set()
+        with self._lock:
+            self._watched = None
+            self.state |= {"state": state, "reason": reason, "ended": time.time()}
+            if state == "ok":
+                self.state |= {"step": None, "progress": None}
+        self._write()
+
+    def _keep(self) -> None:
+        while not self._over.wait(1.0):
+            watched = self._watched
+            if watched:
+                with suppress(OSError):
+                    self.progress(lines(watched[0]), *watched[1:])
+            if self._changed:
+                self._write()
+
+    def _write(self) -> None:
+        with self._lock:
+            self._changed = False
+            self.state["updated"] = time.time()
+            with suppress(OSError):
+                write_json(self._file, self.state)
+
+
+def lines(file: Path) -> int:
+    """The number of whole lines of a file; 0 where there is none."""
+    if not file.exists():
+        return 0
+    with file.open("rb") as content:
+        return sum(chunk.count(b"\n") for chunk in iter(lambda: content.read(1 << 20), b""))
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The status in a trial's folder; ``pending`` where there is none. A running trial whose
+    process is gone reads as ``interrupted``.
+    """
+    state = read_json(folder / FILE)
+    if not isinstance(state, dict):
+        return {"state": "pending", "reason": "", "step": None, "progress": None}
+    if state.get("state") == "running" and not alive(state.get("pid")):
+        state |= {"state": "interrupted", "reason": "its process is gone; `harness run` goes on"}
+    return state
+
+
+def alive(pid: Any) -> bool:
+    """Whether a process runs; one that is dead and not yet waited for does not."""
+    if not isinstance(pid, int):
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (OSError, IndexError):  # no /proc here
+        return True

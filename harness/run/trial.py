@@ -1,0 +1,282 @@
+"""One trial as a process: ``python -m harness.run.trial <folder>/spec.json``.
+
+Reads the frozen spec, runs the steps that the store lacks, and answers through ``status.json`` and
+``result.json`` in the same folder. Any scheduler can run it; exit code 0 means that ``result.json``
+is there.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from backends.base.backend import TrainingError
+from backends.base.config import Config
+from backends.base.engine import Server
+from backends.base.resources import Resources
+from backends.training.workers import die_with
+from benchmarks.base import DataError
+from harness import environment
+from harness.errors import HarnessError
+from harness.experiment.spec import Judge
+from harness.plan.planner import BenchmarkPlan, Plan, Step, Trial
+from harness.plan.specs import KINDS
+from harness.run.status import Status
+from harness.store.files import read_json, write_json
+from harness.store.results import Result, Store
+from harness.store.sources import Located
+
+#: Set by a runner to its process id: the trial then ends when that process does.
+PARENT = "HARNESS_RUNNER_PID"
+
+
+class TrialSpec(Config):
+    """``spec.json`` of a trial: all that its process needs to know."""
+
+    trial: Trial
+    resources: Resources
+    benchmarks: tuple[BenchmarkPlan, ...]
+    server: Server | None
+    servers: tuple[Server, ...]
+    judge: Judge | None
+    sources: dict[str, Located]
+
+
+def freeze(plan: Plan, trial: Trial) -> TrialSpec:
+    return TrialSpec(
+        trial=trial,
+        resources=plan.resources,
+        benchmarks=plan.benchmarks,
+        server=plan.server,
+        servers=plan.servers,
+        judge=plan.judge,
+        sources=plan.sources,
+    )
+
+
+def root_of(folder: Path) -> Path:
+    """The root of a trial's folder ``<root>/<run>/trials/<id>``."""
+    return folder.resolve().parents[2]
+
+
+def main(arguments: list[str]) -> int:
+    if len(arguments) != 1:
+        print("usage: python -m harness.run.trial <folder>/spec.json", file=sys.stderr)
+        return 2
+    if parent := int(os.environ.pop(PARENT, "0")):
+        die_with(parent)  # the runner, even if that is killed
+    spec_file = Path(arguments[0]).resolve()
+    spec = TrialSpec.model_validate(read_json(spec_file))
+    folder = spec_file.parent
+    status = Status(folder)
+    try:
+        run(spec, folder, status)
+    except BaseException as error:
+        traceback.print_exc()
+        status.end("failed", reason(error, status.state["step"]))
+        return 1
+    status.end("ok")
+    return 0
+
+
+def run(spec: TrialSpec, folder: Path, status: Status) -> None:
+    """Run the steps that are not in the store, then write ``result.json``."""
+    store = Store(root_of(folder))
+    (folder / "result.json").unlink(missing_ok=True)
+    began = time.time()
+    steps = []
+    done: dict[str, Result] = {}
+    for step in spec.trial.steps:
+        started = time.time()
+        found = store.find(step.kind, step.key)
+        if found is None:
+            print(f"{time.strftime('%H:%M:%S')} {step.name}", flush=True)
+        cached = found is not None
+        if found is None:
+            found, cached = _make(step, spec, store, done, status)
+        done[step.key] = found
+        steps.append(_entry(step, found, store, cached, time.time() - started))
+    finish(spec, folder, store, steps, time.time() - began)
+
+
+def stored(spec: TrialSpec, folder: Path) -> bool:
+    """Write ``result.json`` from the store alone; False where a step is missing there."""
+    store = Store(root_of(folder))
+    steps = []
+    for step in spec.trial.steps:
+        found = store.find(step.kind, step.key)
+        if found is None:
+            return False
+        steps.append(_entry(step, found, store, True, 0.0))
+    finish(spec, folder, store, steps, 0.0)
+    return True
+
+
+def _entry(step: Step, found: Result, store: Store, cached: bool, seconds: float) -> dict[str, Any]:
+    return {
+        "kind": step.kind,
+        "name": step.name,
+        "key": step.key,
+        "path": found.path.relative_to(store.root).as_posix(),
+        "cached": cached,
+        "seconds": round(seconds, 3),
+    }
+
+
+def _make(
+    step: Step, spec: TrialSpec, store: Store, done: Mapping[str, Result], status: Status
+) -> tuple[Result, bool]:
+    """The step's result, and whether another process made it while this one waited."""
+    status.step(step.name)
+    with store.claim(
+        step.key, lambda: status.step(step.name, "waits: another process is making it")
+    ) as work:
+        found = store.find(step.kind, step.key)
+        if found is not None:
+            return found, True
+        status.step(step.name)
+        started = time.time()
+        out = work / "out"
+        out.mkdir(parents=True, exist_ok=True)
+        _execute(step, spec, store, done, status, work)
+        return (
+            store.commit(
+                step.kind,
+                step.label,
+                step.key,
+                {
+                    "kind_version": step.version,
+                    "spec": step.spec,
+                    "parents": step.parents,
+                    "started": started,
+                    "seconds": round(time.time() - started, 3),
+                    "environment": environment.short(),
+                },
+            ),
+            False,
+        )
+
+
+def _execute(
+    step: Step,
+    spec: TrialSpec,
+    store: Store,
+    done: Mapping[str, Result],
+    status: Status,
+    work: Path,
+) -> None:
+    from harness.steps import curate, generate, respond, score, synthesize, train
+    from harness.steps.context import Context
+
+    context = Context(
+        store=store,
+        out=work / "out",
+        scratch=work,
+        parents={role: done[key].path for role, key in step.parents.items()},
+        located=spec.sources,
+        resources=spec.resources,
+        server=spec.server,
+        servers=spec.servers,
+        judge=spec.judge,
+        progress=status.progress,
+        watch=status.watch,
+    )
+    functions: dict[str, Callable[[Any, Context], None]] = {
+        "synthesize": synthesize.run,
+        "respond": respond.run,
+        "curate": curate.run,
+        "train": train.run,
+        "generate": generate.run,
+        "score": score.run,
+    }
+    functions[step.kind](KINDS[step.kind].model_validate(step.spec), context)
+
+
+def finish(
+    spec: TrialSpec, folder: Path, store: Store, steps: list[dict[str, Any]], seconds: float
+) -> None:
+    """Write ``result.json`` from the steps' results."""
+    trial = spec.trial
+    metrics: dict[str, float] = {}
+    scores: dict[str, Any] = {}
+    by_key = {entry["key"]: entry for entry in steps}
+    template = {s.key: s.spec for s in trial.steps if s.kind == "generate"}
+    for one in spec.benchmarks:
+        step = next(s for s in trial.steps if s.name == f"score {one.name}")
+        path = by_key[step.key]["path"]
+        summary = read_json(store.root / path / "summary.json")
+        asked = template[step.parents["generations"]]
+        metrics |= summary["metrics"]
+        scores[one.name] = {
+            "scorer": one.scorer_id,
+            "prompt": f"{asked['template']}@{asked['prompt']}",
+            "data": one.data.id,
+            "n": summary["n"],
+            "of": summary["of"],
+            "differences": summary["differences"],
+            "limit": one.limit,
+            "counts": summary["counts"],
+            "decoding": {name: asked[name] for name in ("greedy", "sampled", "max_tokens")},
+            "headline": one.headline,
+            "path": path,
+        }
+    write_json(
+        folder / "result.json",
+        {
+            "trial": trial.id,
+            "arm": trial.arm,
+            "point": trial.point,
+            "seed": trial.seed,
+            "status": "ok",
+            "seconds": round(seconds, 3),
+            "steps": steps,
+            "metrics": metrics,
+            "scores": scores,
+            "training": [
+                f"{entry['path']}/metrics.jsonl"
+                for entry in steps
+                if entry["kind"] == "train" and ": " not in entry["name"]  # "<arm>: train"
+            ],
+        },
+    )
+
+
+def finished(spec: TrialSpec, folder: Path) -> bool:
+    """Whether ``result.json`` is of exactly these steps, all of them still in the store."""
+    result = read_json(folder / "result.json")
+    if not isinstance(result, dict) or result.get("status") != "ok":
+        return False
+    if [s["key"] for s in result["steps"]] != [s.key for s in spec.trial.steps]:
+        return False
+    store = Store(root_of(folder))
+    return all(store.find(s.kind, s.key) for s in spec.trial.steps)
+
+
+def reason(error: BaseException, step: str | None) -> str:
+    """Why a trial failed, in a line that its reader understands."""
+    at = f"{step}: " if step else ""
+    cause: BaseException | None = error
+    while cause is not None:
+        full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+        # Weight writers wrap the system's error in one of their own and keep only its text.
+        if full or "No space left on device" in str(cause):
+            return f"{at}the disk is full; make room and run again, it goes on from here"
+        cause = cause.__cause__ or cause.__context__
+    if isinstance(error, (KeyboardInterrupt, SystemExit)):
+        return f"{at}interrupted"
+    said = str(error).strip() or type(error).__name__
+    if isinstance(error, (HarnessError, TrainingError, DataError)):
+        return at + said
+    if isinstance(error, MemoryError):
+        return f"{at}out of memory"
+    return f"{at}{type(error).__name__}: {said.splitlines()[-1]}"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

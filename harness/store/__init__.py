@@ -1,0 +1,1 @@
+"""Results by content hash: keys, files, locks, and where models and data come from."""

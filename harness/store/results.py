@@ -1,0 +1,170 @@
+"""Results by content hash: a step whose key is here is not run again.
+
+Layout below a root: ``store/<kind>/<label>-<key16>/`` holds finished results, ``work/<key16>/`` one
+under way, whose ``out/`` becomes the result. ``manifest.json`` is written last and the folder moved
+by one rename, so a folder without a valid manifest does not exist, and a process killed at any
+instant leaves either nothing or a work folder from which the next one goes on.
+
+A claim is an exclusive lock of the operating system on ``work/<key16>.lock``, held by the process
+that does the work; the kernel releases it when that process dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from harness.store.files import read_json, sha256, write_json
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished step in the store: its folder and its manifest."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+
+class Store:
+    """The results below ``root``. Reading creates nothing."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = Path(root).resolve()
+        self._seen: dict[str, Path] = {}
+
+    def find(self, kind: str, key: str) -> Result | None:
+        """The result with this key, or None. Files gone or cut short: it does not count."""
+        known = self._seen.get(key)
+        folders = [known] if known else list((self.root / "store" / kind).glob(f"*-{key[:16]}"))
+        for folder in folders:
+            manifest = _manifest(folder)
+            if manifest and manifest.get("key") == key and not _damage(folder, manifest):
+                self._seen[key] = folder
+                return Result(folder, manifest)
+        self._seen.pop(key, None)
+        return None
+
+    def results(self, kind: str | None = None) -> Iterator[Result]:
+        """Every finished result (of one kind), for estimates and listings."""
+        for path in sorted((self.root / "store").glob(f"{kind or '*'}/*/{MANIFEST}")):
+            manifest = _manifest(path.parent)
+            if manifest:
+                yield Result(path.parent, manifest)
+
+    def work(self, key: str) -> Path:
+        """Where the step with this key is worked on; the same after a kill, so it can resume."""
+        return self.root / "work" / key[:16]
+
+    @contextmanager
+    def claim(self, key: str, waiting: Callable[[], None] | None = None) -> Iterator[Path]:
+        """Hold the step with this key; yields its work folder. Waits while another process holds
+        it.
+
+        ``waiting`` is called once if there is something to wait for. Look again with :meth:`find`
+        after claiming: the other process may have finished.
+        """
+        work = self.work(key)
+        work.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(work.with_suffix(".lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if waiting:
+                waiting()
+            lock.acquire(poll_interval=0.2)
+        try:
+            yield work
+        finally:
+            lock.release()
+
+    def commit(
+        self,
+        kind: str,
+        label: str,
+        key: str,
+        details: Mapping[str, Any],
+    ) -> Result:
+        """Publish ``work/<key16>/out`` under its claim; the first finisher wins.
+
+        ``details`` (spec, parents, times, environment) goes into the manifest beside the key and
+        every file's size and sha256.
+        """
+        work = self.work(key)
+        out = work / "out"
+        manifest = {
+            "kind": kind,
+            "label": label,
+            "key": key,
+            **details,
+            "files": {p.relative_to(out).as_posix(): _sealed(p) for p in _files(out)},
+        }
+        write_json(out / MANIFEST, manifest, sync=True)
+        final = self.root / "store" / kind / f"{label}-{key[:16]}"
+        final.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            out.rename(final)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            if self.find(kind, key) is None:
+                # What lies there is damaged: put it aside, never silently delete it.
+                final.rename(work.with_name(f"{work.name}-damaged-{time.time_ns()}"))
+                out.rename(final)
+        _sync(final.parent)
+        shutil.rmtree(work, ignore_errors=True)
+        result = self.find(kind, key)
+        assert result is not None
+        return result
+
+    def verify(self, result: Result) -> list[str]:
+        """The files of a result that are missing or whose sha256 differs from the manifest's."""
+        return [
+            name
+            for name, seal in result.manifest["files"].items()
+            if not (result.path / name).is_file() or sha256(result.path / name) != seal["sha256"]
+        ]
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    manifest = read_json(folder / MANIFEST)
+    return manifest if isinstance(manifest, dict) and "files" in manifest else None
+
+
+def _damage(folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Sizes only: hashing a checkpoint at each look-up would cost more than it protects."""
+    for name, seal in manifest["files"].items():
+        try:
+            if (folder / name).stat().st_size != seal["size"]:
+                return True
+        except OSError:
+            return True
+    return False
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.is_file() and p.name != MANIFEST)
+
+
+def _sealed(path: Path) -> dict[str, Any]:
+    """Force a file to the disk and describe it."""
+    _sync(path)
+    return {"size": path.stat().st_size, "sha256": sha256(path)}
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
