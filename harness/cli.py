@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -462,6 +463,7 @@ def main() -> None:
     """
     from harness.errors import HarnessError
 
+    warnings.formatwarning = lambda message, *_: f"Note: {message}\n"
     try:
         app()
     except HarnessError as error:

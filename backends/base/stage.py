@@ -5,18 +5,24 @@ It is pure data, so a new method is a preset (``methods/*.yaml``), not code.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from backends.base.config import Config
 
 
-class Reward(Config):
-    """One reward function by name; a response's reward is the weighted sum of its functions."""
+class RewardTerm(Config):
+    """One term of the weighted sum that a response is rewarded with."""
 
-    name: str
+    name: str = Field(description="`harness list rewards`, or path/to/file.py:ClassName")
     weight: float = 1.0
+    parameters: dict[str, Any] = Field(default={}, description="of this reward; unset: its own")
+
+    @model_serializer(mode="wrap")
+    def _without_empty_parameters(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Most rewards have none, and a line of differences should not repeat it."""
+        return {k: v for k, v in dump(self).items() if k != "parameters" or v}
 
 
 class KL(Config):
@@ -115,7 +121,7 @@ class Stage(Config):
 
     objective: Literal["grpo", "sft", "dpo"] = "grpo"
     template: str = "boxed"
-    rewards: tuple[Reward, ...] = ()
+    rewards: tuple[RewardTerm, ...] = ()
 
     steps: int = Field(default=30, ge=1)
     questions_per_step: int = Field(default=32, ge=1)

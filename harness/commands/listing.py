@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from benchmarks.plugins import unknown
+from benchmarks.plugins import BrokenExtension, Extension, summary, unknown
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def sections() -> dict[str, list[tuple[str, str]]]:
     known = {name: benchmark(name) for name in BENCHMARKS}
     return {
         "methods": [(name, method(name).title) for name in methods()],
-        "rewards": [(entry.name, entry.purpose) for entry in REWARDS.values()],
+        "rewards": [(name, _purpose(found)) for name, found in REWARDS.all().items()],
         "prompts": [
             *((t.name, f"{_wording(t)}  ({t.source}; {t.hash})") for t in TEMPLATES.values()),
             (OFFICIAL, "in evaluation: each benchmark's own of these"),
@@ -59,6 +59,16 @@ def sections() -> dict[str, list[tuple[str, str]]]:
         ],
         "backends": [(name, found.target) for name, found in BACKENDS.all().items()],
     }
+
+
+def _purpose(found: Extension) -> str:
+    """What an extension says of itself, and whose it is where it is not ours; or that it is
+    broken."""
+    try:
+        said = summary(found.load()).rstrip(".")
+    except BrokenExtension as error:
+        return f"broken: {error}"
+    return said if found.ours else f"{said}  ({found.origin})"
 
 
 def _default(name: str, default: str) -> str:

@@ -15,6 +15,7 @@ from benchmarks import prompts
 from harness.experiment import conditions, judges
 from harness.experiment.conditions import Condition
 from harness.experiment.spec import BenchmarkChoice, Experiment, Judge
+from harness.plan import identities
 from harness.plan.specs import Generate, Sampled, Score
 from harness.plan.step import Step, step
 from harness.plan.training import TrainingPlanner
@@ -50,8 +51,9 @@ class BenchmarkPlan(Config):
 
 
 class Plan(Config):
-    """Everything that a run does. ``sources`` says where each content id is found; ``server`` who
-    is asked where no model is loaded, ``servers`` whose models write training data; ``judge`` who
+    """Everything that a run does. ``sources`` says where each content id is found, and
+    ``reward_files`` where each reward of a user's own file is, by its identity; ``server`` who is
+    asked where no model is loaded, ``servers`` whose models write training data; ``judge`` who
     judges, with a local model by its place."""
 
     name: str
@@ -65,6 +67,7 @@ class Plan(Config):
     judge: Judge | None
     sweep: dict[str, Any] | None
     sources: dict[str, Located]
+    reward_files: dict[str, str]
     trials: tuple[Trial, ...]
 
     def steps(self) -> dict[str, Step]:
@@ -76,7 +79,9 @@ class Plan(Config):
         ``spec.json``.
         """
         shown = {"kind", "name", "key", "label"}
-        dump = self.model_dump(mode="json", exclude={"trials", "sources", "resources"})
+        dump = self.model_dump(
+            mode="json", exclude={"trials", "sources", "reward_files", "resources"}
+        )
         dump["benchmarks"] = [
             {**b.model_dump(mode="json"), "data": b.data.id} for b in self.benchmarks
         ]
@@ -129,6 +134,7 @@ class _Planner:
             judge=experiment.judge and judges.located(experiment.judge, self.hashes),
             sweep=sweep,
             sources={one.id: one for one in found},
+            reward_files=self.training.reward_files,
             trials=tuple(trials),
         )
 
@@ -190,10 +196,12 @@ class _Planner:
         form = prompts.asked(asks, sources.benchmark_at(one.name, one.data))
         spec = Generate(
             model=None if checkpoint else self.training.model.id,
+            family_id=identities.family(self.training.model.id),
             benchmark=one.name,
             data=one.data.id,
             limit=one.limit,
             engine=asked.engine,
+            engine_id=identities.engine(asked.engine),
             template=form.name,
             prompt=form.hash,
             min_pixels=asked.min_pixels,

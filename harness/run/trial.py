@@ -46,6 +46,7 @@ class TrialSpec(Config):
     servers: tuple[Server, ...]
     judge: Judge | None
     sources: dict[str, Located]
+    reward_files: dict[str, str]
 
 
 def freeze(plan: Plan, trial: Trial) -> TrialSpec:
@@ -57,6 +58,7 @@ def freeze(plan: Plan, trial: Trial) -> TrialSpec:
         servers=plan.servers,
         judge=plan.judge,
         sources=plan.sources,
+        reward_files=plan.reward_files,
     )
 
 
@@ -180,6 +182,7 @@ def _execute(
         scratch=work,
         parents={role: done[key].path for role, key in step.parents.items()},
         located=spec.sources,
+        reward_files=spec.reward_files,
         resources=spec.resources,
         server=spec.server,
         servers=spec.servers,
