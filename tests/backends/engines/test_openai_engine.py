@@ -73,6 +73,16 @@ def test_what_is_sent_and_what_comes_back(picture: Callable[..., bytes], tmp_pat
     }
 
 
+def test_pictures_are_sent_where_the_text_has_them(picture: Callable[..., bytes]) -> None:
+    images = (picture(1), picture(2))
+    with ChatServer() as server:
+        list(engine(server).generate([Request("r", "Is <image> <image>?", images)], GREEDY))
+    content = server.bodies[0]["messages"][0]["content"]
+    assert [part.get("text") for part in content] == ["Is ", None, " ", None, "?"]
+    urls = [part["image_url"]["url"] for part in content if part["type"] == "image_url"]
+    assert [base64.b64decode(u.partition("base64,")[2]) for u in urls] == [*images]
+
+
 def test_greedy_asks_once_and_samples_are_seeded_by_request() -> None:
     with ChatServer() as server:
         one = engine(server)
