@@ -22,8 +22,9 @@ from harness.commands import evaluation
 from harness.errors import HarnessError, SpecError, StepError
 from harness.experiment.spec import Experiment
 from harness.plan.planner import make
+from harness.plan.services import Services
 from harness.plan.specs import Generate
-from harness.steps import asking, generate
+from harness.steps import generate
 from harness.steps.context import Context
 from harness.store.results import Store
 from harness.store.sources import Hashes, locate_benchmark, locate_model
@@ -182,7 +183,7 @@ def context(root: Path, name: str, server: Server | None = None) -> Context:
         resources=Resources(device="cpu"),
         progress=lambda done, total, unit: None,
         watch=lambda file, total, unit: None,
-        server=server,
+        services=Services(evaluated=server),
     )
 
 
@@ -242,7 +243,8 @@ def test_a_killed_vllm_generation_goes_on_to_the_same_texts(tmp_path: Path) -> N
     lines = (again.scratch / "sampled.jsonl").read_text().splitlines()
     assert 3 <= done < len(lines), "it was not killed midway"
     generate.run(spec, whole)
-    asking.release()
+    for each in (again, whole):
+        each.engines.release()
     assert texts(again) == texts(whole)
     rows = pq.read_table(whole.out / "generations.parquet").to_pylist()
     assert all(row["seconds"] >= 0 for row in rows)
@@ -271,6 +273,5 @@ def test_a_generation_that_a_server_left_goes_on_when_it_is_back(tmp_path: Path)
         asked_again = len(back.bodies)
         whole = run("whole", back)
     assert asked_again == len({row[0] for row in texts(whole)}) - 10
-    asking.release()
     assert texts(left) == texts(whole)
     assert {row[-1] for row in texts(left)} == {7}
