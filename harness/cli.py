@@ -265,7 +265,8 @@ def export(
     ] = None,
 ) -> None:
     """Write saved responses in the format of another toolkit, for its scorer."""
-    from harness.errors import HarnessError, unknown
+    from benchmarks.plugins import unknown
+    from harness.errors import HarnessError
     from harness.interop.vlmevalkit.export import export_all
 
     if format != "vlmevalkit":

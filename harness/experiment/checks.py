@@ -20,7 +20,8 @@ from pydantic import BaseModel, ValidationError
 
 from backends.base.stage import Stage
 from backends.engines import missing
-from harness.errors import HarnessError, Problem, unknown
+from benchmarks.plugins import unknown
+from harness.errors import HarnessError, Problem
 from harness.experiment import conditions, judges
 from harness.experiment.spec import METHOD_FIELDS, ROLLOUT_FIELDS, Experiment
 from harness.experiment.yaml_file import YamlFile, dotted
@@ -322,7 +323,7 @@ def _training(
     experiment: Experiment, condition: conditions.Condition, place: Place
 ) -> Iterator[Mistake]:
     """Whether the backend, the rewards and the questions fit this condition."""
-    from backends import backend
+    from backends.registry import backend
     from backends.rewards import reward
 
     try:

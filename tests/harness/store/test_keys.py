@@ -116,7 +116,7 @@ def test_keys_are_those_of_every_earlier_run(kind: str) -> None:
 def test_keys_do_not_depend_on_the_process() -> None:
     """Set order, hash randomisation and module state must not leak into a key."""
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import test_hashing as t; "
+        "import sys; sys.path.insert(0, sys.argv[1]); import test_keys as t; "
         "print(*[t.key(k, t.dump(k)) for k in t.KINDS])"
     )
     for seed in ("1", "2"):
