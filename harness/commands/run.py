@@ -21,7 +21,12 @@ def command(
     workers: Annotated[
         int | None, typer.Option(min=1, help="Trials at a time (default: GPUs, or cores).")
     ] = None,
-    tracking: Annotated[bool, typer.Option(help="Mirror the run to MLflow.")] = True,
+    executor: Annotated[
+        str | None, typer.Option(help="Instead of the file's; `harness list executors`.")
+    ] = None,
+    tracking: Annotated[
+        bool, typer.Option(help="Mirror the run to the file's tracker, MLflow unless it says so.")
+    ] = True,
 ) -> None:
     """Train and score every arm of an experiment, then print its table.
 
@@ -29,9 +34,16 @@ def command(
     go on. Exit code 1 if a trial failed, 2 if the experiment file has a mistake, 130 if
     interrupted.
     """
-    from harness.experiment import checks
+    from harness.errors import HarnessError
+    from harness.experiment import checks, extensions
+    from harness.experiment.spec import Extension
 
     spec, text = checks.read(experiment, root)
+    if executor is not None:
+        choice = Extension(name=executor)
+        for mistake in extensions.mistakes(extensions.EXECUTORS, choice):
+            raise HarnessError(f"--executor: {mistake}")
+        spec = spec.model_copy(update={"executor": choice})
     outcome = execute(spec, text, root, workers, tracking)
     folder = root / spec.name
     print_report(folder)
@@ -42,9 +54,11 @@ def execute(
     spec: Experiment, text: str, root: Path, workers: int | None, tracking: bool
 ) -> Outcome:
     """Run a checked experiment whose file reads ``text``. Exits with code 130 where interrupted."""
+    from functools import partial
+
+    from harness.experiment.extensions import EXECUTORS, TRACKERS
     from harness.plan import published_data
     from harness.plan.planner import make
-    from harness.results.mlflow_mirror import Mirror
     from harness.run import display
     from harness.run.runner import Runner
     from harness.store.results import Store
@@ -56,8 +70,17 @@ def execute(
     hashes.save()
     for line in published_data.unlike(made, Store(root)):
         console(stderr=True).print(f"Note: {line}", markup=False, soft_wrap=True)
-    mirror = Mirror(root / made.name, root) if tracking else None
-    runner = Runner(made, root, display.observer(console()), mirror, workers or spec.workers)
+    tracker = None
+    if tracking:
+        mirror = TRACKERS.load(spec.tracker.name)
+        tracker = mirror(root / made.name, root, **spec.tracker.parameters)
+    start = partial(
+        EXECUTORS.load(spec.executor.name),
+        made.resources,
+        workers or spec.workers,
+        **spec.executor.parameters,
+    )
+    runner = Runner(made, root, display.observer(console()), start, tracker)
     try:
         return runner.run(spec, text)
     except KeyboardInterrupt:

@@ -8,9 +8,15 @@ from harness.commands.report import refuse_no_run
 
 
 def command(run_folder: RunFolder) -> None:
-    """Rebuild a run's MLflow mirror from its files."""
-    from harness.results import mlflow_mirror
+    """Rebuild a run's mirror, in MLflow unless its experiment says so, from its files."""
+    from harness.experiment.extensions import TRACKERS
+    from harness.experiment.spec import Extension
+    from harness.results.reading import read_object
 
     refuse_no_run(run_folder)
-    mlflow_mirror.sync(run_folder, run_folder.resolve().parent)
-    console().print(f"Mirrored {run_folder}; `harness ui` shows it", markup=False)
+    written = read_object(run_folder / "spec.json").get("tracker", {"name": "mlflow"})
+    choice = Extension.model_validate(written)
+    folder = run_folder.resolve()
+    TRACKERS.load(choice.name)(folder, folder.parent, **choice.parameters).sync()
+    shown = "; `harness ui` shows it" if choice.name == "mlflow" else f" to {choice.name}"
+    console().print(f"Mirrored {run_folder}{shown}", markup=False)

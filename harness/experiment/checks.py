@@ -22,7 +22,7 @@ from backends.base.stage import Stage
 from backends.engines import missing
 from benchmarks.plugins import unknown
 from harness.errors import HarnessError, Problem
-from harness.experiment import conditions, judges
+from harness.experiment import conditions, extensions, judges
 from harness.experiment.spec import METHOD_FIELDS, ROLLOUT_FIELDS, Experiment
 from harness.experiment.yaml_file import YamlFile, dotted
 from harness.store import sources
@@ -149,6 +149,7 @@ def meaning(experiment: Experiment, hashes: sources.Hashes) -> list[Mistake]:
         lambda: _arms(experiment, hashes),
         lambda: _evaluation(experiment, hashes),
         lambda: _judge(experiment, hashes),
+        lambda: _extensions(experiment),
     )
     return [mistake for part in parts for mistake in part()]
 
@@ -167,6 +168,13 @@ def _references(experiment: Experiment) -> Iterator[Mistake]:
 
         if experiment.paper not in (known := papers.names()):
             yield ("paper",), unknown("paper", experiment.paper, known)
+
+
+def _extensions(experiment: Experiment) -> Iterator[Mistake]:
+    for said in extensions.mistakes(extensions.EXECUTORS, experiment.executor):
+        yield ("executor",), said
+    for said in extensions.mistakes(extensions.TRACKERS, experiment.tracker):
+        yield ("tracker",), said
 
 
 def _sweep(experiment: Experiment) -> Iterator[Mistake]:

@@ -104,7 +104,7 @@ class LiveTable:
         table = Table.grid(padding=(0, 2))
         for one in runner.plan.trials:
             state = runner.states[one.id]
-            if state["state"] == "running":
+            if state["state"] in ("queued", "running"):
                 table.add_row(*self._row(runner, one, state))
         head = Table.grid(padding=(0, 2))
         failed = states.count("failed")
@@ -125,7 +125,7 @@ class LiveTable:
             said = f"{progress['done']}/{progress['total']} {progress['unit']}"
         return [
             f"  {escape(one.id)}",
-            state.get("step") or "starting",
+            state.get("step") or state["state"],
             bar,
             f"[dim]{escape(said)}[/]",
             f"[cyan]{figures(runner.work_folder(one))}[/]",

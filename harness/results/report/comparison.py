@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from harness.results import statistics as stats
-from harness.results.reading import Condition, Score, Trial
+from harness.results.reading import ConditionResult, Score, TrialResult
 from harness.results.report.model import Delta
 from harness.results.statistics import Interval, NotComparable
 
@@ -31,7 +31,7 @@ class Evaluation:
     units: np.ndarray
     clusters: np.ndarray
     seeds: tuple[int, ...]
-    trials: tuple[Trial, ...]
+    trials: tuple[TrialResult, ...]
     score: Score
     shared: bool
 
@@ -56,7 +56,7 @@ def identity(score: Score) -> dict[str, Any]:
     }
 
 
-def evaluation(condition: Condition, benchmark: str, metric: str) -> Evaluation | None:
+def evaluation(condition: ConditionResult, benchmark: str, metric: str) -> Evaluation | None:
     """The finished seeds of a condition, or None where none of them has this metric.
 
     Raises :class:`NotComparable` where its own seeds were not scored on one item set by one rule.
@@ -96,7 +96,9 @@ def own_interval(found: Evaluation) -> Interval | None:
         return None
 
 
-def difference(arm: Condition, base: Condition, benchmark: str, metric: str) -> Interval:
+def difference(
+    arm: ConditionResult, base: ConditionResult, benchmark: str, metric: str
+) -> Interval:
     """Mean paired difference ``arm - base``, by unit and by seed, with its interval and p-value.
 
     Raises :class:`NotComparable` when a planned seed is missing on either side, and when scorers,
@@ -127,7 +129,7 @@ def difference(arm: Condition, base: Condition, benchmark: str, metric: str) -> 
 
 
 def column(
-    pairs: Sequence[tuple[Condition, Condition]], benchmark: str, metric: str
+    pairs: Sequence[tuple[ConditionResult, ConditionResult]], benchmark: str, metric: str
 ) -> list[Delta]:
     """The difference of each (arm, base) in one metric, with Holm's correction over the pairs."""
     found: list[Interval | str] = []

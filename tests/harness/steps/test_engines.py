@@ -18,7 +18,7 @@ import pytest
 from backends.base.engine import Server
 from backends.base.resources import Resources
 from benchmarks.prompts import template
-from harness.commands import evaluation
+from harness.commands import eval as eval_
 from harness.errors import HarnessError, SpecError, StepError
 from harness.experiment.spec import Experiment
 from harness.plan.planner import make
@@ -147,22 +147,24 @@ def test_mm_upts_protocol_is_expressed(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_options_of_harness_eval_name_a_server(tmp_path: Path) -> None:
     options = ["base_url=http://a/v1", "revision=abc", "retries=2"]
-    server = evaluation.server("org/m", options)
+    server = eval_.server("org/m", options)
     assert server == Server(base_url="http://a/v1", model="org/m", revision="abc", retries=2)
-    spec = evaluation.experiment(
+    settings = eval_.Settings(
         model="org/m",
-        benchmarks=[{"name": "wemath", "data": "tiny/wemath"}],
-        template="boxed",
-        asked={"engine": "openai", "server": server, "samples": 0},
-        resources={},
+        benchmarks="wemath",
+        data="tiny/wemath",
+        engine="openai",
+        server=options,
+        device="cpu",
         root=tmp_path,
     )
+    spec = eval_.experiment(settings)
     assert spec.model == "server:org/m@abc"
     assert re.fullmatch("eval-m-[0-9a-f]{6}", spec.name)
-    assert read(evaluation.text(spec), tmp_path) == spec
+    assert read(eval_.text(spec), tmp_path) == spec
     for wrong, said in (("base-url=x", "base_url"), ("base_url=x", "--server base_url")):
         with pytest.raises(HarnessError, match=said):
-            evaluation.server("m", [wrong])
+            eval_.server("m", [wrong])
 
 
 # --------------------------------------------------------------------------------------- the step

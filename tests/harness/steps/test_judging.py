@@ -368,8 +368,8 @@ def test_a_local_judge_is_known_by_its_content(tmp_path: Path) -> None:
         r"mathvista/judge1@\w{12}:judge@[0-9a-f]{16}\+float32", first.benchmarks[0].scorer_id
     )
     assert keys(first)[1] != keys(plan(tmp_path, model=str(two), **local))[1]
-    assert first.judge is not None
-    assert first.judge.model == str(one.resolve())
+    assert first.services.judge is not None
+    assert first.services.judge.model == str(one.resolve())
     copy = model_folder(tmp_path / "c" / "judge")
     assert keys(first) == keys(plan(tmp_path, model=str(copy), **local))
 
