@@ -16,7 +16,7 @@ from harness.results.statistics import Interval, NotComparable
 ALPHA = 0.05
 
 #: What has to be the same on both sides, with the word for it in a refusal.
-_IDENTITY = {"scorer": "scorers", "data": "data", "n": "numbers of items", "budget": "decoding"}
+_IDENTITY = {"scorer": "scorers", "data": "data", "n": "numbers of items", "decoding": "decoding"}
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,7 @@ class Evaluation:
 
 def identity(score: Score) -> dict[str, Any]:
     """What a score is a score of. The prompt may belong to the method; its token budget may not."""
-    info = score.info
-    budget = info.get("decoding")
-    if budget is None and isinstance(info.get("prompt"), dict):
-        wording = ("name", "template", "hash", "system", "user")
-        budget = {k: v for k, v in info["prompt"].items() if k not in wording}
-    return {
-        "scorer": info.get("scorer"),
-        "data": info.get("data"),
-        "n": info.get("n"),
-        "budget": budget,
-    }
+    return {key: score.info.get(key) for key in _IDENTITY}
 
 
 def evaluation(condition: ConditionResult, benchmark: str, metric: str) -> Evaluation | None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness import papers
-from harness.results.reading import ConditionResult, Results
+from harness.results.reading import ConditionResult, Results, TrialResult
 from harness.results.report import backends, comparison
 from harness.results.report.comparison import ALPHA
 from harness.results.report.model import (
@@ -61,10 +61,7 @@ def build(results: Results) -> Report:
 
 def model_name(results: Results) -> str:
     """The model as the experiment names it."""
-    model = results.spec.get("model", "")
-    if isinstance(model, dict):
-        model = model.get("id") or model.get("name") or model.get("path") or ""
-    return str(model)
+    return str(results.spec.get("model", ""))
 
 
 def _metrics(results: Results) -> list[Metric]:
@@ -164,7 +161,7 @@ def _deltas(
     return {c.label: delta for c, delta in zip(others, found, strict=True)}
 
 
-def _record(results: Results, trial: Any) -> TrialRecord:
+def _record(results: Results, trial: TrialResult) -> TrialRecord:
     return TrialRecord(
         id=trial.id,
         seed=trial.seed,
@@ -201,7 +198,7 @@ def _counts(condition: ConditionResult) -> dict[str, dict[str, int]]:
 def _decoding(info: dict[str, Any]) -> str:
     """``greedy and 4 samples at temperature 0.7, at most 32 tokens``."""
     how = info.get("decoding")
-    if not isinstance(how, dict):
+    if not how:
         return ""
     parts = ["greedy"] if how.get("greedy") else []
     if sampled := how.get("sampled"):
@@ -217,17 +214,14 @@ def _benchmark(results: Results, planned: dict[str, Any], rows: Sequence[Row]) -
     for trial in results.trials:
         if trial.state == "ok" and name in trial.scores:
             info = info or trial.scores[name].info
-            prompt = trial.scores[name].info.get("prompt", "")
-            if isinstance(prompt, dict):
-                prompt = prompt.get("name") or prompt.get("template") or ""
-            prompts.setdefault(trial.arm, str(prompt))
+            prompts.setdefault(trial.arm, trial.scores[name].info["prompt"])
     headline = planned["headline"]
     units = [r.cells[headline].n for r in rows if r.cells[headline].n is not None]
     return BenchmarkRecord(
         name=name,
-        title=planned.get("title", name),
+        title=planned["title"],
         headline=headline,
-        n=info.get("n", planned.get("n")),
+        n=info.get("n"),
         units=units[0] if units else None,
         data=str(info.get("data") or planned.get("data") or ""),
         limit=info.get("limit", planned.get("limit")),
