@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from typing import Any
 
 import typer
 
@@ -33,6 +34,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+#: Typer does not export it under a name of its own.
+_UsageError: Any = typer.BadParameter.__base__
+
 for _verb in VERBS:
     app.command(_verb)(importlib.import_module(f"harness.commands.{_verb}").command)
 
@@ -44,7 +48,13 @@ def main() -> None:
     from harness.errors import HarnessError
 
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except _UsageError as error:  # typer's own panel would wrap it
+        error.show()
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        print("aborted", file=sys.stderr)
+        sys.exit(1)
     except HarnessError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.console import console
 from harness.commands.options import ROOT, Root
+from harness.console import console
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.commands.console import console
 from harness.commands.options import ROOT, JudgeOptions, Root, ServerOptions, with_fields
+from harness.console import console
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.console import console
+from harness.console import console
 
 if TYPE_CHECKING:
     from rich.console import Console

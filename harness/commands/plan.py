@@ -6,8 +6,8 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.commands.console import console
 from harness.commands.options import ROOT, ExperimentFile, Root
+from harness.console import console
 
 if TYPE_CHECKING:
     from rich.console import Console

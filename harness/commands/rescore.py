@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.console import console
 from harness.commands.options import ROOT, JudgeOptions, Root
+from harness.console import console
 
 
 def command(

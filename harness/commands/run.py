@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.console import console
 from harness.commands.options import ROOT, ExperimentFile, Root
+from harness.console import console
 
 if TYPE_CHECKING:
     from harness.experiment.spec import Experiment

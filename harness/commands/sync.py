@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from harness.commands.console import console
 from harness.commands.options import RunFolder
 from harness.commands.report import refuse_no_run
+from harness.console import console
 
 
 def command(run_folder: RunFolder) -> None:

@@ -102,7 +102,7 @@ class Runner:
             if worked:
                 self._work(sweep)
             if self._tracker:
-                self._tracker.finish()
+                self._guarded(self._tracker.finish)
         failed = {
             t.id: str(self.states[t.id].get("reason") or "no reason was recorded")
             for t in self.plan.trials
@@ -292,7 +292,7 @@ class Runner:
         self._event(state["state"], trial=one.id, reason=state.get("reason", ""))
         self._guarded(self._observer.changed, one, state)
         if self._tracker:
-            self._tracker.update(one.id)
+            self._guarded(self._tracker.update, one.id)
 
     def _guarded(self, work: Callable[..., None], *details: Any) -> None:
         """Do what only shows or counts the trials: where it fails it costs a warning, never a
