@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -37,13 +36,3 @@ class SpecError(HarnessError):
             place = self.file if problem.line is None else f"{self.file}:{problem.line}"
             where = f" {problem.where}:" if problem.where else ""
             yield f"{place}:{where} {problem.message}"
-
-
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """``unknown arm 'grp'; did you mean 'grpo'? Known: base, grpo``"""
-    names = list(known)
-    near = difflib.get_close_matches(name, names, 1)
-    if near and len(names) > 12:
-        return f"unknown {what} {name!r}; did you mean {near[0]!r}?"
-    hint = f"; did you mean {near[0]!r}?" if near else "."
-    return f"unknown {what} {name!r}{hint} Known: {', '.join(names) or 'none'}"

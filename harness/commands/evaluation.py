@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from backends.base.engine import Server
-from harness.errors import HarnessError, unknown
+from benchmarks.plugins import unknown
+from harness.errors import HarnessError
 from harness.experiment import checks
 from harness.experiment.spec import Experiment, Judge
 from harness.experiment.yaml_file import dotted

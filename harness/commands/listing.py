@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from harness.errors import HarnessError, unknown
+from benchmarks.plugins import unknown
+from harness.errors import HarnessError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -16,9 +17,9 @@ if TYPE_CHECKING:
 
 def sections() -> dict[str, list[tuple[str, str]]]:
     """Section title to (name, purpose)."""
-    from backends import BACKENDS
     from backends.methods import method
     from backends.methods import names as methods
+    from backends.registry import BACKENDS
     from backends.rewards import REWARDS
     from benchmarks import BENCHMARKS, benchmark, judge
     from benchmarks.official.golds import gold_exceptions
@@ -56,7 +57,7 @@ def sections() -> dict[str, list[tuple[str, str]]]:
                 for scorer in one.scorers
             ),
         ],
-        "backends": [(name, target) for name, target in BACKENDS.items()],
+        "backends": [(name, found.target) for name, found in BACKENDS.all().items()],
     }
 
 

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from benchmarks import judge
 from benchmarks.base import Benchmark
 from benchmarks.judge import NAME
-from harness.errors import HarnessError, unknown
+from benchmarks.plugins import unknown
+from harness.errors import HarnessError
 from harness.experiment.spec import Judge
 from harness.store import sources
 from harness.store.sources import Hashes

@@ -12,7 +12,8 @@ from benchmarks import BENCHMARKS, benchmark
 from benchmarks.base import Benchmark, DataError, Item
 from benchmarks.official.benchmark import OfficialBenchmark
 from benchmarks.official.golds import failures, gold_exceptions
-from harness.errors import HarnessError, unknown
+from benchmarks.plugins import unknown
+from harness.errors import HarnessError
 from harness.store import sources
 from harness.store.results import Store
 from harness.store.sources import Hashes, Located

@@ -11,8 +11,9 @@ from typing import Any
 from benchmarks import BENCHMARKS, benchmark
 from benchmarks.base import Benchmark, DataError, Generation, Item
 from benchmarks.official.benchmark import OfficialBenchmark
+from benchmarks.plugins import unknown
 from benchmarks.saved.published import Answer, benchmark_of, read
-from harness.errors import HarnessError, unknown
+from harness.errors import HarnessError
 from harness.steps.context import subset
 from harness.store import sources
 from harness.store.files import read_json

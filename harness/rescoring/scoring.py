@@ -18,9 +18,10 @@ from backends.base.resources import Resources
 from benchmarks.base import Item, Verdict
 from benchmarks.data.questions import json_line
 from benchmarks.judge import NAME
+from benchmarks.plugins import unknown
 from benchmarks.saved import parallel
 from benchmarks.saved.published import Answer
-from harness.errors import HarnessError, unknown
+from harness.errors import HarnessError
 from harness.experiment.judges import UNSAID, scorer_id, scorers
 from harness.experiment.spec import Judge
 from harness.rescoring.saved import Saved

@@ -7,8 +7,8 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from backends import backend
 from backends.base.backend import Inputs
+from backends.registry import backend
 from benchmarks.base import Item
 from benchmarks.data.questions import json_line, load_questions, save_questions
 from harness.errors import StepError

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 
 from backends.base.config import Config
 from benchmarks import benchmark
-from harness.errors import HarnessError, StepError, unknown
+from benchmarks.plugins import unknown
+from harness.errors import HarnessError, StepError
 from harness.store.files import read_json, sha256, write_json
 from harness.store.keys import digest
 from harness.store.results import Store

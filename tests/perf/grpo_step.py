@@ -52,7 +52,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import flops
 
 import backends.models.folders
-from backends import backend
 from backends.base.backend import Inputs
 from backends.base.engine import Request
 from backends.base.resources import Resources
@@ -60,6 +59,7 @@ from backends.base.stage import Stage
 from backends.models.encoding import Encoder
 from backends.models.folders import load_processor, save_checkpoint
 from backends.models.prompt import Prompt
+from backends.registry import backend
 from benchmarks import tiny
 from benchmarks.data.questions import load_questions, save_questions
 from benchmarks.prompts import template

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator
 
 from backends.engines import missing
-from harness.errors import HarnessError, unknown
+from benchmarks.plugins import unknown
+from harness.errors import HarnessError
 from harness.experiment import judges
 from harness.experiment.checks import prompts
 from harness.experiment.spec import Experiment
@@ -56,6 +57,7 @@ def check(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
 def _engine(experiment: Experiment) -> Iterator[Mistake]:
     """Whether the engine that asks is there, and can ask what the experiment compares."""
     asked = experiment.evaluation
+    assert asked.engine is not None, "settled"
     if reason := missing(asked.engine):
         yield ("evaluation", "engine"), reason
     if asked.template is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
-from harness.errors import unknown
+from benchmarks.plugins import unknown
 from harness.experiment.spec import Experiment
 from harness.experiment.yaml_file import Mistake, Place
 from harness.store import sources

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from harness.errors import unknown
+from benchmarks.plugins import unknown
 from harness.experiment.spec import METHOD_FIELDS, Experiment
 from harness.experiment.yaml_file import Mistake, Place
 

@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.base import Generation, Item
-from harness.errors import HarnessError, unknown
+from benchmarks.plugins import unknown
+from harness.errors import HarnessError
 from harness.rescoring.saved import Saved, load
 from harness.store.files import read_json
 

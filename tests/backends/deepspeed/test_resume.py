@@ -16,11 +16,11 @@ from typing import Any
 import psutil
 import pytest
 
-from backends import backend
 from backends.base.backend import Inputs, TrainingError
 from backends.base.resources import Resources
 from backends.base.stage import Stage
 from backends.deepspeed.learner import Learner
+from backends.registry import backend
 
 from .conftest import SMALL, Train, read, same
 
@@ -31,8 +31,10 @@ GAE: dict[str, Any] = {"advantage": "gae", "critic": {"lr": 1e-2}, "lr_schedule"
 START = """
 import json, sys
 from pathlib import Path
-from backends import backend
-from backends.base import Inputs, Resources, Stage
+from backends.registry import backend
+from backends.base.backend import Inputs
+from backends.base.resources import Resources
+from backends.base.stage import Stage
 stage, resources, model, questions, workdir = json.loads(sys.argv[1])
 backend("deepspeed").train(
     Stage.model_validate(stage), Inputs(Path(model), Path(questions), 0),

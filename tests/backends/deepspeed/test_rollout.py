@@ -12,7 +12,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from backends import backend
 from backends.base.backend import Inputs, TrainingError
 from backends.base.engine import EngineError, Request, RequestError, Response
 from backends.base.resources import Resources
@@ -22,6 +21,7 @@ from backends.deepspeed.rollout import ExternalResponses, Rollouts, best, read_e
 from backends.engines.hf import HFEngine
 from backends.models.encoding import Encoder
 from backends.models.folders import load_model, load_processor, suppressed_token_ids
+from backends.registry import backend
 from backends.rewards import REWARDS, RewardEntry
 from backends.training.samples import QuestionOrder
 from benchmarks import tiny

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from backends import backend
 from backends.base.backend import Inputs, TrainingError
 from backends.base.resources import Resources
 from backends.base.reward import GroupReward, Rollout
 from backends.base.stage import Stage
 from backends.deepspeed.learner import Learner
 from backends.engines.hf import HFEngine
+from backends.registry import backend
 from backends.rewards import REWARDS, RewardEntry
 from backends.rewards.correctness import correct
 from benchmarks.base import Item

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from backends import backend
 from backends.base.backend import Inputs
 from backends.base.resources import Resources
 from backends.base.stage import Stage
+from backends.registry import backend
 from benchmarks import tiny
 from benchmarks.data.questions import save_questions
 

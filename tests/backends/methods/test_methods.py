@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from backends import backend
 from backends.base.resources import Resources
 from backends.methods import method, names
+from backends.registry import backend
 
 
 def test_every_preset_is_whole_and_trainable() -> None:

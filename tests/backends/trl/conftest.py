@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from torch import Tensor
 
-from backends import backend
 from backends.base.backend import Inputs
 from backends.base.resources import Resources
 from backends.base.stage import Stage
 from backends.engines.hf import HFEngine
+from backends.registry import backend
 from benchmarks.base import Item
 from benchmarks.data.questions import save_questions
 

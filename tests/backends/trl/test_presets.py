@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
-from backends import backend
 from backends.base.resources import Resources
 from backends.base.stage import Stage
 from backends.methods import method, names
+from backends.registry import backend
 from benchmarks import tiny
 from benchmarks.base import Item
 

@@ -27,8 +27,10 @@ STAGES: dict[str, dict[str, Any]] = {
 START = """
 import json, sys
 from pathlib import Path
-from backends import backend
-from backends.base import Inputs, Resources, Stage
+from backends.registry import backend
+from backends.base.backend import Inputs
+from backends.base.resources import Resources
+from backends.base.stage import Stage
 stage, resources, model, questions, workdir = json.loads(sys.argv[1])
 backend("trl").train(
     Stage.model_validate(stage), Inputs(Path(model), Path(questions), 0),

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from backends import backend
 from backends.base.backend import Inputs, TrainingError
 from backends.base.resources import Resources
 from backends.base.reward import GroupReward, Rollout
 from backends.base.stage import Stage
 from backends.engines.hf import HFEngine
 from backends.models.folders import load_processor
+from backends.registry import backend
 from backends.rewards import REWARDS, RewardEntry
 from benchmarks.base import Item
 

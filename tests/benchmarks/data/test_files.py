@@ -139,7 +139,7 @@ def test_a_pinned_hub_revision_is_read_from_the_hubs_cache(tmp_path) -> None:
         "one = benchmark('mathvision')\n"
         f"print(len(one.load({source!r})), len(one.load({source!r}, 'testmini')))\n"
         "from pathlib import Path\n"
-        "from harness import sources\n"
+        "from harness.store import sources\n"
         "from harness.store.results import Store\n"
         f"found = sources.locate_benchmark('mathvision', {source!r}, '', "
         f"sources.Hashes(Path({str(tmp_path)!r})), split='testmini')\n"

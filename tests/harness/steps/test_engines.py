@@ -215,7 +215,7 @@ def texts(context: Context) -> list[tuple[Any, ...]]:
 def killed_midway(root: Path, name: str) -> None:
     code = (
         "import sys; from pathlib import Path; sys.path.insert(0, sys.argv[3]);"
-        "from tests.harness import test_engines as t;"
+        "from tests.harness.steps import test_engines as t;"
         "c = t.context(Path(sys.argv[1]), sys.argv[2]);"
         "t.generate.run(t.asked(c, engine='vllm', max_pixels=28 * 28 * 4), c)"
     )

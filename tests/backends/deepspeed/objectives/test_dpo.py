@@ -14,13 +14,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from backends import backend
 from backends.base.backend import Inputs, TrainingError
 from backends.base.resources import Resources
 from backends.base.stage import Stage
 from backends.deepspeed.objectives.dpo import margins
 from backends.models.encoding import Encoder
 from backends.models.folders import load_model, load_processor
+from backends.registry import backend
 from backends.training.samples import Drawn, request
 from benchmarks.base import Item
 from benchmarks.data.questions import save_questions

@@ -15,7 +15,6 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch.nn.attention import flex_attention as torch_flex
 from transformers import PreTrainedModel
 
-from backends import backend
 from backends.base.engine import Request
 from backends.base.resources import Resources
 from backends.base.stage import Stage
@@ -27,6 +26,7 @@ from backends.deepspeed.policy.packing import PackedBatch, pack
 from backends.deepspeed.policy.policy import Policy
 from backends.models.encoding import Encoder
 from backends.models.prompt import Prompt
+from backends.registry import backend
 from backends.training.groups import Group
 
 from .conftest import SMALL, Train, apart

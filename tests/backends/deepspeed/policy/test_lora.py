@@ -15,7 +15,6 @@ from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from backends import backend
 from backends.base.backend import Inputs, TrainingError
 from backends.base.engine import Request, Sampling
 from backends.base.resources import Resources
@@ -29,6 +28,7 @@ from backends.deepspeed.policy.policy import Policy
 from backends.engines.hf import HFEngine
 from backends.models.encoding import Encoder
 from backends.models.folders import load_model, suppressed_token_ids
+from backends.registry import backend
 from backends.rewards import REWARDS, RewardEntry
 from backends.training.groups import Group
 from benchmarks import tiny
