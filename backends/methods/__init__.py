@@ -1,5 +1,5 @@
-"""Methods by name: a preset is a YAML file beside this one, a list of stages with what the paper
-says.
+"""Methods by name: a preset is a YAML file in the folder of its paper, a list of stages with what
+the paper says.
 
 A preset holds the published settings; an experiment overrides what it wants different.
 """
@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,11 @@ from ruamel.yaml import YAML
 
 from backends.base.config import SettingError
 from backends.base.stage import Stage
-from benchmarks.plugins import unknown
+from benchmarks.plugins import Registry, unknown
 
-_HERE = Path(__file__).parent
+_OURS = {path.stem: path for path in sorted(Path(__file__).parent.rglob("*.yaml"))}
+
+METHODS = Registry("method", {name: str(_OURS[name]) for name in sorted(_OURS)})
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _blamed(where: str, error: ValidationError) -> SettingError:
 
 def names() -> list[str]:
     """Names of all known methods, ours first."""
-    return [*sorted(path.stem for path in _HERE.glob("*.yaml")), *_offered()]
+    return METHODS.names()
 
 
 def method(name: str) -> Method:
@@ -85,22 +86,16 @@ def method(name: str) -> Method:
     A package offers one through the entry-point group ``harness.plugins``, under the name
     ``method.<name>``, as a :class:`Method`. Raises KeyError naming the nearest known one.
     """
-    if name in (path.stem for path in _HERE.glob("*.yaml")):
+    found = METHODS.find(name)
+    if found.ours:
         return _read(name)
-    if name in _offered():
-        made: Method = _offered()[name].load()
-        return made
-    raise KeyError(unknown("method", name, names()))
+    made: Method = found.load()
+    return made
 
 
 @cache
 def _read(name: str) -> Method:
-    data = YAML(typ="safe", pure=True).load(_HERE / f"{name}.yaml")
+    data = YAML(typ="safe", pure=True).load(_OURS[name])
     made = Method(name, data["title"], data["paper"], data["notes"].strip(), tuple(data["stages"]))
     made.resolve()
     return made
-
-
-def _offered() -> dict[str, Any]:
-    points = entry_points(group="harness.plugins")
-    return {p.name.removeprefix("method."): p for p in points if p.name.startswith("method.")}

@@ -7,6 +7,7 @@ sense together (names, contradictions, files that must exist) is checked there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -15,6 +16,7 @@ from backends.base.config import Config
 from backends.base.engine import Server
 from backends.base.resources import Resources
 from backends.base.stage import Stage
+from benchmarks.plugins import Registry
 from harness.experiment.settings import Axes, SharedSettings, StageSettings
 from harness.store.sources import SERVED
 
@@ -228,7 +230,7 @@ def _like_the_stage(settings: dict[str, Any], axes: bool) -> None:
 def _examples() -> dict[tuple[str, str], list[str]]:
     """Our own names, by the part of the schema and the key that takes them. Packages add others, so
     that no list is complete."""
-    from backends.methods import OURS
+    from backends.methods import METHODS
     from backends.registry import BACKENDS
     from backends.rewards import REWARDS
     from benchmarks import BENCHMARKS
@@ -236,15 +238,21 @@ def _examples() -> dict[tuple[str, str], list[str]]:
     from harness import papers
 
     return {
-        ("Arm", "method"): OURS,
-        ("Arm", "template"): list(TEMPLATES),
-        ("Arm", "backend"): list(BACKENDS),
-        ("", "backend"): list(BACKENDS),
+        ("Arm", "method"): _ours(METHODS),
+        ("Arm", "template"): _ours(TEMPLATES),
+        ("Arm", "backend"): _ours(BACKENDS),
+        ("", "backend"): _ours(BACKENDS),
         ("", "paper"): papers.names(),
-        ("Reward", "name"): list(REWARDS),
-        ("BenchmarkChoice", "name"): list(BENCHMARKS),
-        ("Evaluation", "template"): [*TEMPLATES, OFFICIAL],
+        ("Reward", "name"): _ours(REWARDS),
+        ("BenchmarkChoice", "name"): _ours(BENCHMARKS),
+        ("Evaluation", "template"): [*_ours(TEMPLATES), OFFICIAL],
     }
+
+
+def _ours(known: Registry | Mapping[str, Any]) -> list[str]:
+    if isinstance(known, Registry):
+        return [name for name, extension in known.all().items() if extension.ours]
+    return list(known)
 
 
 def _drop_empty_defaults(node: Any) -> None:
