@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from backends.base.config import Config
-from backends.base.engine import Server
 from backends.base.resources import Resources
 from benchmarks import prompts
 from harness.experiment import conditions, judges
 from harness.experiment.conditions import Condition
-from harness.experiment.spec import BenchmarkChoice, Experiment, Judge
+from harness.experiment.derived import Derived, settle
+from harness.experiment.spec import BenchmarkChoice, Experiment
 from harness.plan import identities
+from harness.plan.services import Services
 from harness.plan.specs import Generate, Sampled, Score
 from harness.plan.step import Step, step
 from harness.plan.training import TrainingPlanner
@@ -52,19 +53,16 @@ class BenchmarkPlan(Config):
 
 class Plan(Config):
     """Everything that a run does. ``sources`` says where each content id is found, and
-    ``reward_files`` where each reward of a user's own file is, by its identity; ``server`` who is
-    asked where no model is loaded, ``servers`` whose models write training data; ``judge`` who
-    judges, with a local model by its place."""
+    ``reward_files`` where each reward of a user's own file is, by its identity."""
 
     name: str
     baseline: str | None
     paper: str | None
     backend: str
     resources: Resources
+    derived: tuple[Derived, ...]
     benchmarks: tuple[BenchmarkPlan, ...]
-    server: Server | None
-    servers: tuple[Server, ...]
-    judge: Judge | None
+    services: Services
     sweep: dict[str, Any] | None
     sources: dict[str, Located]
     reward_files: dict[str, str]
@@ -95,7 +93,8 @@ class Plan(Config):
 
 def make(experiment: Experiment, hashes: Hashes) -> Plan:
     """The plan of a checked experiment. Reads the models' and data's contents; runs nothing."""
-    return _Planner(experiment, hashes).plan()
+    settled, derived = settle(experiment)
+    return _Planner(settled, hashes).plan(derived)
 
 
 class _Planner:
@@ -106,7 +105,7 @@ class _Planner:
         self.training = TrainingPlanner(experiment, self.arms, hashes)
         self.benchmarks = [self._benchmark(choice) for choice in experiment.benchmarks]
 
-    def plan(self) -> Plan:
+    def plan(self, derived: tuple[Derived, ...]) -> Plan:
         experiment = self.experiment
         all_conditions = list(self.arms.values())
         sweep = None
@@ -128,10 +127,13 @@ class _Planner:
             paper=experiment.paper,
             backend=experiment.backend,
             resources=experiment.resources,
+            derived=derived,
             benchmarks=tuple(self.benchmarks),
-            server=experiment.evaluation.server,
-            servers=experiment.servers,
-            judge=experiment.judge and judges.located(experiment.judge, self.hashes),
+            services=Services(
+                evaluated=experiment.evaluation.server,
+                writers=experiment.servers,
+                judge=experiment.judge and judges.located(experiment.judge, self.hashes),
+            ),
             sweep=sweep,
             sources={one.id: one for one in found},
             reward_files=self.training.reward_files,
@@ -189,6 +191,8 @@ class _Planner:
         self, condition: Condition, seed: int, one: BenchmarkPlan, checkpoint: Step | None
     ) -> list[Step]:
         asked = self.experiment.evaluation
+        assert asked.engine is not None, "settled"
+        assert asked.max_tokens is not None, "settled"
         sampled = Sampled(
             n=asked.samples, temperature=asked.temperature, top_p=asked.top_p, seed=asked.seed
         )

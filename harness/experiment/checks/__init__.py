@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from harness.errors import Problem
+from harness.experiment import extensions
 from harness.experiment.checks import arms, evaluation, sweep
 from harness.experiment.checks.shape import shape
+from harness.experiment.derived import settle
 from harness.experiment.spec import Experiment
 from harness.experiment.yaml_file import Mistake, YamlFile, dotted
 from harness.store import sources
@@ -33,12 +35,21 @@ def read(path: Path, root: Path) -> tuple[Experiment, str]:
 
 
 def meaning(experiment: Experiment, hashes: sources.Hashes) -> list[Mistake]:
-    """What is wrong with an experiment of the right shape."""
+    """What is wrong with an experiment of the right shape, as it is settled on this machine."""
+    experiment, _ = settle(experiment)
     parts: Sequence[Callable[[], Iterator[Mistake]]] = (
         lambda: arms.references(experiment),
         lambda: sweep.check(experiment),
         lambda: arms.check(experiment, hashes),
         lambda: evaluation.check(experiment, hashes),
         lambda: evaluation.judge(experiment, hashes),
+        lambda: _extensions(experiment),
     )
     return [mistake for part in parts for mistake in part()]
+
+
+def _extensions(experiment: Experiment) -> Iterator[Mistake]:
+    for said in extensions.mistakes(extensions.EXECUTORS, experiment.executor):
+        yield ("executor",), said
+    for said in extensions.mistakes(extensions.TRACKERS, experiment.tracker):
+        yield ("tracker",), said
