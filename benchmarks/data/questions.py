@@ -13,10 +13,10 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.atomic import remove_unfinished, whole_file
 from benchmarks.base import DataError, Item, Picture
 
 _HUB = re.compile(
@@ -247,12 +247,14 @@ def save_questions(items: Iterable[Item], folder: Path) -> Path:
     """Write ``questions.jsonl`` and ``images/`` (each picture once, named by its content).
 
     The file and each picture appear when they are complete; one process writes to a folder at a
-    time. Returns the file's path.
+    time, and what a killed one left is removed. Returns the file's path.
     """
     pictures = folder / "images"
     pictures.mkdir(parents=True, exist_ok=True)
+    for place in (folder, pictures):
+        remove_unfinished(place)
     path = folder / "questions.jsonl"
-    with _complete(path) as partial, partial.open("w", encoding="utf-8") as file:
+    with whole_file(path) as fresh, fresh.open("w", encoding="utf-8") as file:
         for item in items:
             row: dict[str, Any] = {"id": item.id, "question": item.question, "answer": item.answer}
             row["images"] = [f"images/{_store(p, pictures)}" for p in item.images]
@@ -268,25 +270,13 @@ def json_line(row: Mapping[str, Any]) -> str:
     return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
 
 
-@contextmanager
-def _complete(path: Path) -> Iterator[Path]:
-    """Where to write a file that shall appear when it is complete, and never in part. One name for
-    all of a folder: what a killed writer left is written over, never taken for a file."""
-    partial = path.with_name(".partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def _store(given: Picture, folder: Path) -> str:
     content = given if isinstance(given, bytes) else given.read_bytes()
     suffix = given.suffix.lower() if isinstance(given, Path) else _suffix(content)
     name = hashlib.sha256(content).hexdigest()[:16] + suffix
     if not (folder / name).exists():
-        with _complete(folder / name) as partial:
-            partial.write_bytes(content)
+        with whole_file(folder / name) as fresh:
+            fresh.write_bytes(content)
     return name
 
 

@@ -25,6 +25,7 @@ from typing import Any
 from harness.errors import HarnessError
 from harness.results import reading as results
 from harness.results.reading import Trial
+from harness.store.files import read_object, write_json
 
 _log = logging.getLogger(__name__)
 _STATUS = {"ok": "FINISHED", "failed": "FAILED", "missing": "RUNNING"}
@@ -72,19 +73,17 @@ class Mirror:
     @cached_property
     def _state(self) -> dict[str, Any]:
         """What is mirrored of this experiment, read when the run has written its ``spec.json``."""
-        one = {"uri": self.uri, "spec": _digest(results.read_json(self.folder / "spec.json"))}
-        known = results.read_json(self._memory)
+        one = {"uri": self.uri, "spec": _digest(read_object(self.folder / "spec.json"))}
+        known = read_object(self._memory)
         if one.items() <= known.items():
             return known
         return {**one, "experiment": None, "parent": None, "report": None, "trials": {}}
 
     def _remember(self) -> None:
-        part = self._memory.with_name(".mlflow.json")
-        part.write_text(json.dumps(self._state, indent=1))
-        part.replace(self._memory)
+        write_json(self._memory, self._state)
 
     def _plan(self) -> dict[str, Any]:
-        return results.read_json(self.folder / "plan.json")
+        return read_object(self.folder / "plan.json")
 
     def _trials(self) -> list[Trial]:
         return [
@@ -163,8 +162,8 @@ class Mirror:
         found = self._search(" and ".join(f"tags.`{k}` = '{v}'" for k, v in own.items()))
         if found:
             return str(found[0].info.run_id)
-        commit, dirty = _git(results.read_json(self.folder / "environment.json"))
-        spec = results.read_json(self.folder / "spec.json")
+        commit, dirty = _git(read_object(self.folder / "environment.json"))
+        spec = read_object(self.folder / "spec.json")
         name = plan["name"] + (f" · {commit[:7]}" if commit else "")
         tags = {"harness.role": "study"} | own | _source(commit, dirty)
         run = self._client.create_run(
@@ -229,7 +228,7 @@ class Mirror:
             return seen
         if seen:
             self._client.delete_run(seen["run"])
-        commit, dirty = _git(results.read_json(self.folder / "environment.json"))
+        commit, dirty = _git(read_object(self.folder / "environment.json"))
         tags = {
             "mlflow.parentRunId": self._state["parent"],
             "harness.role": "trial",
@@ -331,7 +330,7 @@ class Mirror:
             from harness.results import report as reports
 
             reports.write(self.folder)
-        report = results.read_json(self.folder / "report" / "report.json")
+        report = read_object(self.folder / "report" / "report.json")
         stamp = _digest({k: v for k, v in report.items() if k != "written"})
         if not self._state["parent"] or stamp == self._state["report"]:
             return
@@ -395,7 +394,7 @@ def ui_command(root: Path, port: int = 5000) -> list[str]:
 
 def compare_path(run_folder: Path) -> str:
     """The part of MLflow's address that compares a run's finished trials (no more than 100)."""
-    state = results.read_json(Path(run_folder) / "mlflow.json")
+    state = read_object(Path(run_folder) / "mlflow.json")
     runs = [t["run"] for t in state.get("trials", {}).values() if t.get("state") == "ok"]
     return _compare(runs, str(state.get("experiment")))
 

@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from harness.store.files import read_object
+
 #: ``missing`` covers what is not there yet and what will never be: the reason says which.
 State = Literal["ok", "failed", "missing"]
 
@@ -161,15 +163,6 @@ class Results:
         return tuple(c for c in self.conditions if not c.point)
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; {} where it is absent or half written."""
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSON-lines file; a torn last line is left out, an absent file is empty."""
     return list(_rows(path))
@@ -192,7 +185,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 def load(run_folder: Path) -> Results:
     """Read a run folder. Raises :class:`ResultsError` where there is no plan in it."""
     folder = Path(run_folder).resolve()
-    plan = read_json(folder / "plan.json")
+    plan = read_object(folder / "plan.json")
     if not plan.get("trials"):
         raise ResultsError(f"{folder}: no run here; expected a plan.json that lists trials")
     root = folder.parent
@@ -205,15 +198,15 @@ def load(run_folder: Path) -> Results:
         benchmarks=tuple(plan.get("benchmarks", ())),
         sweep=plan.get("sweep"),
         trials=tuple(load_trial(folder, root, planned) for planned in plan["trials"]),
-        environment=read_json(folder / "environment.json"),
-        spec=read_json(folder / "spec.json"),
+        environment=read_object(folder / "environment.json"),
+        spec=read_object(folder / "spec.json"),
     )
 
 
 def load_trial(folder: Path, root: Path, planned: dict[str, Any]) -> Trial:
     """One trial of the plan with what its folder says of it."""
     place = folder / "trials" / planned["id"]
-    status, result = read_json(place / "status.json"), read_json(place / "result.json")
+    status, result = read_object(place / "status.json"), read_object(place / "result.json")
     state, reason = _state(status, result)
     scores = {}
     for benchmark, info in result.get("scores", {}).items():
