@@ -83,7 +83,7 @@ def plan(experiment: ExperimentFile, root: Root = _ROOT) -> None:
     from harness.commands import tables as planned
     from harness.experiment import checks
     from harness.plan.planner import make
-    from harness.store.sources import Hashes
+    from harness.store.sources.hashes import Hashes
 
     spec, _ = checks.read(experiment, root)
     planned.show(make(spec, Hashes(root)), root, _console())
@@ -369,7 +369,7 @@ def _execute(
     from harness.run import display
     from harness.run.runner import Runner
     from harness.store.results import Store
-    from harness.store.sources import Hashes
+    from harness.store.sources.hashes import Hashes
 
     hashes = Hashes(root)
     made = make(spec, hashes)

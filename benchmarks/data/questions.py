@@ -18,18 +18,14 @@ from typing import Any
 
 from benchmarks.atomic import remove_unfinished, whole_file
 from benchmarks.base import DataError, Item, Picture
+from benchmarks.data.hub import at_hub
 
-_HUB = re.compile(
-    r"hub:(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)(?:\[(?P<split>[\w.-]+)\])?"
-)
 _SHARD = re.compile(r"(?P<name>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(?:-.*)?")
 _PLACEHOLDER = re.compile(r"[ \t]*<image>")
 #: How the usual image files begin: PNG, JPEG, GIF, WebP.
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"RIFF")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _KNOWN = ("id", "question", "problem", "answer", "images", "image", "solution", "cluster", "meta")
-#: What is downloaded of a dataset: its rows, and We-Math's tree of concepts.
-HUB_FILES = ["*.parquet", "knowledge_structure_nodes.json"]
 
 Row = tuple[str, dict[str, Any]]  # (where it stands, for messages; the row)
 
@@ -55,17 +51,12 @@ def load_questions(source: Path | str) -> list[Item]:
     return items
 
 
-def load_hub(source: str) -> list[Item]:
-    """The questions of ``hub:owner/name@revision[split]``."""
-    return load_questions(source)
-
-
 def _rows(source: Path | str) -> tuple[Iterator[Row], Path]:
-    if str(source).startswith("hub:"):
-        folder, split = hub(str(source))
-        if not split:
+    if (hub := at_hub(source)) is not None:
+        if not hub.split:
             raise DataError(f"{source!r}: name the split too, as in {source}[train].")
-        return parquet_rows(split_files(folder, split)), folder
+        folder = hub.download()
+        return parquet_rows(split_files(folder, hub.split)), folder
     path = Path(source)
     if path.is_dir():
         path = path / "questions.jsonl"
@@ -112,32 +103,6 @@ def parquet_rows(files: Sequence[Path]) -> Iterator[Row]:
                         number += 1
         except (OSError, ValueError, MemoryError, pyarrow.ArrowException) as error:
             raise DataError(f"{path}: not a readable parquet file ({error}).") from None
-
-
-def hub(source: str) -> tuple[Path, str]:
-    """Download the parquet files of ``hub:owner/name@revision[split]``: their folder, and the
-    split (empty where none is named).
-
-    A revision is required: without one, a result could not say what it was measured on.
-    """
-    match = _HUB.fullmatch(source)
-    if match is None:
-        raise DataError(
-            f"{source!r} is no hub source: write hub:owner/name@revision[split], for example "
-            "hub:hiyouga/geometry3k@main[train]."
-        )
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = snapshot_download(
-            match["repo"],
-            repo_type="dataset",
-            revision=match["revision"],
-            allow_patterns=HUB_FILES,
-        )
-    except Exception as error:  # a wide range of network, naming and permission errors
-        raise DataError(f"{source}: cannot be downloaded ({error}).") from error
-    return Path(folder), match["split"] or ""
 
 
 def split_files(folder: Path, split: str) -> list[Path]:

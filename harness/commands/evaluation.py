@@ -19,10 +19,10 @@ from harness.experiment import checks
 from harness.experiment.spec import Experiment, Judge
 from harness.experiment.yaml_file import dotted
 from harness.results import statistics as stats
-from harness.store import sources
 from harness.store.files import read_json
 from harness.store.keys import digest
-from harness.store.sources import SERVED
+from harness.store.sources import models
+from harness.store.sources.hashes import Hashes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -46,15 +46,15 @@ def experiment(
         raise HarnessError("--benchmarks names no benchmark")
     if len(benchmarks) > 1 and benchmarks[0]["data"] is not None:
         raise HarnessError("--data is the folder of one benchmark; evaluate the others separately")
-    hashes = sources.Hashes(root)
+    hashes = Hashes(root)
     server = asked.get("server")
-    source = f"{SERVED}{server.identity}" if server else model
+    source = models.ServedModel.named(server.identity).source if server else model
     name = "eval-" + re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(model).name.partition("@")[0])
     if server:
         name = f"{name[:57]}-{digest(source)[:6]}"
-    elif model != sources.TINY:  # many folders of trained models are called `checkpoint`
-        found = re.split("[:@]", sources.locate_model(model, hashes).id)[-1]
-        name = f"{name[:57]}-{found[:6]}"
+    elif not isinstance(located := models.locate(model, hashes), models.TinyModel):
+        # Many folders of trained models are called `checkpoint`.
+        name = f"{name[:57]}-{re.split('[:@]', located.id)[-1][:6]}"
     try:
         made = Experiment.model_validate(
             {

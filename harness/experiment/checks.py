@@ -25,9 +25,10 @@ from harness.errors import HarnessError, Problem
 from harness.experiment import conditions, judges
 from harness.experiment.spec import METHOD_FIELDS, ROLLOUT_FIELDS, Experiment
 from harness.experiment.yaml_file import YamlFile, dotted
-from harness.store import sources
 from harness.store.keys import show
-from harness.store.sources import SERVED
+from harness.store.sources import benchmark_data, models, questions
+from harness.store.sources.hashes import Hashes
+from harness.store.sources.models import ServedModel, TrainedModel
 
 Place = tuple[str | int, ...]
 Mistake = tuple[Place, str]
@@ -38,7 +39,7 @@ def read(path: Path, root: Path) -> tuple[Experiment, str]:
     file = YamlFile(path)
     experiment, mistakes = _shape(file.data)
     if experiment is not None:
-        mistakes += meaning(experiment, sources.Hashes(root))
+        mistakes += meaning(experiment, Hashes(root))
     if mistakes:
         seen = dict.fromkeys(mistakes)
         raise file.error([Problem(dotted(p), said, file.line(p)) for p, said in seen])
@@ -141,7 +142,7 @@ def _without(data: Any, place: Place) -> Any:
     return data
 
 
-def meaning(experiment: Experiment, hashes: sources.Hashes) -> list[Mistake]:
+def meaning(experiment: Experiment, hashes: Hashes) -> list[Mistake]:
     """What is wrong with an experiment of the right shape."""
     parts: Sequence[Callable[[], Iterator[Mistake]]] = (
         lambda: _references(experiment),
@@ -216,11 +217,11 @@ def _point(
         yield from _training(experiment, point, place)
 
 
-def _arms(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
+def _arms(experiment: Experiment, hashes: Hashes) -> Iterator[Mistake]:
     from backends.methods import method, names
 
     try:
-        sources.locate_model(experiment.model, hashes)
+        models.locate(experiment.model, hashes)
     except HarnessError as error:
         yield ("model",), str(error)
     if (writer := experiment.synthesis.model) is not None:
@@ -263,7 +264,7 @@ def _arms(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
         if not condition.questions:
             yield (), f"'questions' is required: arm {name!r} trains on them"
         for source in condition.teachers:
-            if source.startswith(conditions.ARM) or source in checked:
+            if TrainedModel.of(source) is not None or source in checked:
                 continue
             checked.add(source)
             yield from _writer(experiment, source, (*place, "external", "models"), hashes)
@@ -273,7 +274,7 @@ def _arms(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
             at: Place = (*place, "questions") if arm.questions else ("questions",)
             checked.add(pool)
             try:
-                sources.locate_questions(pool, hashes)
+                questions.locate(pool, hashes)
             except HarnessError as error:
                 yield at, str(error)
 
@@ -302,7 +303,7 @@ def _template(name: str, place: Place, experiment: Experiment, trained: bool) ->
         yield place, f"template {name!r} asks the items of a benchmark; training questions need one"
         return
     for choice in experiment.benchmarks:
-        if name == OFFICIAL or choice.name.startswith(sources.LM_EVAL):
+        if name == OFFICIAL or benchmark_data.is_lm_eval(choice.name):
             continue
         with suppress(KeyError):  # an unknown benchmark is reported where it is named
             if name not in (known := benchmark(choice.name).templates):
@@ -362,9 +363,9 @@ def _teachers(
         if stage.external is not None and not stage.external.models:
             yield at, "'models' is required: the models whose responses join each group"
     for source in condition.teachers:
-        if not source.startswith(conditions.ARM):
+        if (trained := TrainedModel.of(source)) is None:
             continue
-        other = source.removeprefix(conditions.ARM)
+        other = trained.arm
         if other not in experiment.arms:
             yield at, unknown("arm", other, experiment.arms)
         elif condition.arm in _needed(experiment, other):
@@ -373,12 +374,10 @@ def _teachers(
             yield at, f"arm {other!r} trains nothing; name its model itself: {experiment.model}"
 
 
-def _writer(
-    experiment: Experiment, source: str, place: Place, hashes: sources.Hashes
-) -> Iterator[Mistake]:
+def _writer(experiment: Experiment, source: str, place: Place, hashes: Hashes) -> Iterator[Mistake]:
     """Whether a model that writes training data is there."""
-    served = [f"{SERVED}{server.identity}" for server in experiment.servers]
-    if source.startswith(SERVED):
+    served = [ServedModel.named(server.identity).source for server in experiment.servers]
+    if ServedModel.of(source) is not None:
         if source not in served:
             known = f"known: {', '.join(served)}" if served else "there are none"
             yield place, f"{source!r} is none of `servers`; {known}"
@@ -386,7 +385,7 @@ def _writer(
             yield place, reason
         return
     try:
-        sources.locate_model(source, hashes)
+        models.locate(source, hashes)
     except HarnessError as error:
         yield place, str(error)
 
@@ -400,11 +399,11 @@ def _needed(experiment: Experiment, name: str) -> set[str]:
         if one in experiment.arms and one not in needed:
             needed.add(one)
             named = (experiment.arms[one].settings().get("external") or {}).get("models", ())
-            todo += [m.removeprefix(conditions.ARM) for m in named if m.startswith(conditions.ARM)]
+            todo += [trained.arm for trained in map(TrainedModel.of, named) if trained is not None]
     return needed
 
 
-def _evaluation(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
+def _evaluation(experiment: Experiment, hashes: Hashes) -> Iterator[Mistake]:
     from benchmarks import benchmark
     from benchmarks.base import DataError
 
@@ -414,14 +413,12 @@ def _evaluation(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mist
     names = [choice.name for choice in experiment.benchmarks]
     for i, choice in enumerate(experiment.benchmarks):
         place = ("benchmarks", i)
-        where = choice.name
-        if where.startswith(sources.LM_EVAL):
-            where = sources.lm_eval_address(choice.name, choice.data, choice.num_fewshot)
-        elif choice.num_fewshot is not None:
+        if choice.num_fewshot is not None and not benchmark_data.is_lm_eval(choice.name):
             said = "only the tasks of lm-eval, lm_eval:<task>, have few-shot examples"
             yield (*place, "num_fewshot"), said
         try:
-            known = judges.scorers(benchmark(where))
+            address = benchmark_data.address(choice.name, choice.data, choice.num_fewshot)
+            known = judges.scorers(benchmark(address))
         except (KeyError, DataError) as error:
             yield place, str(error.args[0])
             continue
@@ -430,7 +427,7 @@ def _evaluation(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mist
         if choice.scorer is not None and choice.scorer not in known:
             yield (*place, "scorer"), unknown("scorer", choice.scorer, known)
         try:
-            sources.locate_benchmark(
+            benchmark_data.locate(
                 choice.name,
                 choice.data,
                 experiment.model,
@@ -456,13 +453,13 @@ def _engine(experiment: Experiment) -> Iterator[Mistake]:
         if asked.server is not None:
             said = f"engine {asked.engine!r} loads the model itself; a server needs engine: openai"
             yield ("evaluation", "server"), said
-        if experiment.model.startswith(SERVED):
+        if ServedModel.of(experiment.model) is not None:
             yield ("model",), f"{experiment.model!r} is on a server: set evaluation.engine: openai"
         return
     if asked.server is None:
         said = "engine openai asks a server: say which, with server: {base_url: ..., model: ...}"
         yield ("evaluation",), said
-    elif experiment.model != f"{SERVED}{asked.server.identity}":
+    elif experiment.model != ServedModel.named(asked.server.identity).source:
         said = f"the server answers with {asked.server.identity!r}; leave `model` out"
         yield ("model",), said
     for key in ("min_pixels", "max_pixels"):
@@ -481,7 +478,7 @@ def _engine(experiment: Experiment) -> Iterator[Mistake]:
         yield ("evaluation", "server", "api_key_env"), said
 
 
-def _judge(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
+def _judge(experiment: Experiment, hashes: Hashes) -> Iterator[Mistake]:
     """Whether there is a judge where one is asked, and only there."""
     asked = [i for i, c in enumerate(experiment.benchmarks) if c.scorer == judges.NAME]
     settings = experiment.judge

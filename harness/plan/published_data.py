@@ -14,9 +14,10 @@ from benchmarks.official.benchmark import OfficialBenchmark
 from benchmarks.official.golds import failures, gold_exceptions
 from benchmarks.plugins import unknown
 from harness.errors import HarnessError
-from harness.store import sources
 from harness.store.results import Store
-from harness.store.sources import Hashes, Located
+from harness.store.sources import benchmark_data
+from harness.store.sources.benchmark_data import BenchmarkData, TinyBenchmark
+from harness.store.sources.hashes import Hashes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,9 +33,9 @@ def show(console: Console, name: str, source: str, split: str | None, store: Sto
     from rich.markup import escape
 
     one = _official(name)
-    located = sources.locate_benchmark(name, source, "", Hashes(store.root), split=split)
+    located = benchmark_data.locate(name, source, "", Hashes(store.root), split=split)
     try:
-        folder = sources.benchmark_folder(located, store)
+        folder = located.path(store)
         items = one.load(folder, located.split)
         differences = one.check(folder, items, located.split)
     except DataError as error:
@@ -42,7 +43,7 @@ def show(console: Console, name: str, source: str, split: str | None, store: Sto
         hint = f" (--split checks another part: {', '.join(others)})" if others else ""
         raise HarnessError(f"{error}{hint}") from None
     edition = one.edition(folder, items, located.split)
-    if source.startswith(f"{sources.TINY}/"):
+    if isinstance(located, TinyBenchmark):
         differences = []
     broken = unreadable(items)
     fine = not differences and not broken
@@ -73,7 +74,7 @@ def show(console: Console, name: str, source: str, split: str | None, store: Sto
 
 
 def compare(
-    one: Benchmark, located: Located, items: Sequence[Item], folder: Path
+    one: Benchmark, located: BenchmarkData, items: Sequence[Item], folder: Path
 ) -> tuple[int, list[str]]:
     """How many items the benchmark has as published, and what this data holds otherwise.
 
@@ -85,9 +86,8 @@ def compare(
     return n, one.check(folder, items, located.split)
 
 
-def _comparable(one: Benchmark, located: Located) -> TypeGuard[OfficialBenchmark]:
-    tiny = located.source.startswith(f"{sources.TINY}/")
-    return isinstance(one, OfficialBenchmark) and not tiny
+def _comparable(one: Benchmark, located: BenchmarkData) -> TypeGuard[OfficialBenchmark]:
+    return isinstance(one, OfficialBenchmark) and not isinstance(located, TinyBenchmark)
 
 
 def unlike(plan: Plan, store: Store) -> Iterator[str]:
@@ -96,16 +96,19 @@ def unlike(plan: Plan, store: Store) -> Iterator[str]:
     Raises :class:`HarnessError` where it cannot be read.
     """
     todo = {
-        step.spec["benchmark"]: plan.sources[step.spec["data"]]
+        step.spec["benchmark"]
         for step in plan.steps().values()
         if step.kind == "generate" and store.find(step.kind, step.key) is None
     }
-    for name, located in todo.items():
+    for planned in plan.benchmarks:
+        name, located = planned.name, planned.data
+        if name not in todo:
+            continue
         try:
-            one = sources.benchmark_at(name, located)
+            one = benchmark_data.benchmark_of(name, located)
             if not _comparable(one, located):
                 continue
-            folder = sources.benchmark_folder(located, store)
+            folder = located.path(store)
             items = one.load(folder, located.split)
             differences = compare(one, located, items, folder)[1]
         except DataError as error:

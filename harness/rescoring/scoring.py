@@ -28,7 +28,7 @@ from harness.rescoring.saved import Saved
 from harness.results import statistics as stats
 from harness.steps import judging
 from harness.steps.score import figures
-from harness.store.sources import Hashes
+from harness.store.sources.hashes import Hashes
 
 if TYPE_CHECKING:
     from rich.console import Console

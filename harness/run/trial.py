@@ -30,7 +30,7 @@ from harness.plan.specs import KINDS
 from harness.run.status import Status
 from harness.store.files import read_json, write_json
 from harness.store.results import Result, Store
-from harness.store.sources import Located
+from harness.store.sources.located import Located
 
 #: Set by a runner to its process id: the trial then ends when that process does.
 PARENT = "HARNESS_RUNNER_PID"

@@ -19,9 +19,8 @@ from benchmarks.judge import Case
 from harness.experiment.judges import identity, local_model
 from harness.experiment.spec import Judge
 from harness.steps.judge_asking import Asking, Failure
-from harness.store import sources
 from harness.store.keys import digest
-from harness.store.sources import Hashes
+from harness.store.sources.hashes import Hashes
 
 
 def verdicts(
@@ -71,7 +70,7 @@ def _asked(
         return
     model = None
     if settings.base_url is None:
-        model = sources.model_path(local_model(settings, Hashes(root)))
+        model = local_model(settings, Hashes(root)).path()
     with Asking(settings, model, resources) as asking:
         for final in (False, True):
             asking.check()

@@ -26,9 +26,14 @@ def test_a_file_is_the_old_one_until_the_block_ends(tmp_path: Path) -> None:
 def test_a_file_whose_writer_fails_stays_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     write_text(path, "old")
-    with pytest.raises(RuntimeError), whole_file(path) as fresh:
-        fresh.write_text("half")
-        raise RuntimeError
+
+    def fail() -> None:
+        with whole_file(path) as fresh:
+            fresh.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert path.read_text() == "old"
     assert names(tmp_path) == {"a.txt"}
 
