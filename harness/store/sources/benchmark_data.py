@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from benchmarks import benchmark
+from benchmarks import LM_EVAL, benchmark
 from benchmarks.base import Benchmark, DataError
 from benchmarks.data.hub import HubData
 from benchmarks.official.benchmark import OfficialBenchmark
@@ -119,9 +119,7 @@ def _kept(data: BenchmarkData, label: str, write: Callable[[Path], None], store:
 
 def is_lm_eval(name: str) -> bool:
     """Whether a benchmark is a task of lm-eval: ``lm_eval:<task>``."""
-    from benchmarks.bridges.lm_eval import PREFIX
-
-    return name.startswith(PREFIX)
+    return name.startswith(LM_EVAL)
 
 
 def address(name: str, data: str | None, num_fewshot: int | None = None) -> str:

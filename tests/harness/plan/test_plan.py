@@ -15,7 +15,7 @@ from harness.experiment import checks
 from harness.plan.planner import Plan, Trial, make
 from harness.steps.context import subset
 from harness.steps.train import mix
-from harness.store.sources import Hashes
+from harness.store.sources.hashes import Hashes
 from tests.harness.examples import EXAMPLE, model_folder, planned
 
 EXPERIMENTS = Path(__file__).resolve().parents[3] / "experiments"
