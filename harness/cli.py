@@ -377,7 +377,8 @@ def _execute(
     made = make(spec, hashes)
     root.mkdir(parents=True, exist_ok=True)
     hashes.save()
-    for line in data.unlike(made, Store(root)):
+    store = Store(root)
+    for line in filter(None, (store.outdated(), *data.unlike(made, store))):
         _console(stderr=True).print(f"Note: {line}", markup=False, soft_wrap=True)
     mirror = _mirror(made, root) if tracking else None
     runner = Runner(made, root, display.observer(_console()), mirror, workers or spec.workers)

@@ -65,6 +65,8 @@ def show(plan: Plan, root: Path, console: Console) -> None:
             markup=False,
             soft_wrap=True,
         )
+    if outdated := store.outdated():
+        console.print(f"Note: {outdated}", markup=False, soft_wrap=True)
     console.print()
     console.print(table)
     console.print()

@@ -79,7 +79,7 @@ class Plan(Config):
         """``plan.json``: the plan without the steps' specs, which are in each trial's
         ``spec.json``.
         """
-        shown = {"kind", "name", "key", "label"}
+        shown = {"kind", "name", "key", "label", "benchmark", "of"}
         dump = self.model_dump(mode="json", exclude={"trials", "sources", "resources"})
         dump["benchmarks"] = [
             {**b.model_dump(mode="json"), "data": b.data.id} for b in self.benchmarks

@@ -58,7 +58,10 @@ class TrainingPlanner:
     def teacher(self, name: str, seed: int) -> list[Step]:
         """The steps to another arm's checkpoint, under names that say whose they are."""
         made = self.steps(self.arms[name], seed)
-        return [one.model_copy(update={"name": f"{name}: {one.name}"}) for one in made]
+        return [
+            step.model_copy(update={"name": f"{name}: {step.name}", "of": step.of or name})
+            for step in made
+        ]
 
     def pool(self, source: str) -> Questions:
         if source not in self.pools:

@@ -241,7 +241,7 @@ def _training(root: Path, planned: dict[str, Any], result: dict[str, Any]) -> tu
         return tuple(root / path for path in result["training"])
     found: list[Path] = []
     for step in planned.get("steps", ()):
-        if step["kind"] != "train" or ": " in step["name"]:  # a teacher's is "<arm>: train"
+        if step["kind"] != "train" or step.get("of"):
             continue
         key = step["key"][:16]
         done = (root / "store" / "train").glob(f"*-{key}/metrics.jsonl")

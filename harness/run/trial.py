@@ -122,6 +122,8 @@ def _entry(step: Step, found: Result, store: Store, cached: bool, seconds: float
     return {
         "kind": step.kind,
         "name": step.name,
+        "benchmark": step.benchmark,
+        "of": step.of,
         "key": step.key,
         "path": found.path.relative_to(store.root).as_posix(),
         "cached": cached,
@@ -208,7 +210,7 @@ def finish(
     by_key = {entry["key"]: entry for entry in steps}
     template = {s.key: s.spec for s in trial.steps if s.kind == "generate"}
     for one in spec.benchmarks:
-        step = next(s for s in trial.steps if s.name == f"score {one.name}")
+        step = next(s for s in trial.steps if s.kind == "score" and s.benchmark == one.name)
         path = by_key[step.key]["path"]
         summary = read_json(store.root / path / "summary.json")
         asked = template[step.parents["generations"]]
@@ -241,7 +243,7 @@ def finish(
             "training": [
                 f"{entry['path']}/metrics.jsonl"
                 for entry in steps
-                if entry["kind"] == "train" and ": " not in entry["name"]  # "<arm>: train"
+                if entry["kind"] == "train" and entry["of"] is None
             ],
         },
     )

@@ -19,7 +19,7 @@ from benchmarks.official.benchmark import OfficialBenchmark
 from benchmarks.plugins import unknown
 from harness.errors import HarnessError
 from harness.store.keys import digest
-from harness.store.results import Store
+from harness.store.results import DATA, Store
 from harness.store.sources.base import TINY, Source, require_commit, tiny_name
 from harness.store.sources.hashes import Hashes
 
@@ -108,12 +108,12 @@ Data = BenchmarkFiles | HubBenchmark | TinyBenchmark | LmEvalItems
 
 def _kept(data: BenchmarkData, label: str, write: Callable[[Path], None], store: Store) -> Path:
     """The folder in the store that ``write`` fills once."""
-    key = digest({"kind": "data", "id": data.id})
+    key = digest({"kind": DATA, "id": data.id})
     with store.claim(key) as work:
-        result = store.find("data", key)
+        result = store.find(DATA, key)
         if result is None:
             write(work / "out")
-            result = store.commit("data", label, key, {"id": data.id})
+            result = store.commit(DATA, label, key, {"id": data.id})
     return result.path
 
 
