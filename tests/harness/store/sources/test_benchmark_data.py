@@ -57,7 +57,8 @@ def test_a_trials_spec_and_its_parts_give_back_what_was_located(both) -> None:
     ("name", "data", "split", "message"),
     [
         ("mathvision", "DATA", "mini", r"unknown split of mathvision 'mini'.*testmini"),
-        ("mathvista", "tiny/mathvista", "test", "'tiny/mathvista' has no split 'test'.*'testmini'"),
+        ("mathvista", "tiny/mathvista", "test", "unknown split of mathvista 'test'"),
+        ("mathvision", "tiny/hard", "testmini", "'tiny/hard' has no split 'testmini'.*'test' only"),
         ("lm_eval:gsm8k", None, "test", "lm_eval:gsm8k asks the split that its definition names"),
         ("plain", "DATA", "test", "plain has no splits; leave out `split: test`"),
     ],
