@@ -40,7 +40,10 @@ class _Server:
 
     def __init__(self) -> None:
         self.owner = os.getpid()
-        self.folder = tempfile.mkdtemp(prefix="math-verify-")
+        parent = tempfile.gettempdir()
+        if len(os.fsencode(parent)) > 80:  # the name of a socket has 104 bytes at most
+            parent = "/tmp"
+        self.folder = tempfile.mkdtemp(prefix="math-verify-", dir=parent)
         self.address = os.path.join(self.folder, "s")
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(self.address)
@@ -100,7 +103,10 @@ class _Asker:
             greeting = ""
         if not greeting:
             self.close()
-            self.address = _start().address
+            try:
+                self.address = _start().address
+            except OSError as error:  # no verdict would be right
+                raise RuntimeError(f"math-verify's process does not start: {error}") from error
             greeting = self.greeted()
         if greeting.strip() != '"ready"':
             self.close()
