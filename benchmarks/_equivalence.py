@@ -34,16 +34,20 @@ MEMORY_LIMIT = 4 << 30
 MAX_KNOWN = 100_000
 
 
+def sockets_folder() -> str:
+    """The temporary folder, or one whose name leaves room for that of a socket, which has 104 bytes
+    at most."""
+    found = tempfile.gettempdir()
+    return found if len(os.fsencode(found)) <= 60 else "/tmp"
+
+
 class _Server:
     """The process that has loaded math-verify. It ends when the process that started it has, and
     every process that inherited it."""
 
     def __init__(self) -> None:
         self.owner = os.getpid()
-        parent = tempfile.gettempdir()
-        if len(os.fsencode(parent)) > 80:  # the name of a socket has 104 bytes at most
-            parent = "/tmp"
-        self.folder = tempfile.mkdtemp(prefix="math-verify-", dir=parent)
+        self.folder = tempfile.mkdtemp(prefix="math-verify-", dir=sockets_folder())
         self.address = os.path.join(self.folder, "s")
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(self.address)

@@ -250,7 +250,12 @@ def test_a_long_name_of_the_temporary_folder_changes_no_verdict(tmp_path: Path) 
     """The name of a socket cannot be as long as that of a file."""
     folder = tmp_path / ("long" * 30)
     folder.mkdir()
-    code = r"from benchmarks import _equivalence as e; print(e.same(r'\sqrt{12}', r'2\sqrt{3}'))"
+    code = (
+        "from benchmarks import _equivalence, parallel\n"
+        r"print(_equivalence.same(r'\sqrt{12}', r'2\sqrt{3}'))" + "\n"
+        "parallel._choose_sockets_folder()\n"
+        "from multiprocessing.connection import Listener; Listener(family='AF_UNIX').close()"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ | {"TMPDIR": str(folder)},
