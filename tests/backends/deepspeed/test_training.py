@@ -155,8 +155,8 @@ def test_every_variant_solves_a_bandit(
 def test_kl_holds_the_policy_back(
     train: Train, monkeypatch: pytest.MonkeyPatch, place: str, form: str
 ) -> None:
-    """Over the last ten steps 0.9 and 4.7 were measured, each of a tenth of itself between seeds:
-    the limit lies five deviations from both."""
+    """By seed 0.9 to 1.3 are held and 4.2 to 4.8 are free in the mean of the last ten steps: their
+    ratio is 0.25 and the limit some four deviations off, a false alarm in thousands of runs."""
     stage = BANDIT | {"lr": 3e-3} | give(monkeypatch, share(LETTERS))
 
     def drift(name: str, beta: float) -> float:
