@@ -9,6 +9,8 @@ workers.
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.util
+import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
@@ -67,6 +69,7 @@ def _in_workers(
 ) -> list[list[Row]]:
     # A fork of this process would copy its threads' locks, and a spawned one import all again: a
     # server that has imported what is needed, and nothing else, is forked.
+    _choose_sockets_folder()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, type(benchmark(address)).__module__])
     shared = (_equivalence.address(),)
@@ -76,6 +79,15 @@ def _in_workers(
             _equivalence.learn(learned)
             made.append(rows)
     return made
+
+
+def _choose_sockets_folder() -> None:
+    """multiprocessing makes a folder for its sockets once, below ``tempfile.tempdir``."""
+    usual, tempfile.tempdir = tempfile.tempdir, _equivalence.sockets_folder()
+    try:
+        multiprocessing.util.get_temp_dir()
+    finally:
+        tempfile.tempdir = usual
 
 
 def _work(
