@@ -14,8 +14,7 @@ from typing import Any
 from benchmarks.aggregate import accuracies, by_item
 from benchmarks.answers import rules
 from benchmarks.answers.equality import choice, equivalent
-from benchmarks.base import DataError, Item, Scorer, Values, Verdict
-from benchmarks.data.editions import Edition
+from benchmarks.base import DataError, Edition, Item, Scorer, Values, Verdict
 from benchmarks.official.benchmark import FunctionScorer, OfficialBenchmark, image, literal
 
 REVISION = "937b090"

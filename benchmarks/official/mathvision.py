@@ -14,8 +14,7 @@ from typing import Any
 
 from benchmarks.answers import _equivalence, rules
 from benchmarks.answers.reading import MAX_RESPONSE
-from benchmarks.base import DataError, Item, Scorer, Verdict
-from benchmarks.data.editions import Edition
+from benchmarks.base import DataError, Edition, Item, Scorer, Verdict
 from benchmarks.official.benchmark import FunctionScorer, OfficialBenchmark, image
 
 REVISION = "a1f5cc3"

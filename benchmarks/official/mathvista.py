@@ -15,8 +15,7 @@ from rapidfuzz.distance import Levenshtein
 
 from benchmarks.answers import rules
 from benchmarks.answers.equality import choice, rational
-from benchmarks.base import DataError, Item, Scorer, Verdict
-from benchmarks.data.editions import Edition
+from benchmarks.base import DataError, Edition, Item, Scorer, Verdict
 from benchmarks.official.benchmark import FunctionScorer, OfficialBenchmark, image, literal
 
 REVISION = "53d5258"

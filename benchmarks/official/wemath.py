@@ -16,8 +16,7 @@ from typing import Any
 from benchmarks.aggregate import accuracies, by_item, slug
 from benchmarks.answers import rules
 from benchmarks.answers.equality import choice
-from benchmarks.base import DataError, Item, Ratio, Scorer, Values, Verdict
-from benchmarks.data.editions import Edition
+from benchmarks.base import DataError, Edition, Item, Ratio, Scorer, Values, Verdict
 from benchmarks.official.benchmark import FunctionScorer, OfficialBenchmark, image
 
 REVISION = "a57a0e8"
@@ -47,8 +46,8 @@ class WeMath(OfficialBenchmark):
     )
     judged = ("key", "options", "knowledge_concept")
 
-    def _load(self, source: Path | str, split: str | None, pictures: bool) -> list[Item]:
-        items = super()._load(source, split, pictures)
+    def read(self, source: Path | str, split: str | None, pictures: bool) -> list[Item]:
+        items = super().read(source, split, pictures)
         domain = domains(self.files(source, split).folder / TREE)
         return [
             replace(item, meta={**item.meta, "domain": domain[item.meta["knowledge_concept"]]})

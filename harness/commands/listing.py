@@ -21,9 +21,10 @@ def sections() -> dict[str, list[tuple[str, str]]]:
     from backends.methods import names as methods
     from backends.registry import BACKENDS
     from backends.rewards import REWARDS
-    from benchmarks import BENCHMARKS, benchmark, judge
+    from benchmarks import judge
     from benchmarks.official.golds import gold_exceptions
     from benchmarks.prompts import OFFICIAL, SYNTHESIS, TEMPLATES
+    from benchmarks.registry import BENCHMARKS, benchmark
 
     known = {name: benchmark(name) for name in BENCHMARKS}
     return {
@@ -71,9 +72,7 @@ def _wording(template: Template) -> str:
 
 def _benchmark(one: Benchmark) -> str:
     """Title, headline figure, the splits with their sizes, and its owners' prompts."""
-    from benchmarks.official.benchmark import OfficialBenchmark
-
-    sizes = [f"{e.split} {e.n}" for e in one.editions] if isinstance(one, OfficialBenchmark) else []
+    sizes = [f"{edition.split} {edition.n}" for edition in one.editions]
     parts = [one.title, f"headline figure {one.headline}"]
     parts += [f"splits {', '.join(sizes)}"] if sizes else []
     parts += [f"prompts {', '.join(one.templates)}"] if one.templates else []

@@ -290,8 +290,8 @@ def _blame(message: str, place: Place, own: Collection[str], experiment: Experim
 
 def _template(name: str, place: Place, experiment: Experiment, trained: bool) -> Iterator[Mistake]:
     """Whether a template is known, and whether what it asks with is there to ask with."""
-    from benchmarks import benchmark
     from benchmarks.prompts import OFFICIAL, TEMPLATES
+    from benchmarks.registry import benchmark
 
     if name not in TEMPLATES and name != OFFICIAL:
         yield place, unknown("template", name, [*TEMPLATES, OFFICIAL])
@@ -405,8 +405,8 @@ def _needed(experiment: Experiment, name: str) -> set[str]:
 
 
 def _evaluation(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
-    from benchmarks import benchmark
     from benchmarks.base import DataError
+    from benchmarks.registry import benchmark
 
     if not experiment.evaluation.greedy and not experiment.evaluation.samples:
         yield ("evaluation",), "neither greedy nor samples: nothing would be asked"

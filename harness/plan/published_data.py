@@ -6,13 +6,12 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
-from benchmarks import BENCHMARKS, benchmark
 from benchmarks.base import Benchmark, DataError, Item
-from benchmarks.official.benchmark import OfficialBenchmark
 from benchmarks.official.golds import failures, gold_exceptions
 from benchmarks.plugins import unknown
+from benchmarks.registry import BENCHMARKS, benchmark
 from harness.errors import HarnessError
 from harness.store import sources
 from harness.store.results import Store
@@ -42,6 +41,7 @@ def show(console: Console, name: str, source: str, split: str | None, store: Sto
         hint = f" (--split checks another part: {', '.join(others)})" if others else ""
         raise HarnessError(f"{error}{hint}") from None
     edition = one.edition(folder, items, located.split)
+    assert edition is not None  # it has editions
     if source.startswith(f"{sources.TINY}/"):
         differences = []
     broken = unreadable(items)
@@ -81,13 +81,12 @@ def compare(
     """
     if not _comparable(one, located):
         return len(items), []
-    n = one.edition(folder, items, located.split).n
-    return n, one.check(folder, items, located.split)
+    edition = one.edition(folder, items, located.split)
+    return edition.n if edition else len(items), one.check(folder, items, located.split)
 
 
-def _comparable(one: Benchmark, located: Located) -> TypeGuard[OfficialBenchmark]:
-    tiny = located.source.startswith(f"{sources.TINY}/")
-    return isinstance(one, OfficialBenchmark) and not tiny
+def _comparable(one: Benchmark, located: Located) -> bool:
+    return bool(one.editions) and not located.source.startswith(f"{sources.TINY}/")
 
 
 def unlike(plan: Plan, store: Store) -> Iterator[str]:
@@ -122,14 +121,14 @@ def refuse_broken(items: Sequence[Item]) -> None:
         raise DataError(f"{len(broken)} pictures cannot be read: those of {shown}{more}.")
 
 
-def _official(name: str) -> OfficialBenchmark:
+def _official(name: str) -> Benchmark:
     if not name:
         raise HarnessError("--data needs --benchmark: which benchmark's data is this?")
     try:
         one = benchmark(name)
     except KeyError:
         raise HarnessError(unknown("benchmark", name, BENCHMARKS)) from None
-    if not isinstance(one, OfficialBenchmark):
+    if not one.editions:
         raise HarnessError(f"{name} has no published files of its own to compare with")
     return one
 

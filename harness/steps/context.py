@@ -10,9 +10,8 @@ from typing import Any
 
 from backends.base.engine import Server
 from backends.base.resources import Resources
-from benchmarks import benchmark
 from benchmarks.base import Benchmark, Item
-from benchmarks.official.benchmark import OfficialBenchmark
+from benchmarks.registry import benchmark
 from harness.experiment.spec import Judge
 from harness.plan import published_data as data
 from harness.store import sources
@@ -88,8 +87,7 @@ class Context:
 
 @lru_cache(maxsize=4)
 def _items(name: str, folder: Path, split: str | None) -> list[Item]:
-    one = benchmark(name)
-    return one.load(folder, split) if isinstance(one, OfficialBenchmark) else one.load(folder)
+    return benchmark(name).load(folder, split)
 
 
 def subset(items: list[Item], limit: int | None) -> list[Item]:

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backends.base.config import Config
-from benchmarks import benchmark
 from benchmarks.plugins import unknown
+from benchmarks.registry import benchmark
 from harness.errors import HarnessError, StepError
 from harness.store.files import read_json, sha256, write_json
 from harness.store.keys import digest
@@ -239,13 +239,16 @@ def locate_benchmark(
     """
     from benchmarks import tiny
     from benchmarks.base import DataError
-    from benchmarks.official.benchmark import OfficialBenchmark
 
     if name.startswith(LM_EVAL):
+        if split is not None:
+            raise HarnessError(unknown(f"split of {name}", split, ()))
         return _locate_lm_eval(name, data, num_fewshot)
     one = benchmark(name)
-    if split is not None and split not in one.splits:
-        raise HarnessError(unknown(f"split of {name}", split, one.splits))
+    try:
+        one.known_split(split)
+    except DataError as error:
+        raise HarnessError(str(error)) from None
     known = [f"{TINY}/{each}" for each in tiny.BENCHMARKS]
     if data is None:
         if model != TINY:
@@ -271,18 +274,10 @@ def locate_benchmark(
             f"data {data!r}: no such folder; expected a folder with the owners' files of {name}, "
             f"or one of {', '.join(known)}"
         )
-    if isinstance(one, OfficialBenchmark):
-        try:
-            found = one.files(folder, split)
-        except DataError as error:
-            raise HarnessError(f"data {data!r}: {error}") from None
-        if folder.is_file() and not found.has_pictures():
-            raise HarnessError(
-                f"data {data!r}: its pictures are outside the file; name the folder that "
-                "holds the file and its pictures"
-                + (f", and `split: {found.split}`" if found.split else "")
-            )
-        split = found.split or None
+    try:
+        split = one.held_split(folder, split)
+    except DataError as error:
+        raise HarnessError(f"data {data!r}: {error}") from None
     return _part(one, _content(folder, hashes), str(folder.resolve()), split)
 
 
@@ -308,8 +303,8 @@ def _locate_lm_eval(name: str, include_path: str | None, num_fewshot: int | None
 
 
 def lm_eval_address(name: str, include_path: str | None, num_fewshot: int | None) -> str:
-    """What :func:`benchmarks.benchmark` has to be told of an lm-eval task; paths become absolute,
-    as a trial runs in another folder."""
+    """What :func:`benchmarks.registry.benchmark` has to be told of an lm-eval task; paths become
+    absolute, as a trial runs in another folder."""
     from benchmarks.bridges.lm_eval import address
 
     if include_path is not None:
@@ -323,7 +318,7 @@ def benchmark_at(name: str, data: Located) -> Benchmark:
 
 
 def address(name: str, data: Located) -> str:
-    """What :func:`benchmarks.benchmark` has to be told to make a benchmark with this data."""
+    """What :func:`benchmarks.registry.benchmark` is told to make a benchmark with this data."""
     return data.source if name.startswith(LM_EVAL) else name
 
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks import BENCHMARKS, benchmark
 from benchmarks.answers._equivalence import TIME_LIMIT
 from benchmarks.base import Item, Scorer
 from benchmarks.official.benchmark import FunctionScorer
+from benchmarks.registry import BENCHMARKS, benchmark
 
 #: Seconds of wall-clock time for one response: two questions to the algebra system that both run
 #: into its limit, and the start of a new child after each, on a machine that is busy.
