@@ -95,7 +95,10 @@ class WeMath(OfficialBenchmark):
         return {
             "official+extract": FunctionScorer(f"{base}+extract2", score_extracted),
             "official": FunctionScorer(base, score_official),
-            "rules": FunctionScorer(f"wemath/rules{rules.VERSION}", rules.score_wemath),
+            "rules": FunctionScorer(
+                f"wemath/rules{rules.VERSION}",
+                lambda item, text: rules.judge(item, text, asked(item)),
+            ),
         }
 
     def values(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> list[Values]:
@@ -251,6 +254,12 @@ def options(text: str) -> dict[str, str]:
     }
 
 
+def asked(item: Item) -> rules.Asked:
+    """What an item asks for, to our reader."""
+    question = item.question.partition("\n")[0]
+    return rules.Asked("choice", question, item.answer, item.meta["options"])
+
+
 def score_official(item: Item, response: str) -> Verdict:
     """The owners' string rule: what follows the last "Answer", without ``> < : .``, starts with the
     letter. It reads no ``\\boxed{B}`` and no ``(C)``. Without that word all of the response is what
@@ -267,9 +276,7 @@ def score_official(item: Item, response: str) -> Verdict:
 def score_extracted(item: Item, response: str) -> Verdict:
     """Right if the answer that :func:`benchmarks.answers.reading.extract` reads, or else the
     reader of ``rules`` in prose, names the gold letter, by letter or by the option's text."""
-    question = item.question.partition("\n")[0]
-    read = rules.choice_reader(question, item.meta["options"])
-    extraction, rule = rules.extract_or_read(response, read)
+    extraction, rule = rules.extract_or_read(response, rules.reader(asked(item)))
     if extraction is None:
         return Verdict(item.id, False, None, "unparsed", rule)
     known = dict.fromkeys("ABCDEFGH", "") | item.meta["options"]
