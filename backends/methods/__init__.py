@@ -1,25 +1,27 @@
-"""Methods by name: a preset is a YAML file beside this one, a list of stages with what the paper
-says.
+"""Methods by name: a preset is a YAML file in the folder of its paper, a list of stages with what
+the paper says.
 
 A preset holds the published settings; an experiment overrides what it wants different.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from backends.base.config import SettingError
 from backends.base.stage import Stage
+from benchmarks.plugins import Registry, unknown
 
-_HERE = Path(__file__).parent
+_OURS = {path.stem: path for path in sorted(Path(__file__).parent.rglob("*.yaml"))}
+
+METHODS = Registry("method", {name: str(_OURS[name]) for name in sorted(_OURS)})
 
 
 @dataclass(frozen=True)
@@ -39,15 +41,14 @@ class Method:
         """The stages with ``overrides`` (flat Stage fields) put over each of them.
 
         Nested settings (``kl``, ``external``, ...) are merged key by key; lists are replaced.
-        Raises ValueError naming the nearest field for an unknown one, and what is wrong with a
-        value.
+        Raises :class:`SettingError` naming the nearest field for an unknown one, and what is wrong
+        with a value.
         """
         overrides = overrides or {}
         for key in overrides:
             if key not in Stage.model_fields:
-                raise ValueError(
-                    _unknown(f"setting of method {self.name!r}", key, Stage.model_fields)
-                )
+                said = unknown(f"setting of method {self.name!r}", key, Stage.model_fields)
+                raise SettingError(key, said)
         return tuple(self._stage(i, preset, overrides) for i, preset in enumerate(self.stages, 1))
 
     def _stage(self, number: int, preset: Mapping[str, Any], overrides: Mapping[str, Any]) -> Stage:
@@ -59,16 +60,24 @@ class Method:
             return Stage.model_validate(fields)
         except ValidationError as error:
             where = f"method {self.name!r}" + (f", stage {number}" if len(self.stages) > 1 else "")
-            lines = []
-            for e in error.errors():
-                place = ".".join(map(str, e["loc"])) or "stage"
-                lines.append(f"{place}: {e['msg'].removeprefix('Value error, ')}")
-            raise ValueError(f"{where}: " + "; ".join(lines)) from None
+            raise _blamed(where, error) from None
+
+
+def _blamed(where: str, error: ValidationError) -> SettingError:
+    """What pydantic found, in one sentence, with the settings that it is about."""
+    messages, settings = [], []
+    for e in error.errors():
+        place = ".".join(map(str, e["loc"]))
+        messages.append(f"{place or 'stage'}: {e['msg'].removeprefix('Value error, ')}")
+        raised = e.get("ctx", {}).get("error")
+        inner = raised.settings if isinstance(raised, SettingError) else ("",)
+        settings += [".".join(filter(None, (place, setting))) for setting in inner]
+    return SettingError(settings[0], f"{where}: {'; '.join(messages)}", *settings[1:])
 
 
 def names() -> list[str]:
     """Names of all known methods, ours first."""
-    return [*sorted(path.stem for path in _HERE.glob("*.yaml")), *_offered()]
+    return METHODS.names()
 
 
 def method(name: str) -> Method:
@@ -77,28 +86,16 @@ def method(name: str) -> Method:
     A package offers one through the entry-point group ``harness.plugins``, under the name
     ``method.<name>``, as a :class:`Method`. Raises KeyError naming the nearest known one.
     """
-    if name in (path.stem for path in _HERE.glob("*.yaml")):
+    found = METHODS.find(name)
+    if found.ours:
         return _read(name)
-    if name in _offered():
-        made: Method = _offered()[name].load()
-        return made
-    raise KeyError(_unknown("method", name, names()))
+    made: Method = found.load()
+    return made
 
 
 @cache
 def _read(name: str) -> Method:
-    data = YAML(typ="safe", pure=True).load(_HERE / f"{name}.yaml")
+    data = YAML(typ="safe", pure=True).load(_OURS[name])
     made = Method(name, data["title"], data["paper"], data["notes"].strip(), tuple(data["stages"]))
     made.resolve()
     return made
-
-
-def _offered() -> dict[str, Any]:
-    points = entry_points(group="harness.plugins")
-    return {p.name.removeprefix("method."): p for p in points if p.name.startswith("method.")}
-
-
-def _unknown(what: str, name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f", did you mean {near[0]!r}?" if near else ""
-    return f"unknown {what} {name!r}{hint} Known: {', '.join(known)}."

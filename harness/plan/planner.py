@@ -9,12 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from backends.base.config import Config
-from backends.base.engine import Server
 from backends.base.resources import Resources
 from benchmarks import prompts
 from harness.experiment import conditions, judges
 from harness.experiment.conditions import Condition
-from harness.experiment.spec import BenchmarkChoice, Experiment, Judge
+from harness.experiment.derived import Derived, settle
+from harness.experiment.spec import BenchmarkChoice, Experiment
+from harness.plan.services import Services
 from harness.plan.specs import Generate, Sampled, Score
 from harness.plan.step import Step, step
 from harness.plan.training import TrainingPlanner
@@ -50,19 +51,16 @@ class BenchmarkPlan(Config):
 
 
 class Plan(Config):
-    """Everything that a run does. ``sources`` says where each content id is found; ``server`` who
-    is asked where no model is loaded, ``servers`` whose models write training data; ``judge`` who
-    judges, with a local model by its place."""
+    """Everything that a run does. ``sources`` says where each content id is found."""
 
     name: str
     baseline: str | None
     paper: str | None
     backend: str
     resources: Resources
+    derived: tuple[Derived, ...]
     benchmarks: tuple[BenchmarkPlan, ...]
-    server: Server | None
-    servers: tuple[Server, ...]
-    judge: Judge | None
+    services: Services
     sweep: dict[str, Any] | None
     sources: dict[str, Located]
     trials: tuple[Trial, ...]
@@ -90,7 +88,8 @@ class Plan(Config):
 
 def make(experiment: Experiment, hashes: Hashes) -> Plan:
     """The plan of a checked experiment. Reads the models' and data's contents; runs nothing."""
-    return _Planner(experiment, hashes).plan()
+    settled, derived = settle(experiment)
+    return _Planner(settled, hashes).plan(derived)
 
 
 class _Planner:
@@ -101,7 +100,7 @@ class _Planner:
         self.training = TrainingPlanner(experiment, self.arms, hashes)
         self.benchmarks = [self._benchmark(choice) for choice in experiment.benchmarks]
 
-    def plan(self) -> Plan:
+    def plan(self, derived: tuple[Derived, ...]) -> Plan:
         experiment = self.experiment
         all_conditions = list(self.arms.values())
         sweep = None
@@ -123,10 +122,13 @@ class _Planner:
             paper=experiment.paper,
             backend=experiment.backend,
             resources=experiment.resources,
+            derived=derived,
             benchmarks=tuple(self.benchmarks),
-            server=experiment.evaluation.server,
-            servers=experiment.servers,
-            judge=experiment.judge and judges.located(experiment.judge, self.hashes),
+            services=Services(
+                evaluated=experiment.evaluation.server,
+                writers=experiment.servers,
+                judge=experiment.judge and judges.located(experiment.judge, self.hashes),
+            ),
             sweep=sweep,
             sources={one.id: one for one in found},
             trials=tuple(trials),
@@ -183,6 +185,8 @@ class _Planner:
         self, condition: Condition, seed: int, one: BenchmarkPlan, checkpoint: Step | None
     ) -> list[Step]:
         asked = self.experiment.evaluation
+        assert asked.engine is not None, "settled"
+        assert asked.max_tokens is not None, "settled"
         sampled = Sampled(
             n=asked.samples, temperature=asked.temperature, top_p=asked.top_p, seed=asked.seed
         )

@@ -246,6 +246,5 @@ def test_a_hub_source_is_read_from_the_hubs_cache(tmp_path) -> None:
         cwd=Path(__file__).resolve().parents[3],
         capture_output=True,
         text=True,
-        timeout=120,
     )
     assert done.stdout.split() == ["q0", "q1", "q2"], done.stderr

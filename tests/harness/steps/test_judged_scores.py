@@ -19,6 +19,7 @@ from benchmarks.registry import benchmark
 from harness.errors import HarnessError, SpecError, StepError
 from harness.experiment.checks import read
 from harness.experiment.spec import Judge
+from harness.plan.services import Services
 from harness.plan.specs import Score
 from harness.rescoring import saved
 from harness.rescoring import scoring as rescore
@@ -42,7 +43,7 @@ def server() -> Iterator[JudgeServer]:
 
 
 def settings(server: JudgeServer) -> Judge:
-    return Judge(model="rule", base_url=server.url, timeout=5, retries=0)
+    return Judge(model="rule", base_url=server.url, timeout=90, retries=0)
 
 
 def odd(word: str, question: str) -> Any:
@@ -182,7 +183,7 @@ def step(tmp_path: Path, server: JudgeServer) -> tuple[Score, Context]:
         resources=CPU,
         progress=lambda done, total, unit: None,
         watch=lambda file, total, unit: None,
-        judge=who,
+        services=Services(judge=who),
     )
     return spec, context
 
