@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.base import Benchmark, Scorer
+from benchmarks.bridges import LM_EVAL
 from benchmarks.plugins import BrokenExtension, Registry, UnknownExtension, unknown
 
 #: name -> "module:class". Strings, so that naming a benchmark imports no scorer.
@@ -25,7 +26,7 @@ def benchmark(name: str) -> Benchmark:
 
     Raises KeyError naming the nearest known one.
     """
-    if name.startswith("lm_eval:"):
+    if name.startswith(LM_EVAL):
         from benchmarks.bridges import lm_eval
 
         return lm_eval.at(name)
