@@ -17,11 +17,12 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from benchmarks import benchmark
+from benchmarks import registry
 from benchmarks.answers import _equivalence
 from benchmarks.answers.equality import classes
 from benchmarks.base import Item, Scorer, Verdict
 from benchmarks.official.benchmark import FunctionScorer
+from benchmarks.registry import benchmark
 from benchmarks.saved.published import Answer
 
 #: Responses that a worker is handed at a time, where an item has no more.
@@ -109,7 +110,7 @@ def _work(
 def _judge(address: str, scorers: Sequence[str], tasks: Sequence[Task]) -> list[Row]:
     """One row of verdicts a task, in the order of the scorers; equal responses to an item are
     judged once."""
-    made = [benchmark(address).scorer(name) for name in scorers]
+    made = [registry.scorer(benchmark(address), name) for name in scorers]
     known: dict[tuple[str, str, str], Row] = {}
     rows = []
     for item, answer in tasks:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from backends.base.resources import Resources
-from benchmarks import benchmark
 from benchmarks.base import Benchmark, Item
-from benchmarks.official.benchmark import OfficialBenchmark
+from benchmarks.registry import benchmark
 from harness.plan import published_data as data
 from harness.plan.services import Services
 from harness.steps.asking import EngineHolder
@@ -96,8 +95,7 @@ class Context:
 
 @lru_cache(maxsize=4)
 def _items(name: str, folder: Path, split: str | None) -> list[Item]:
-    one = benchmark(name)
-    return one.load(folder, split) if isinstance(one, OfficialBenchmark) else one.load(folder)
+    return benchmark(name).load(folder, split)
 
 
 def subset(items: list[Item], limit: int | None) -> list[Item]:
