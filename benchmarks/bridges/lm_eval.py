@@ -16,7 +16,6 @@ Needs the package ``lm-eval`` (0.4.13), which is imported only when a task is us
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import io
 import json
@@ -32,8 +31,9 @@ from urllib.parse import parse_qs, urlencode
 
 from benchmarks.aggregate import accuracies
 from benchmarks.answers.reading import extract_with_rule
-from benchmarks.base import Benchmark, DataError, Item, Scorer, Values, Verdict
+from benchmarks.base import Benchmark, DataError, Item, Scorer, Values, Verdict, placed
 from benchmarks.bridges._lm_eval_child import TaskChild
+from benchmarks.plugins import unknown
 
 PREFIX = "lm_eval:"
 FILE = "items.jsonl"
@@ -48,7 +48,6 @@ _JUDGING = (
 )
 #: Filters over several responses to one question.
 _VOTES = ("majority_vote", "take_first_k")
-_PICTURE = "<image>"
 
 
 def address(name: str, include_path: str | None = None, num_fewshot: int | None = None) -> str:
@@ -138,11 +137,7 @@ class LmEval(Benchmark):
     def scorer(self, name: str | None = None) -> Scorer:
         name = name or self.default_scorer
         if name not in self.scorers:
-            near = difflib.get_close_matches(name, self.scorers, 1)
-            hint = f", did you mean {near[0]!r}?" if near else ""
-            raise KeyError(
-                f"unknown scorer {name!r} of {self.name}{hint} Known: {'; '.join(self.scorers)}."
-            )
+            raise KeyError(unknown(f"scorer of {self.name}", name, self.scorers))
         metric, pipeline = self.judged[self.scorers.index(name)]
         own = self.config.get("metadata") or {}
         release = own.get("version", "unversioned") if isinstance(own, Mapping) else "unversioned"
@@ -241,10 +236,8 @@ def _definition(task: str, include_path: str | None) -> tuple[Path, dict[str, An
     file = file or _shipped(shipped).get(task)
     if file is None:
         names = [*(_files(folder) if include_path is not None else ()), *_shipped(shipped)]
-        near = difflib.get_close_matches(task, names, 1)
-        hint = f", did you mean {near[0]!r}?" if near else ""
-        where = f" nor in {include_path}" if include_path is not None else ""
-        raise KeyError(f"lm-eval ships no task {task!r}{where}{hint}")
+        where = f" of lm-eval or in {include_path}" if include_path is not None else " of lm-eval"
+        raise KeyError(unknown(f"task{where}", task, names))
     from lm_eval.tasks import TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of every default of a task
@@ -368,15 +361,16 @@ def _items(task: Any) -> Iterator[Item]:
         if not isinstance(text, str):
             raise DataError(f"document {number} of the task has several prompts")
         pictures = task.doc_to_image(doc) or []
+        pictures = pictures if isinstance(pictures, list) else [pictures]
         if pictures:
-            text = text.replace(_PICTURE, "").strip()
+            text = placed(f"document {number} of the task", text, len(pictures)).strip()
         kept = {key: value for key, value in doc.items() if not _is_picture(value)}
         target = task.doc_to_target(doc)
         yield Item(
             id=str(number),
             question=text,
             answer=str(target[0] if isinstance(target, list) and target else target),
-            images=tuple(map(_png, pictures if isinstance(pictures, list) else [pictures])),
+            images=tuple(map(_png, pictures)),
             meta={
                 "doc": json.loads(json.dumps(kept, default=str)),
                 "targets": task.multiple_target,

@@ -13,6 +13,7 @@ from backends.base.resources import Resources
 from benchmarks import prompts
 from harness.experiment import conditions, judges
 from harness.experiment.conditions import Condition
+from harness.experiment.derived import Derived, settle
 from harness.experiment.spec import BenchmarkChoice, Experiment
 from harness.plan.services import Services
 from harness.plan.specs import Generate, Sampled, Score
@@ -57,6 +58,7 @@ class Plan(Config):
     paper: str | None
     backend: str
     resources: Resources
+    derived: tuple[Derived, ...]
     benchmarks: tuple[BenchmarkPlan, ...]
     services: Services
     sweep: dict[str, Any] | None
@@ -86,7 +88,8 @@ class Plan(Config):
 
 def make(experiment: Experiment, hashes: Hashes) -> Plan:
     """The plan of a checked experiment. Reads the models' and data's contents; runs nothing."""
-    return _Planner(experiment, hashes).plan()
+    settled, derived = settle(experiment)
+    return _Planner(settled, hashes).plan(derived)
 
 
 class _Planner:
@@ -97,7 +100,7 @@ class _Planner:
         self.training = TrainingPlanner(experiment, self.arms, hashes)
         self.benchmarks = [self._benchmark(choice) for choice in experiment.benchmarks]
 
-    def plan(self) -> Plan:
+    def plan(self, derived: tuple[Derived, ...]) -> Plan:
         experiment = self.experiment
         all_conditions = list(self.arms.values())
         sweep = None
@@ -119,6 +122,7 @@ class _Planner:
             paper=experiment.paper,
             backend=experiment.backend,
             resources=experiment.resources,
+            derived=derived,
             benchmarks=tuple(self.benchmarks),
             services=Services(
                 evaluated=experiment.evaluation.server,
@@ -181,6 +185,8 @@ class _Planner:
         self, condition: Condition, seed: int, one: BenchmarkPlan, checkpoint: Step | None
     ) -> list[Step]:
         asked = self.experiment.evaluation
+        assert asked.engine is not None, "settled"
+        assert asked.max_tokens is not None, "settled"
         sampled = Sampled(
             n=asked.samples, temperature=asked.temperature, top_p=asked.top_p, seed=asked.seed
         )

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import sys
 import warnings
 from collections import defaultdict
 from types import SimpleNamespace
@@ -29,6 +28,7 @@ from backends.models.prompt import Prompt
 from backends.training.groups import Group
 from backends.training.ranks import Ranks
 from backends.training.samples import Sample
+from tests.backends.trained import SMALL
 
 accelerate = pytest.importorskip("accelerate")
 trl = pytest.importorskip("trl", reason="TRL is an optional dependency: pip install trl")
@@ -120,11 +120,7 @@ def ours(stage: Stage, tokens_budget: int) -> tuple[float, Tensor, list[float]]:
 
 def theirs(stage: Stage, loss_type: str, scale: str) -> tuple[float, Tensor, list[float]]:
     """The same by TRL's."""
-    with pytest.MonkeyPatch.context() as patch:
-        # TRL imports these where they are installed: 15 seconds, and warnings of theirs.
-        for unused in ("vllm", "mlflow"):
-            patch.setitem(sys.modules, unused, sys.modules.get(unused))
-        from trl.trainer.grpo_trainer import GRPOTrainer
+    from backends.trl.library import GRPOTrainer
 
     assert list(inspect.signature(GRPOTrainer._compute_loss).parameters) == [
         *("self", "model", "inputs")
@@ -207,8 +203,9 @@ def theirs(stage: Stage, loss_type: str, scale: str) -> tuple[float, Tensor, lis
 
 def compare(loss_type: str, scale: str = "group", tokens_budget: int = 1000, **fields: Any) -> None:
     stage = Stage.model_validate(
-        {
-            "rewards": [{"name": "majority"}],
+        SMALL
+        | {
+            "group_size": 8,
             "advantage": {"group": "group_norm", "batch": "batch_norm", "none": "group_mean"}[
                 scale
             ],

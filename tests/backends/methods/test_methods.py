@@ -183,4 +183,4 @@ backends.methods.method("mm_upt").resolve()
 backends.registry.backend("deepspeed")
 assert not {"torch", "mlflow", "transformers"} & set(sys.modules), "too much was imported"
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -29,7 +29,6 @@ def harness(*arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "harness.cli", *arguments],
         capture_output=True,
         text=True,
-        timeout=300,
         cwd=Path(__file__).resolve().parents[3],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
