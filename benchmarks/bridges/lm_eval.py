@@ -29,13 +29,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
+from benchmarks import LM_EVAL
 from benchmarks.aggregate import accuracies
 from benchmarks.answers.reading import extract_with_rule
 from benchmarks.base import Benchmark, DataError, Item, Scorer, Values, Verdict, placed
 from benchmarks.bridges._lm_eval_child import TaskChild
 from benchmarks.plugins import unknown
 
-PREFIX = "lm_eval:"
 FILE = "items.jsonl"
 #: lm-eval's own default, so that few-shot examples are those that it draws.
 FEWSHOT_SEED = 1234
@@ -64,7 +64,7 @@ def at(where: str) -> LmEval:
     given = {key: values[0] for key, values in parse_qs(query).items()}
     shots = given.get("num_fewshot")
     return LmEval(
-        name.removeprefix(PREFIX), given.get("include_path"), None if shots is None else int(shots)
+        name.removeprefix(LM_EVAL), given.get("include_path"), None if shots is None else int(shots)
     )
 
 
@@ -81,7 +81,7 @@ class LmEval(Benchmark):
         self, task: str, include_path: str | None = None, num_fewshot: int | None = None
     ) -> None:
         self.task = task
-        self.name = f"{PREFIX}{task}"
+        self.name = f"{LM_EVAL}{task}"
         self.include_path = include_path
         self.headline = f"{self.name}/accuracy"
         self.num_fewshot = num_fewshot

@@ -115,13 +115,13 @@ def show_data(console: Console, name: str, source: str, split: str | None, store
     from benchmarks.official.golds import failures, gold_exceptions
     from harness.errors import HarnessError
     from harness.plan.published_data import unreadable
-    from harness.store import sources
-    from harness.store.sources import Hashes
+    from harness.store.sources import benchmark_data
+    from harness.store.sources.hashes import Hashes
 
     one = _official(name)
-    located = sources.locate_benchmark(name, source, "", Hashes(store.root), split=split)
+    located = benchmark_data.locate(name, source, "", Hashes(store.root), split=split)
     try:
-        folder = sources.benchmark_folder(located, store)
+        folder = located.path(store)
         items = one.load(folder, located.split)
         differences = one.check(folder, items, located.split)
     except DataError as error:
@@ -129,7 +129,7 @@ def show_data(console: Console, name: str, source: str, split: str | None, store
         hint = f" (--split checks another part: {', '.join(others)})" if others else ""
         raise HarnessError(f"{error}{hint}") from None
     edition = one.edition(folder, items, located.split)
-    if source.startswith(f"{sources.TINY}/"):
+    if isinstance(located, benchmark_data.TinyBenchmark):
         differences = []
     broken = unreadable(items)
     checks = _Checks(console)

@@ -15,7 +15,7 @@ from harness.plan.specs import Score
 from harness.steps import judging
 from harness.steps.context import Context
 from harness.store.files import write_json
-from harness.store.sources import Hashes
+from harness.store.sources.hashes import Hashes
 
 
 def run(spec: Score, context: Context) -> None:
