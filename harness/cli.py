@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import warnings
 from typing import Any
@@ -48,6 +49,8 @@ def main() -> None:
     """
     from harness.errors import HarnessError
 
+    if not sys.stdout.isatty():
+        os.environ.setdefault("TERMINAL_WIDTH", "110")  # of help, which would follow COLUMNS
     warnings.formatwarning = lambda message, *_: f"Note: {message}\n"
     try:
         sys.exit(app(standalone_mode=False))

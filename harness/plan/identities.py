@@ -11,7 +11,7 @@ from pathlib import Path
 from backends import rewards
 from backends.base.stage import RewardTerm, Stage
 from backends.registry import BACKENDS
-from harness.store.sources import SERVED
+from harness.store.sources.models import Model, ServedModel
 
 #: By name: an engine cannot be asked for its own without loading torch.
 _ENGINES = {"hf": 1, "vllm": 1, "openai": 1}
@@ -27,10 +27,10 @@ def engine(name: str) -> str:
     return f"{name}@{_ENGINES[name]}"
 
 
-def family(model: str) -> str | None:
+def family(model: Model) -> str | None:
     """Of the architecture of a model, which says how text and pictures become its input; None
     where a server has the model."""
-    return None if model.startswith(SERVED) else _FAMILY
+    return None if isinstance(model, ServedModel) else _FAMILY
 
 
 def reward_ids(stage: Stage) -> tuple[str, ...]:

@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from backends import curation
 from backends.base.stage import Curation, External, Stage
 from benchmarks.prompts import SYNTHESIS, template
-from harness.experiment.conditions import ARM, Condition
+from harness.experiment.conditions import Condition
 from harness.experiment.spec import Experiment
 from harness.plan import identities
 from harness.plan.specs import Asks, Curate, Respond, Synthesize, Train
 from harness.plan.step import Step, step
-from harness.store import sources
-from harness.store.sources import SERVED, Hashes, Located
+from harness.store.sources import models, questions
+from harness.store.sources.hashes import Hashes
+from harness.store.sources.models import Model, ServedModel, TrainedModel
+from harness.store.sources.questions import Questions
 
 #: What a trial calls a step that asks so.
 _NAMES: dict[Asks, str] = {
@@ -30,14 +32,16 @@ _JUDGE_TOKENS, _JUDGE_WORDS = 16, 256
 
 
 class TrainingPlanner:
-    """Plans the training of conditions of one experiment. ``found`` collects every source, and
-    ``reward_files`` where each reward of a user's own file is, by its identity."""
+    """Plans the training of conditions of one experiment. ``models`` and ``pools`` collect what is
+    located, by what the experiment calls it, and ``reward_files`` where each reward of a user's own
+    file is, by its identity."""
 
     def __init__(
         self, experiment: Experiment, arms: Mapping[str, Condition], hashes: Hashes
     ) -> None:
         self.experiment, self.arms, self.hashes = experiment, arms, hashes
-        self.found: dict[str, Located] = {}
+        self.models: dict[str, Model] = {}
+        self.pools: dict[str, Questions] = {}
         self.reward_files: dict[str, str] = {}
         self.model = self.model_of(experiment.model)
 
@@ -57,26 +61,32 @@ class TrainingPlanner:
     def teacher(self, name: str, seed: int) -> list[Step]:
         """The steps to another arm's checkpoint, under names that say whose they are."""
         made = self.steps(self.arms[name], seed)
-        return [one.model_copy(update={"name": f"{name}: {one.name}"}) for one in made]
+        return [
+            step.model_copy(update={"name": f"{name}: {step.name}", "of": step.of or name})
+            for step in made
+        ]
 
-    def pool(self, source: str) -> Located:
-        if source not in self.found:
-            self.found[source] = sources.locate_questions(source, self.hashes)
-        return self.found[source]
+    def pool(self, source: str) -> Questions:
+        if source not in self.pools:
+            self.pools[source] = questions.locate(source, self.hashes)
+        return self.pools[source]
 
-    def model_of(self, source: str) -> Located:
-        if (known := self.found.get(f"model {source}")) is None:
-            known = sources.locate_model(source, self.hashes)
-            self.found[f"model {source}"] = known
-        return known
+    def model_of(self, source: str) -> Model:
+        if source not in self.models:
+            self.models[source] = models.locate(source, self.hashes)
+        return self.models[source]
 
-    def synthesis(self, pool: Located) -> Step:
+    def external(self, source: str) -> Model | TrainedModel:
+        """An external model: one that is there, or one that another arm trains."""
+        return TrainedModel.of(source) or self.model_of(source)
+
+    def synthesis(self, pool: Questions) -> Step:
         settings = self.experiment.synthesis
         writer = self.model_of(settings.model or self.experiment.model)
         spec = Synthesize(
-            family_id=identities.family(writer.id),
+            family_id=identities.family(writer),
             questions=pool.id,
-            engine_id=identities.engine("openai" if writer.id.startswith(SERVED) else "hf"),
+            engine_id=identities.engine("openai" if isinstance(writer, ServedModel) else "hf"),
             prompt=SYNTHESIS[settings.mode].hash,
             dtype=self.experiment.resources.dtype,
             **settings.model_dump() | {"model": writer.id},
@@ -100,7 +110,7 @@ class _Stage:
         self.planner, self.stage, self.seed = planner, stage, seed
         self.pool = planner.pool(source)
         self.before = before
-        self.family = identities.family(planner.model.id)
+        self.family = identities.family(planner.model)
         self.suffix = f" {number}" if number else ""
         self.label = f"{condition.name}-s{seed}" + (f"-{number}" if number else "")
         self.dtype = planner.experiment.resources.dtype
@@ -196,14 +206,18 @@ class _Stage:
         form = template(stage.template)
         for place, source in enumerate(external.models):
             given: dict[str, str] = {}
-            engine = "openai" if source.startswith(SERVED) else stage.rollout_engine
-            if source.startswith(ARM):
-                teacher = self.planner.teacher(source.removeprefix(ARM), self.seed)
+            family = self.family
+            model = self.planner.external(source)
+            if isinstance(model, TrainedModel):
+                teacher = self.planner.teacher(model.arm, self.seed)
                 self.steps += teacher
                 given["model"] = teacher[-1].key
+            else:
+                family = identities.family(model)
+            engine = "openai" if isinstance(model, ServedModel) else stage.rollout_engine
             spec = Respond(
-                model=None if given else self.planner.model_of(source).id,
-                family_id=self.family if given else identities.family(source),
+                model=None if given else model.id,
+                family_id=family,
                 questions=self.pool.id,
                 engine=engine,
                 engine_id=identities.engine(engine),
@@ -237,9 +251,6 @@ class _Stage:
         stage = stage.model_copy(update={"rewards": tuple(terms)})
         if stage.external is None:
             return stage
-        ids = tuple(
-            "trained" if source.startswith(ARM) else self.planner.model_of(source).id
-            for source in stage.external.models
-        )
+        ids = tuple(self.planner.external(source).id for source in stage.external.models)
         external = stage.external.model_copy(update={"models": ids})
         return stage.model_copy(update={"external": external})
