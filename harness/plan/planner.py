@@ -14,6 +14,7 @@ from backends.base.resources import Resources
 from benchmarks import prompts
 from harness.experiment import conditions, judges
 from harness.experiment.conditions import Condition
+from harness.experiment.derived import Derived, settle
 from harness.experiment.spec import BenchmarkChoice, Experiment, Judge
 from harness.plan.specs import Generate, Sampled, Score
 from harness.plan.step import Step, step
@@ -59,6 +60,7 @@ class Plan(Config):
     paper: str | None
     backend: str
     resources: Resources
+    derived: tuple[Derived, ...]
     benchmarks: tuple[BenchmarkPlan, ...]
     server: Server | None
     servers: tuple[Server, ...]
@@ -90,7 +92,8 @@ class Plan(Config):
 
 def make(experiment: Experiment, hashes: Hashes) -> Plan:
     """The plan of a checked experiment. Reads the models' and data's contents; runs nothing."""
-    return _Planner(experiment, hashes).plan()
+    settled, derived = settle(experiment)
+    return _Planner(settled, hashes).plan(derived)
 
 
 class _Planner:
@@ -101,7 +104,7 @@ class _Planner:
         self.training = TrainingPlanner(experiment, self.arms, hashes)
         self.benchmarks = [self._benchmark(choice) for choice in experiment.benchmarks]
 
-    def plan(self) -> Plan:
+    def plan(self, derived: tuple[Derived, ...]) -> Plan:
         experiment = self.experiment
         all_conditions = list(self.arms.values())
         sweep = None
@@ -123,6 +126,7 @@ class _Planner:
             paper=experiment.paper,
             backend=experiment.backend,
             resources=experiment.resources,
+            derived=derived,
             benchmarks=tuple(self.benchmarks),
             server=experiment.evaluation.server,
             servers=experiment.servers,
@@ -183,6 +187,8 @@ class _Planner:
         self, condition: Condition, seed: int, one: BenchmarkPlan, checkpoint: Step | None
     ) -> list[Step]:
         asked = self.experiment.evaluation
+        assert asked.engine is not None, "settled"
+        assert asked.max_tokens is not None, "settled"
         sampled = Sampled(
             n=asked.samples, temperature=asked.temperature, top_p=asked.top_p, seed=asked.seed
         )

@@ -14,6 +14,7 @@ from pathlib import Path
 from harness.errors import Problem
 from harness.experiment.checks import arms, evaluation, sweep
 from harness.experiment.checks.shape import shape
+from harness.experiment.derived import settle
 from harness.experiment.spec import Experiment
 from harness.experiment.yaml_file import Mistake, YamlFile, dotted
 from harness.store import sources
@@ -33,7 +34,8 @@ def read(path: Path, root: Path) -> tuple[Experiment, str]:
 
 
 def meaning(experiment: Experiment, hashes: sources.Hashes) -> list[Mistake]:
-    """What is wrong with an experiment of the right shape."""
+    """What is wrong with an experiment of the right shape, as it is settled on this machine."""
+    experiment, _ = settle(experiment)
     parts: Sequence[Callable[[], Iterator[Mistake]]] = (
         lambda: arms.references(experiment),
         lambda: sweep.check(experiment),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+from backends.base.config import Config, SettingError
 from backends.methods import method, names
 from benchmarks.plugins import unknown
 from harness import papers
@@ -72,9 +73,8 @@ def _arm(
             yield (*place, key), f"method {arm.method!r} trains nothing, so {key} has no use"
     try:
         condition = conditions.condition(experiment, name)
-    except ValueError as error:
-        at = _blame(str(error), place, arm.model_fields_set - {"method"}, experiment)
-        yield at, str(error)
+    except SettingError as error:
+        yield _place(error, name, experiment), str(error)
         return
     yield from prompts.check(condition.template, (*place, "template"), experiment, trains)
     if trains:
@@ -104,11 +104,20 @@ def _sources(
                 yield (*place, "questions") if arm.questions else ("questions",), str(error)
 
 
-def _blame(message: str, place: Place, own: Collection[str], experiment: Experiment) -> Place:
-    """The place of the setting that a message speaks of: on the arm, else among the shared ones."""
-    for word in re.findall(r"\w+", message):
-        if word in own:
-            return (*place, word)
-        if word in experiment.training.model_fields_set:
-            return ("training", word)
-    return place
+def _place(error: SettingError, arm: str, experiment: Experiment) -> Place:
+    """Where the settings that an error is about are set: on the arm, else among the shared ones."""
+    layers = {("arms", arm): experiment.arms[arm], ("training",): experiment.training}
+    for place, layer in layers.items():
+        for setting in error.settings:
+            path = setting.split(".")
+            if _is_set(layer, path):
+                return (*place, *path)
+    return ("arms", arm)
+
+
+def _is_set(config: Any, path: Sequence[str]) -> bool:
+    for name in path:
+        if not isinstance(config, Config) or name not in config.model_fields_set:
+            return False
+        config = getattr(config, name)
+    return True

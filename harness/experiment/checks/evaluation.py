@@ -57,6 +57,7 @@ def check(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
 def _engine(experiment: Experiment) -> Iterator[Mistake]:
     """Whether the engine that asks is there, and can ask what the experiment compares."""
     asked = experiment.evaluation
+    assert asked.engine is not None, "settled"
     if reason := missing(asked.engine):
         yield ("evaluation", "engine"), reason
     if asked.template is not None:

@@ -9,7 +9,7 @@ from backends.engines import missing
 from benchmarks.plugins import unknown
 from harness.errors import HarnessError
 from harness.experiment import conditions
-from harness.experiment.spec import ROLLOUT_FIELDS, Experiment
+from harness.experiment.spec import Experiment
 from harness.experiment.yaml_file import Mistake, Place
 from harness.store import sources
 from harness.store.sources import SERVED
@@ -17,11 +17,16 @@ from harness.store.sources import SERVED
 
 def unused(place: Place, key: str, stages: Sequence[Stage]) -> Iterator[Mistake]:
     """A setting that no stage reads would be a comparison of equal things."""
-    if key in ROLLOUT_FIELDS and not any(stage.objective == "grpo" for stage in stages):
-        done = {"sft": "supervised fine-tuning", "dpo": "preference optimisation"}
-        yield place, f"{done[stages[-1].objective]} has no rollouts, so {key} has no use"
-    if key == "dpo_beta" and not any(stage.objective == "dpo" for stage in stages):
-        yield place, "no stage has objective dpo, so dpo_beta has no use"
+    if key not in conditions.idle(stages):
+        return
+    done = {"grpo": "grpo", "sft": "supervised fine-tuning", "dpo": "preference optimisation"}
+    what = done[stages[-1].objective]
+    if key in Stage.only_for("pairs"):
+        yield place, f"no stage has objective dpo, so {key} has no use"
+    elif key in Stage.only_for("responses"):
+        yield place, f"{what} on given demonstrations writes no responses, so {key} has no use"
+    else:
+        yield place, f"{what} has no rollouts, so {key} has no use"
 
 
 def check(

@@ -33,6 +33,7 @@ from harness.store.files import read_json
 from harness.store.results import Store
 from harness.store.sources import Hashes, locate_model, locate_questions
 from tests.backends.engines.chat_server import ChatServer
+from tests.backends.trained import SMALL
 
 QUESTIONS = 12
 
@@ -272,7 +273,7 @@ def test_what_was_too_long_to_be_asked_is_counted_as_that(made: Any, tmp_path: P
     assert summary["over_long"] == 12
     assert summary.get("none_correct", 0) == 0
 
-    stage = Stage.model_validate({"rewards": [{"name": "accuracy"}], "external": {"models": ["a"]}})
+    stage = Stage.model_validate(SMALL | {"external": {"models": ["a"]}})
     train = SimpleNamespace(stage=stage)
     path = _external(train, made("taught", **{"external 0": short.out}), tmp_path / "file.jsonl")  # type: ignore[arg-type]
     assert path is not None
@@ -285,9 +286,7 @@ def test_external_responses_reach_the_backend_by_question_and_model(
 ) -> None:
     from harness.plan.specs import Train
 
-    stage = Stage.model_validate(
-        {"rewards": [{"name": "accuracy"}], "external": {"models": ["sha256:aa", "trained"]}}
-    )
+    stage = Stage.model_validate(SMALL | {"external": {"models": ["sha256:aa", "trained"]}})
     spec = Train(
         model=None,
         questions=made.pool,
