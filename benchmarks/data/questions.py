@@ -55,11 +55,6 @@ def load_questions(source: Path | str) -> list[Item]:
     return items
 
 
-def load_hub(source: str) -> list[Item]:
-    """The questions of ``hub:owner/name@revision[split]``."""
-    return load_questions(source)
-
-
 def _rows(source: Path | str) -> tuple[Iterator[Row], Path]:
     if str(source).startswith("hub:"):
         folder, split = hub(str(source))

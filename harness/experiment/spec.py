@@ -92,6 +92,18 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+class Extension(Config):
+    """An executor or a tracker by name, with parameters of its own."""
+
+    name: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+ExtensionChoice = Annotated[
+    Extension, BeforeValidator(_named, json_schema_input_type=str | Extension)
+]
+
+
 class Evaluation(Config):
     """How every checkpoint is asked: once greedily, and ``samples`` times at ``temperature``."""
 
@@ -186,6 +198,12 @@ class Experiment(Config):
     paper: str | None = Field(default=None, description="published numbers to show beside ours")
     resources: Resources = Resources()
     workers: int | None = Field(default=None, ge=1, description="trials at a time")
+    executor: ExtensionChoice = Field(
+        default=Extension(name="local"), description="what has the trials run"
+    )
+    tracker: ExtensionChoice = Field(
+        default=Extension(name="mlflow"), description="what mirrors the run elsewhere"
+    )
 
     @model_validator(mode="before")
     @classmethod

@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 from backends.base.config import Config
-from backends.base.engine import Server
 from backends.base.resources import Resources
 from benchmarks import prompts
 from harness.experiment import conditions, judges
 from harness.experiment.conditions import Condition
 from harness.experiment.derived import Derived, settle
-from harness.experiment.spec import BenchmarkChoice, Experiment, Judge
+from harness.experiment.spec import BenchmarkChoice, Experiment
+from harness.plan.services import Services
 from harness.plan.specs import Generate, Sampled, Score
 from harness.plan.step import Step, step
 from harness.plan.training import TrainingPlanner
@@ -51,9 +51,7 @@ class BenchmarkPlan(Config):
 
 
 class Plan(Config):
-    """Everything that a run does. ``sources`` says where each content id is found; ``server`` who
-    is asked where no model is loaded, ``servers`` whose models write training data; ``judge`` who
-    judges, with a local model by its place."""
+    """Everything that a run does. ``sources`` says where each content id is found."""
 
     name: str
     baseline: str | None
@@ -62,9 +60,7 @@ class Plan(Config):
     resources: Resources
     derived: tuple[Derived, ...]
     benchmarks: tuple[BenchmarkPlan, ...]
-    server: Server | None
-    servers: tuple[Server, ...]
-    judge: Judge | None
+    services: Services
     sweep: dict[str, Any] | None
     sources: dict[str, Located]
     trials: tuple[Trial, ...]
@@ -128,9 +124,11 @@ class _Planner:
             resources=experiment.resources,
             derived=derived,
             benchmarks=tuple(self.benchmarks),
-            server=experiment.evaluation.server,
-            servers=experiment.servers,
-            judge=experiment.judge and judges.located(experiment.judge, self.hashes),
+            services=Services(
+                evaluated=experiment.evaluation.server,
+                writers=experiment.servers,
+                judge=experiment.judge and judges.located(experiment.judge, self.hashes),
+            ),
             sweep=sweep,
             sources={one.id: one for one in found},
             trials=tuple(trials),

@@ -27,6 +27,7 @@ from harness.experiment.spec import Judge
 from harness.rescoring.saved import Saved
 from harness.results import statistics as stats
 from harness.steps import judging
+from harness.steps.asking import EngineHolder
 from harness.steps.score import figures
 from harness.store.sources import Hashes
 
@@ -105,7 +106,9 @@ def score(
 def _asked(tasks: Sequence[tuple[Item, Answer]], by: Judging) -> list[Verdict]:
     said = [answer.generation for _, answer in tasks]
     answers = [(item, answer.generation.text) for item, answer in tasks]
-    verdicts = judging.verdicts(answers, by.judge, by.root, by.resources, by.progress)
+    verdicts = judging.verdicts(
+        answers, by.judge, by.root, by.resources, EngineHolder(), by.progress
+    )
     return [
         replace(verdict, decoding=one.decoding, sample=one.sample)
         for verdict, one in zip(verdicts, said, strict=True)

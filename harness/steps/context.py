@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from backends.base.engine import Server
 from backends.base.resources import Resources
 from benchmarks import benchmark
 from benchmarks.base import Benchmark, Item
 from benchmarks.official.benchmark import OfficialBenchmark
-from harness.experiment.spec import Judge
 from harness.plan import published_data as data
+from harness.plan.services import Services
+from harness.steps.asking import EngineHolder
 from harness.store import sources
 from harness.store.results import Store
 from harness.store.sources import SERVED, Hashes, Located
@@ -30,9 +30,7 @@ class Context:
 
     ``parents`` maps a role to a finished step's folder, ``located`` a content id to its place.
     ``progress(done, total, unit)`` tells people; ``watch(file, total, unit)`` lets the number of
-    lines of a growing file tell them. ``server`` is who is asked by the engine openai for a
-    benchmark's items, ``servers`` whose models write training data, ``judge`` who is asked by the
-    scorer of that name.
+    lines of a growing file tell them. ``engines`` holds the engine that the steps of a trial share.
     """
 
     store: Store
@@ -43,9 +41,8 @@ class Context:
     resources: Resources
     progress: Callable[[int, int, str], None]
     watch: Callable[[Path, int, str], None]
-    server: Server | None = None
-    servers: tuple[Server, ...] = ()
-    judge: Judge | None = None
+    services: Services = field(default_factory=Services)
+    engines: EngineHolder = field(default_factory=EngineHolder)
 
     def model(self, content_id: str | None) -> Path:
         """The model folder: the one of this id, or the parent ``model``'s checkpoint."""
@@ -56,9 +53,9 @@ class Context:
         return sources.model_path(found)
 
     def writer(self, content_id: str | None, engine: str) -> dict[str, Any]:
-        """How :func:`harness.steps.asking.engine` is told to ask the model of this id: the server
-        that has it, or its folder by this engine."""
-        for server in self.servers:
+        """How :meth:`EngineHolder.open` asks the model of this id: the server that has it, or its
+        folder by this engine."""
+        for server in self.services.writers:
             if content_id == f"{SERVED}{server.identity}":
                 return {"name": "openai", "model": None, "server": server}
         return {"name": engine, "model": self.model(content_id)}

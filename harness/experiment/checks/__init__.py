@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from harness.errors import Problem
+from harness.experiment import extensions
 from harness.experiment.checks import arms, evaluation, sweep
 from harness.experiment.checks.shape import shape
 from harness.experiment.derived import settle
@@ -42,5 +43,13 @@ def meaning(experiment: Experiment, hashes: sources.Hashes) -> list[Mistake]:
         lambda: arms.check(experiment, hashes),
         lambda: evaluation.check(experiment, hashes),
         lambda: evaluation.judge(experiment, hashes),
+        lambda: _extensions(experiment),
     )
     return [mistake for part in parts for mistake in part()]
+
+
+def _extensions(experiment: Experiment) -> Iterator[Mistake]:
+    for said in extensions.mistakes(extensions.EXECUTORS, experiment.executor):
+        yield ("executor",), said
+    for said in extensions.mistakes(extensions.TRACKERS, experiment.tracker):
+        yield ("tracker",), said

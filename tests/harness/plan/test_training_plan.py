@@ -184,7 +184,7 @@ def test_a_server_teaches_by_its_models_name_and_not_by_its_address(folder: Path
     assert external.spec["model"] == "server:gpt@may"
     assert external.spec["engine"] == "openai"
     assert external.key == steps(there, "a-s0")["external 1"].key
-    assert [server.identity for server in here.servers] == ["gpt@may"]
+    assert [server.identity for server in here.services.writers] == ["gpt@may"]
 
 
 def test_a_server_may_write_the_synthetic_questions(folder: Path) -> None:

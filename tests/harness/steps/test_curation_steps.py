@@ -25,6 +25,7 @@ from benchmarks.base import Item
 from benchmarks.data.questions import load_questions, save_questions
 from benchmarks.prompts import template
 from harness.errors import StepError
+from harness.plan.services import Services
 from harness.plan.specs import Curate, Respond, Synthesize
 from harness.steps import curate, respond, synthesize
 from harness.steps.context import Context
@@ -320,12 +321,12 @@ def test_a_server_teaches_and_what_it_said_before_it_broke_down_is_kept(
     with ChatServer(lambda number, body: "status 500" if number > 7 else None) as server:
         reached = Server(base_url=server.url, model="gpt", revision="may", concurrency=1, retries=0)
         with pytest.raises(StepError, match="500"):
-            respond.run(spec, replace(context, servers=(reached,)))
+            respond.run(spec, replace(context, services=Services(writers=(reached,))))
     first = len((context.scratch / "answers.jsonl").read_text().splitlines())
     assert 0 < first < QUESTIONS
     with ChatServer() as server:
         reached = Server(base_url=server.url, model="gpt", revision="may", concurrency=1)
-        respond.run(spec, replace(context, servers=(reached,)))
+        respond.run(spec, replace(context, services=Services(writers=(reached,))))
         assert len({json.dumps(b["messages"]) for b in server.bodies}) == QUESTIONS - first
     assert [len(row["texts"]) for row in rows(context.out)] == [2] * QUESTIONS
 

@@ -18,6 +18,7 @@ from benchmarks.judge import KNOWN
 from harness.errors import HarnessError, SpecError, StepError
 from harness.experiment.checks import read
 from harness.experiment.spec import Judge
+from harness.plan.services import Services
 from harness.plan.specs import Score
 from harness.rescoring import saved
 from harness.rescoring import scoring as rescore
@@ -181,7 +182,7 @@ def step(tmp_path: Path, server: JudgeServer) -> tuple[Score, Context]:
         resources=CPU,
         progress=lambda done, total, unit: None,
         watch=lambda file, total, unit: None,
-        judge=who,
+        services=Services(judge=who),
     )
     return spec, context
 
