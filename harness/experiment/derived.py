@@ -50,7 +50,7 @@ def settle(experiment: Experiment) -> tuple[Experiment, tuple[Derived, ...]]:
 
 
 def lines(derived: Sequence[Derived]) -> list[str]:
-    """``harness plan``'s block on what was derived here: a line each, arms that are alike in one."""
+    """The block of ``harness plan`` on what was derived: a line each, like arms in one."""
     alike: dict[tuple[str, str, str], list[str]] = {}
     for one in derived:
         place, _, name = one.setting.rpartition(".")
