@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -47,6 +48,8 @@ def main() -> None:
     """
     from harness.errors import HarnessError
 
+    if not sys.stdout.isatty():
+        os.environ.setdefault("TERMINAL_WIDTH", "110")  # of help, which would follow COLUMNS
     try:
         sys.exit(app(standalone_mode=False))
     except _UsageError as error:  # typer's own panel would wrap it

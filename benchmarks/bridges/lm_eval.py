@@ -32,10 +32,10 @@ from urllib.parse import parse_qs, urlencode
 from benchmarks.aggregate import accuracies
 from benchmarks.answers.reading import extract_with_rule
 from benchmarks.base import Benchmark, DataError, Item, Scorer, Values, Verdict, placed
+from benchmarks.bridges import LM_EVAL
 from benchmarks.bridges._lm_eval_child import TaskChild
 from benchmarks.plugins import unknown
 
-PREFIX = "lm_eval:"
 FILE = "items.jsonl"
 #: lm-eval's own default, so that few-shot examples are those that it draws.
 FEWSHOT_SEED = 1234
@@ -51,8 +51,8 @@ _VOTES = ("majority_vote", "take_first_k")
 
 
 def address(name: str, include_path: str | None = None, num_fewshot: int | None = None) -> str:
-    """What :func:`benchmarks.benchmark` takes to make the benchmark ``lm_eval:<task>`` with these
-    settings."""
+    """What :func:`benchmarks.registry.benchmark` takes to make the benchmark ``lm_eval:<task>``
+    with these settings."""
     given = {"include_path": include_path, "num_fewshot": num_fewshot}
     query = urlencode({key: value for key, value in given.items() if value is not None})
     return f"{name}?{query}" if query else name
@@ -64,7 +64,7 @@ def at(where: str) -> LmEval:
     given = {key: values[0] for key, values in parse_qs(query).items()}
     shots = given.get("num_fewshot")
     return LmEval(
-        name.removeprefix(PREFIX), given.get("include_path"), None if shots is None else int(shots)
+        name.removeprefix(LM_EVAL), given.get("include_path"), None if shots is None else int(shots)
     )
 
 
@@ -81,7 +81,7 @@ class LmEval(Benchmark):
         self, task: str, include_path: str | None = None, num_fewshot: int | None = None
     ) -> None:
         self.task = task
-        self.name = f"{PREFIX}{task}"
+        self.name = f"{LM_EVAL}{task}"
         self.include_path = include_path
         self.headline = f"{self.name}/accuracy"
         self.num_fewshot = num_fewshot
@@ -124,20 +124,18 @@ class LmEval(Benchmark):
                     (folder / names[-1]).write_bytes(picture)
                 file.write(json.dumps(_row(item) | {"images": names}) + "\n")
 
-    def load(self, source: Path) -> list[Item]:
-        file = source / FILE
+    def read(self, source: Path | str, split: str | None, pictures: bool) -> list[Item]:
+        folder = Path(source)
+        file = folder / FILE
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
-            return [_item(json.loads(line), source) for line in lines]
+            return [_item(json.loads(line), folder) for line in lines]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{file}: not the items of an lm-eval task ({error!r})") from None
 
     # ----------------------------------------------------------------------------------- figures
 
-    def scorer(self, name: str | None = None) -> Scorer:
-        name = name or self.default_scorer
-        if name not in self.scorers:
-            raise KeyError(unknown(f"scorer of {self.name}", name, self.scorers))
+    def make_scorer(self, name: str) -> Scorer:
         metric, pipeline = self.judged[self.scorers.index(name)]
         own = self.config.get("metadata") or {}
         release = own.get("version", "unversioned") if isinstance(own, Mapping) else "unversioned"

@@ -102,14 +102,15 @@ def experiment(settings: Settings) -> Experiment:
     from harness.experiment import checks, judges
     from harness.experiment.spec import Experiment
     from harness.experiment.yaml_file import dotted
-    from harness.store import sources
+    from harness.store.sources.hashes import Hashes
+    from harness.store.sources.models import ServedModel
 
     names = [name.strip() for name in settings.benchmarks.split(",") if name.strip()]
     if not names:
         raise HarnessError("--benchmarks names no benchmark")
     if len(names) > 1 and settings.data is not None:
         raise HarnessError("--data is the folder of one benchmark; evaluate the others separately")
-    hashes = sources.Hashes(settings.root)
+    hashes = Hashes(settings.root)
     reached = server(settings.model, settings.server or [])
     choice = {name: getattr(settings, name) for name in ("data", "split", "scorer", "limit")}
     asked = {name: getattr(settings, name) for name in _ASKED}
@@ -122,7 +123,7 @@ def experiment(settings: Settings) -> Experiment:
         made = Experiment.model_validate(
             {
                 "name": _name(settings.model, reached, hashes),
-                "model": f"{sources.SERVED}{reached.identity}" if reached else settings.model,
+                "model": ServedModel.named(reached.identity).source if reached else settings.model,
                 "arms": {_ARM: {"method": "none", "template": settings.template}},
                 "benchmarks": [{"name": name, **choice} for name in names],
                 "evaluation": _given(asked | {"server": reached}),
@@ -163,15 +164,16 @@ def _name(model: str, reached: Server | None, hashes: Any) -> str:
     """The run's name: the model's, and what tells it from others that are called the same."""
     import re
 
-    from harness.store import sources
     from harness.store.keys import digest
+    from harness.store.sources import models
 
     name = "eval-" + re.sub(r"[^A-Za-z0-9_.-]+", "-", Path(model).name.partition("@")[0])
     if reached:
-        return f"{name[:57]}-{digest(f'{sources.SERVED}{reached.identity}')[:6]}"
-    if model == sources.TINY:
+        return f"{name[:57]}-{digest(models.ServedModel.named(reached.identity).source)[:6]}"
+    located = models.locate(model, hashes)
+    if isinstance(located, models.TinyModel):
         return name
-    content = re.split("[:@]", sources.locate_model(model, hashes).id)[-1]
+    content = re.split("[:@]", located.id)[-1]
     return f"{name[:57]}-{content[:6]}"  # many folders of trained models are called `checkpoint`
 
 

@@ -19,7 +19,7 @@ def command(experiment: ExperimentFile, root: Root = ROOT) -> None:
     """Show what `run` would do: trials, what the store holds, what each costs. Creates nothing."""
     from harness.experiment import checks
     from harness.plan.planner import make
-    from harness.store.sources import Hashes
+    from harness.store.sources.hashes import Hashes
 
     spec, _ = checks.read(experiment, root)
     show(make(spec, Hashes(root)), root, console())
@@ -77,6 +77,8 @@ def show(plan: Plan, root: Path, console: Console) -> None:
         )
     for line in derived_lines(plan.derived):
         console.print(line, markup=False, soft_wrap=True)
+    if outdated := store.outdated():
+        console.print(f"Note: {outdated}", markup=False, soft_wrap=True)
     console.print()
     console.print(table)
     console.print()

@@ -62,13 +62,14 @@ def execute(
     from harness.run import display
     from harness.run.runner import Runner
     from harness.store.results import Store
-    from harness.store.sources import Hashes
+    from harness.store.sources.hashes import Hashes
 
     hashes = Hashes(root)
     made = make(spec, hashes)
     root.mkdir(parents=True, exist_ok=True)
     hashes.save()
-    for line in published_data.unlike(made, Store(root)):
+    store = Store(root)
+    for line in filter(None, (store.outdated(), *published_data.unlike(made, store))):
         console(stderr=True).print(f"Note: {line}", markup=False, soft_wrap=True)
     tracker = None
     if tracking:

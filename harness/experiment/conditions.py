@@ -16,9 +16,6 @@ from backends.methods import method
 from harness.experiment.spec import Arm, Experiment, Sweep
 from harness.store.keys import digest, show
 
-#: How an external model that another arm trains is named.
-ARM = "arm:"
-
 
 @dataclass(frozen=True)
 class Condition:

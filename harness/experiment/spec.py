@@ -18,7 +18,7 @@ from backends.base.resources import Resources
 from backends.base.stage import Stage
 from benchmarks.plugins import Registry
 from harness.experiment.settings import Axes, SharedSettings, StageSettings
-from harness.store.sources import SERVED
+from harness.store.sources.models import ServedModel
 
 #: What a method *is*. An arm may override these; settings shared by all arms may not, as that would
 #: turn every method into the same one.
@@ -214,7 +214,8 @@ class Experiment(Config):
             server = evaluation.get("server") if isinstance(evaluation, dict) else None
             if isinstance(server, dict) and isinstance(name := server.get("model"), str):
                 revision = server.get("revision")
-                return {"model": SERVED + (f"{name}@{revision}" if revision else name), **data}
+                served = ServedModel.named(f"{name}@{revision}" if revision else name)
+                return {"model": served.source, **data}
         return data
 
 
@@ -251,8 +252,8 @@ def _examples() -> dict[tuple[str, str], list[str]]:
     from backends.methods import METHODS
     from backends.registry import BACKENDS
     from backends.rewards import REWARDS
-    from benchmarks import BENCHMARKS
     from benchmarks.prompts import OFFICIAL, TEMPLATES
+    from benchmarks.registry import BENCHMARKS
     from harness import papers
 
     return {

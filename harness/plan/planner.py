@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from backends.base.config import Config
 from backends.base.resources import Resources
 from benchmarks import prompts
@@ -19,9 +21,11 @@ from harness.plan.services import Services
 from harness.plan.specs import Generate, Sampled, Score
 from harness.plan.step import Step, step
 from harness.plan.training import TrainingPlanner
-from harness.store import sources
 from harness.store.keys import differences, show
-from harness.store.sources import Hashes, Located
+from harness.store.sources import benchmark_data
+from harness.store.sources.benchmark_data import Data, TinyBenchmark
+from harness.store.sources.hashes import Hashes
+from harness.store.sources.located import Located
 
 
 class Trial(Config):
@@ -44,7 +48,7 @@ class BenchmarkPlan(Config):
     name: str
     title: str
     headline: str
-    data: Located
+    data: Data = Field(discriminator="kind")
     scorer: str
     scorer_id: str
     limit: int | None
@@ -73,7 +77,7 @@ class Plan(Config):
         """``plan.json``: the plan without the steps' specs, which are in each trial's
         ``spec.json``.
         """
-        shown = {"kind", "name", "key", "label"}
+        shown = {"kind", "name", "key", "label", "benchmark", "of"}
         dump = self.model_dump(mode="json", exclude={"trials", "sources", "resources"})
         dump["benchmarks"] = [
             {**b.model_dump(mode="json"), "data": b.data.id} for b in self.benchmarks
@@ -115,7 +119,11 @@ class _Planner:
                 "default": conditions.defaults(experiment),
             }
         trials = [self._trial(c, seed) for c in all_conditions for seed in experiment.seeds]
-        found = [*self.training.found.values(), *(b.data for b in self.benchmarks)]
+        located: list[Located] = [
+            *self.training.models.values(),
+            *self.training.pools.values(),
+            *(one.data for one in self.benchmarks),
+        ]
         return Plan(
             name=experiment.name,
             baseline=experiment.baseline,
@@ -130,12 +138,12 @@ class _Planner:
                 judge=experiment.judge and judges.located(experiment.judge, self.hashes),
             ),
             sweep=sweep,
-            sources={one.id: one for one in found},
+            sources={source.id: source for source in located},
             trials=tuple(trials),
         )
 
     def _benchmark(self, choice: BenchmarkChoice) -> BenchmarkPlan:
-        data = sources.locate_benchmark(
+        data = benchmark_data.locate(
             choice.name,
             choice.data,
             self.experiment.model,
@@ -143,7 +151,7 @@ class _Planner:
             choice.num_fewshot,
             choice.split,
         )
-        one = sources.benchmark_at(choice.name, data)
+        one = benchmark_data.benchmark_of(choice.name, data)
         scorer = choice.scorer or one.default_scorer
         return BenchmarkPlan(
             name=choice.name,
@@ -191,7 +199,7 @@ class _Planner:
             n=asked.samples, temperature=asked.temperature, top_p=asked.top_p, seed=asked.seed
         )
         asks = asked.template or condition.template
-        form = prompts.asked(asks, sources.benchmark_at(one.name, one.data))
+        form = prompts.asked(asks, benchmark_data.benchmark_of(one.name, one.data))
         spec = Generate(
             model=None if checkpoint else self.training.model.id,
             benchmark=one.name,
@@ -239,12 +247,12 @@ class _Planner:
         return lines
 
 
-def _title(title: str, data: Located) -> str:
+def _title(title: str, data: Data) -> str:
     """A mini benchmark must not pass for the real one in a table."""
-    kind, _, name = data.source.partition("/")
-    if kind != sources.TINY:
-        return f"{title.partition(' (')[0]} ({data.split})" if data.split else title
-    return f"mini {title.partition(' (')[0]}" + (", hard split" if name == "hard" else "")
+    plain = title.partition(" (")[0]
+    if isinstance(data, TinyBenchmark):
+        return f"mini {plain}" + (", hard split" if data.name == "hard" else "")
+    return f"{plain} ({data.split})" if data.split else title
 
 
 def _label(condition: Condition) -> str:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 from benchmarks.base import Benchmark, DataError, Item
-from benchmarks.official.benchmark import OfficialBenchmark
 from harness.errors import HarnessError
-from harness.store import sources
 from harness.store.results import Store
-from harness.store.sources import Located
+from harness.store.sources import benchmark_data
+from harness.store.sources.benchmark_data import BenchmarkData, TinyBenchmark
 
 if TYPE_CHECKING:
     from harness.plan.planner import Plan
 
 
 def compare(
-    one: Benchmark, located: Located, items: Sequence[Item], folder: Path
+    one: Benchmark, located: BenchmarkData, items: Sequence[Item], folder: Path
 ) -> tuple[int, list[str]]:
     """How many items the benchmark has as published, and what this data holds otherwise.
 
@@ -27,13 +26,12 @@ def compare(
     """
     if not _comparable(one, located):
         return len(items), []
-    n = one.edition(folder, items, located.split).n
-    return n, one.check(folder, items, located.split)
+    edition = one.edition(folder, items, located.split)
+    return edition.n if edition else len(items), one.check(folder, items, located.split)
 
 
-def _comparable(one: Benchmark, located: Located) -> TypeGuard[OfficialBenchmark]:
-    tiny = located.source.startswith(f"{sources.TINY}/")
-    return isinstance(one, OfficialBenchmark) and not tiny
+def _comparable(one: Benchmark, located: BenchmarkData) -> bool:
+    return bool(one.editions) and not isinstance(located, TinyBenchmark)
 
 
 def unlike(plan: Plan, store: Store) -> Iterator[str]:
@@ -42,16 +40,19 @@ def unlike(plan: Plan, store: Store) -> Iterator[str]:
     Raises :class:`HarnessError` where it cannot be read.
     """
     todo = {
-        step.spec["benchmark"]: plan.sources[step.spec["data"]]
+        step.spec["benchmark"]
         for step in plan.steps().values()
         if step.kind == "generate" and store.find(step.kind, step.key) is None
     }
-    for name, located in todo.items():
+    for planned in plan.benchmarks:
+        name, located = planned.name, planned.data
+        if name not in todo:
+            continue
         try:
-            one = sources.benchmark_at(name, located)
+            one = benchmark_data.benchmark_of(name, located)
             if not _comparable(one, located):
                 continue
-            folder = sources.benchmark_folder(located, store)
+            folder = located.path(store)
             items = one.load(folder, located.split)
             differences = compare(one, located, items, folder)[1]
         except DataError as error:

@@ -7,7 +7,6 @@ responses alone. Only the scorer ``judge`` asks a model, what it was not asked b
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends.base.resources import Resources
+from benchmarks import registry
+from benchmarks.atomic import whole_file
 from benchmarks.base import Item, Verdict
 from benchmarks.data.questions import json_line
 from benchmarks.judge import NAME
@@ -29,7 +30,7 @@ from harness.results import statistics as stats
 from harness.steps import judging
 from harness.steps.asking import EngineHolder
 from harness.steps.score import figures
-from harness.store.sources import Hashes
+from harness.store.sources.hashes import Hashes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -95,7 +96,7 @@ def score(
     tasks = [(items[answer.generation.item], answer) for answer in saved.answers]
     rules = [name for name in names if name != NAME]
     columns = dict(zip(rules, parallel.verdicts(one.address, rules, tasks, workers), strict=True))
-    ids = {name: one.scorer(name).id for name in rules}
+    ids = {name: registry.scorer(one, name).id for name in rules}
     if NAME in names and by is not None:
         hashes, dtype = Hashes(by.root), by.resources.dtype
         ids[NAME] = scorer_id(one, NAME, by.judge, hashes, dtype)
@@ -210,17 +211,12 @@ def rows(saved: Saved, scored: Sequence[Scored]) -> Iterator[dict[str, Any]]:
 
 def write(path: Path, objects: Iterable[Mapping[str, Any]]) -> None:
     """JSON lines; the file appears when it is complete."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as file:
+        with whole_file(path) as fresh, fresh.open("w", encoding="utf-8") as file:
             for each in objects:
                 file.write(json_line(each))
-        partial.replace(path)
     except OSError as error:
         raise HarnessError(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def writable(path: Path) -> None:

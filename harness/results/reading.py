@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from harness.store.files import read_json
+from harness.store.files import read_object
 
 #: ``missing`` covers what is not there yet and what will never be: the reason says which.
 State = Literal["ok", "failed", "missing"]
@@ -163,12 +163,6 @@ class Results:
         return tuple(c for c in self.conditions if not c.point)
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; {} where it is absent or half written."""
-    value = read_json(path)
-    return value if isinstance(value, dict) else {}
-
-
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
     """The objects of a JSON-lines file; a torn last line is left out, an absent file is empty."""
     return list(_rows(path))
@@ -247,7 +241,7 @@ def _training(root: Path, planned: dict[str, Any], result: dict[str, Any]) -> tu
         return tuple(root / path for path in result["training"])
     found: list[Path] = []
     for step in planned.get("steps", ()):
-        if step["kind"] != "train" or ": " in step["name"]:  # a teacher's is "<arm>: train"
+        if step["kind"] != "train" or step.get("of"):
             continue
         key = step["key"][:16]
         done = (root / "store" / "train").glob(f"*-{key}/metrics.jsonl")

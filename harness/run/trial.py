@@ -30,7 +30,7 @@ from harness.run.status import Status
 from harness.steps.asking import EngineHolder
 from harness.store.files import read_json, write_json
 from harness.store.results import Result, Store
-from harness.store.sources import Located
+from harness.store.sources.located import Located
 
 #: Set by a runner to its process id: the trial then ends when that process does.
 PARENT = "HARNESS_RUNNER_PID"
@@ -119,6 +119,8 @@ def _entry(step: Step, found: Result, store: Store, cached: bool, seconds: float
     return {
         "kind": step.kind,
         "name": step.name,
+        "benchmark": step.benchmark,
+        "of": step.of,
         "key": step.key,
         "path": found.path.relative_to(store.root).as_posix(),
         "cached": cached,
@@ -210,7 +212,7 @@ def finish(
     by_key = {entry["key"]: entry for entry in steps}
     template = {s.key: s.spec for s in trial.steps if s.kind == "generate"}
     for one in spec.benchmarks:
-        step = next(s for s in trial.steps if s.name == f"score {one.name}")
+        step = next(s for s in trial.steps if s.kind == "score" and s.benchmark == one.name)
         path = by_key[step.key]["path"]
         summary = read_json(store.root / path / "summary.json")
         asked = template[step.parents["generations"]]
@@ -243,7 +245,7 @@ def finish(
             "training": [
                 f"{entry['path']}/metrics.jsonl"
                 for entry in steps
-                if entry["kind"] == "train" and ": " not in entry["name"]  # "<arm>: train"
+                if entry["kind"] == "train" and entry["of"] is None
             ],
         },
     )

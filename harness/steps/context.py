@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from backends.base.resources import Resources
-from benchmarks import benchmark
 from benchmarks.base import Benchmark, Item
-from benchmarks.official.benchmark import OfficialBenchmark
+from benchmarks.registry import benchmark
 from harness.plan import published_data as data
 from harness.plan.services import Services
 from harness.steps.asking import EngineHolder
-from harness.store import sources
 from harness.store.results import Store
-from harness.store.sources import SERVED, Hashes, Located
+from harness.store.sources import benchmark_data
+from harness.store.sources.benchmark_data import Data
+from harness.store.sources.hashes import Hashes
+from harness.store.sources.located import Located
+from harness.store.sources.models import Model, ServedModel
+from harness.store.sources.questions import Questions
 
 
 @dataclass(frozen=True)
@@ -48,45 +51,51 @@ class Context:
         """The model folder: the one of this id, or the parent ``model``'s checkpoint."""
         if content_id is None:
             return self.parents["model"] / "checkpoint"
-        found = self.located[content_id]
-        sources.unchanged({"model": found}, Hashes(self.store.root))
-        return sources.model_path(found)
+        model = self.located[content_id]
+        assert isinstance(model, Model)
+        model.refuse_change("model", Hashes(self.store.root))
+        return model.path()
 
     def writer(self, content_id: str | None, engine: str) -> dict[str, Any]:
         """How :meth:`EngineHolder.open` asks the model of this id: the server that has it, or its
         folder by this engine."""
         for server in self.services.writers:
-            if content_id == f"{SERVED}{server.identity}":
+            if content_id == ServedModel.named(server.identity).id:
                 return {"name": "openai", "model": None, "server": server}
         return {"name": engine, "model": self.model(content_id)}
 
     def questions(self, content_id: str) -> list[Item]:
         """The question pool of this id."""
-        return sources.planned_questions(self.located[content_id], Hashes(self.store.root))
+        pool = self.located[content_id]
+        assert isinstance(pool, Questions)
+        return pool.load(Hashes(self.store.root))
 
     def benchmark(self, name: str, data_id: str) -> Benchmark:
         """The benchmark of this name, whose data has this id."""
-        return sources.benchmark_at(name, self.located[data_id])
+        return benchmark_data.benchmark_of(name, self._data(data_id))
 
     def items(self, name: str, data_id: str, limit: int | None) -> list[Item]:
         """A benchmark's items in the owners' order; with ``limit`` a part, whole clusters."""
-        found = self.located[data_id]
-        folder = sources.benchmark_folder(found, self.store)
-        items = _items(sources.address(name, found), folder, found.split)
-        sources.unchanged({f"data of {name}": found}, Hashes(self.store.root))
+        located = self._data(data_id)
+        items = _items(located.address(name), located.path(self.store), located.split)
+        located.refuse_change(f"data of {name}", Hashes(self.store.root))
         return subset(items, limit)
 
     def check(self, name: str, data_id: str) -> tuple[int, list[str]]:
         """See :func:`harness.plan.published_data.compare`."""
-        found = self.located[data_id]
+        located = self._data(data_id)
         items, one = self.items(name, data_id, None), self.benchmark(name, data_id)
-        return data.compare(one, found, items, sources.benchmark_folder(found, self.store))
+        return data.compare(one, located, items, located.path(self.store))
+
+    def _data(self, data_id: str) -> Data:
+        located = self.located[data_id]
+        assert isinstance(located, Data)
+        return located
 
 
 @lru_cache(maxsize=4)
 def _items(name: str, folder: Path, split: str | None) -> list[Item]:
-    one = benchmark(name)
-    return one.load(folder, split) if isinstance(one, OfficialBenchmark) else one.load(folder)
+    return benchmark(name).load(folder, split)
 
 
 def subset(items: list[Item], limit: int | None) -> list[Item]:

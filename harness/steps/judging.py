@@ -20,9 +20,8 @@ from harness.experiment.judges import identity, local_model
 from harness.experiment.spec import Judge
 from harness.steps.asking import EngineHolder
 from harness.steps.judge_asking import Asking, Failure
-from harness.store import sources
 from harness.store.keys import digest
-from harness.store.sources import Hashes
+from harness.store.sources.hashes import Hashes
 
 
 def verdicts(
@@ -77,7 +76,7 @@ def _asked(
         return
     model = None
     if settings.base_url is None:
-        model = sources.model_path(local_model(settings, Hashes(root)))
+        model = local_model(settings, Hashes(root)).path()
     with Asking(settings, model, resources, engines) as asking:
         for final in (False, True):
             asking.check()

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from benchmarks import registry
 from benchmarks.aggregate import sampled_values
 from benchmarks.base import Benchmark, Item, Ratio, Scorer, Values, Verdict
 from harness.errors import StepError
@@ -15,7 +16,7 @@ from harness.plan.specs import Score
 from harness.steps import judging
 from harness.steps.context import Context
 from harness.store.files import write_json
-from harness.store.sources import Hashes
+from harness.store.sources.hashes import Hashes
 
 
 def run(spec: Score, context: Context) -> None:
@@ -107,7 +108,7 @@ def _judge(
             lambda done, total: context.progress(done, total, "verdicts"),
         )
     else:
-        judged = _by_rules(one.scorer(spec.scorer), answers, context)
+        judged = _by_rules(registry.scorer(one, spec.scorer), answers, context)
     return [
         replace(verdict, decoding=row["decoding"], sample=row["sample"])
         for verdict, row in zip(judged, rows, strict=True)

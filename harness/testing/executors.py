@@ -15,7 +15,7 @@ from harness.run import status, trial
 from harness.run.executors.base import Executor
 from harness.run.job import Job
 from harness.store.files import read_json, write_json
-from harness.store.sources import Hashes
+from harness.store.sources.hashes import Hashes
 from harness.testing import backends
 
 _EXPERIMENT = """\

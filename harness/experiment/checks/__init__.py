@@ -18,7 +18,7 @@ from harness.experiment.checks.shape import shape
 from harness.experiment.derived import settle
 from harness.experiment.spec import Experiment
 from harness.experiment.yaml_file import Mistake, YamlFile, dotted
-from harness.store import sources
+from harness.store.sources.hashes import Hashes
 
 
 def read(path: Path, root: Path) -> tuple[Experiment, str]:
@@ -26,7 +26,7 @@ def read(path: Path, root: Path) -> tuple[Experiment, str]:
     file = YamlFile(path)
     experiment, mistakes = shape(file.data)
     if experiment is not None:
-        mistakes += meaning(experiment, sources.Hashes(root))
+        mistakes += meaning(experiment, Hashes(root))
     if mistakes:
         seen = dict.fromkeys(mistakes)
         raise file.error([Problem(dotted(p), said, file.line(p)) for p, said in seen])
@@ -34,7 +34,7 @@ def read(path: Path, root: Path) -> tuple[Experiment, str]:
     return experiment, file.text
 
 
-def meaning(experiment: Experiment, hashes: sources.Hashes) -> list[Mistake]:
+def meaning(experiment: Experiment, hashes: Hashes) -> list[Mistake]:
     """What is wrong with an experiment of the right shape, as it is settled on this machine."""
     experiment, _ = settle(experiment)
     parts: Sequence[Callable[[], Iterator[Mistake]]] = (

@@ -16,8 +16,9 @@ from harness.experiment.checks import prompts, training
 from harness.experiment.conditions import Condition
 from harness.experiment.spec import Arm, Experiment
 from harness.experiment.yaml_file import Mistake, Place
-from harness.store import sources
-from harness.store.sources import Hashes
+from harness.store.sources import models, questions
+from harness.store.sources.hashes import Hashes
+from harness.store.sources.models import TrainedModel
 
 
 def references(experiment: Experiment) -> Iterator[Mistake]:
@@ -47,7 +48,7 @@ def check(experiment: Experiment, hashes: Hashes) -> Iterator[Mistake]:
 
 def _models(experiment: Experiment, hashes: Hashes) -> Iterator[Mistake]:
     try:
-        sources.locate_model(experiment.model, hashes)
+        models.locate(experiment.model, hashes)
     except HarnessError as error:
         yield ("model",), str(error)
     if (source := experiment.synthesis.model) is not None:
@@ -92,14 +93,14 @@ def _sources(
     if not condition.questions:
         yield (), f"'questions' is required: arm {condition.arm!r} trains on them"
     for source in condition.teachers:
-        if not source.startswith(conditions.ARM) and source not in checked:
+        if TrainedModel.of(source) is None and source not in checked:
             checked.add(source)
             yield from training.writer(experiment, source, (*place, "external", "models"), hashes)
     for pool in condition.questions:
         if pool not in checked:
             checked.add(pool)
             try:
-                sources.locate_questions(pool, hashes)
+                questions.locate(pool, hashes)
             except HarnessError as error:
                 yield (*place, "questions") if arm.questions else ("questions",), str(error)
 

@@ -147,6 +147,8 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 def test_every_variant_solves_a_bandit(
     train: Train, monkeypatch: pytest.MonkeyPatch, variant: dict[str, Any]
 ) -> None:
+    """Solved long before the end: trainings of all variants with other seeds ended at 0.985 to 1,
+    more than ten deviations above the limit."""
     rows = train("run", **BANDIT, **variant, **give(monkeypatch, share(LETTERS))).metrics
     assert rows[0]["reward"] < 0.6
     assert sum(row["reward"] for row in rows[-3:]) / 3 > 0.9
@@ -156,11 +158,13 @@ def test_every_variant_solves_a_bandit(
 def test_kl_holds_the_policy_back(
     train: Train, monkeypatch: pytest.MonkeyPatch, place: str, form: str
 ) -> None:
-    stage = BANDIT | give(monkeypatch, share(LETTERS))
+    """By seed 0.9 to 1.3 are held and 4.2 to 4.8 are free in the mean of the last ten steps: their
+    ratio is 0.25 and the limit some four deviations off, a false alarm in thousands of runs."""
+    stage = BANDIT | {"lr": 3e-3} | give(monkeypatch, share(LETTERS))
 
     def drift(name: str, beta: float) -> float:
         rows = train(name, **stage, kl={"beta": beta, "place": place, "form": form}).metrics
-        return sum(row["kl"] for row in rows[-3:])
+        return sum(row["kl"] for row in rows[-10:])
 
     assert drift("held", 3.0) < drift("free", 1e-9) / 2
 

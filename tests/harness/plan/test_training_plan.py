@@ -133,6 +133,7 @@ def test_a_teacher_is_trained_first_with_the_same_seed(folder: Path) -> None:
     for seed in (0, 1):
         teacher, pupil = steps(made, f"grpo-s{seed}"), steps(made, f"pupil-s{seed}")
         assert list(pupil) == ["grpo: train", "external 1", "train"]
+        assert [step.of for step in pupil.values()] == ["grpo", None, None]
         assert pupil["grpo: train"].key == teacher["train"].key
         assert pupil["external 1"].parents == {"model": teacher["train"].key}
         assert pupil["train"].spec["stage"]["external"]["models"] == ["trained"]

@@ -32,7 +32,8 @@ from harness.steps.context import Context
 from harness.steps.train import _external
 from harness.store.files import read_json
 from harness.store.results import Store
-from harness.store.sources import Hashes, locate_model, locate_questions
+from harness.store.sources import models, questions
+from harness.store.sources.hashes import Hashes
 from tests.backends.engines.chat_server import ChatServer
 from tests.backends.trained import SMALL
 
@@ -58,8 +59,8 @@ def pool(root: Path) -> Path:
 def made(root: Path, pool: Path) -> Callable[..., Context]:
     hashes = Hashes(root)
     found = [
-        locate_model("tiny", hashes),
-        locate_questions(str(pool), hashes),
+        models.locate("tiny", hashes),
+        questions.locate(str(pool), hashes),
     ]
 
     def context(name: str, **parents: Path) -> Context:

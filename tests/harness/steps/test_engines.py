@@ -27,7 +27,8 @@ from harness.plan.specs import Generate
 from harness.steps import generate
 from harness.steps.context import Context
 from harness.store.results import Store
-from harness.store.sources import Hashes, locate_benchmark, locate_model
+from harness.store.sources import benchmark_data, models
+from harness.store.sources.hashes import Hashes
 from tests.harness.examples import read
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -172,8 +173,8 @@ def test_options_of_harness_eval_name_a_server(tmp_path: Path) -> None:
 
 def context(root: Path, name: str, server: Server | None = None) -> Context:
     hashes = Hashes(root)
-    data = locate_benchmark("wemath", "tiny/wemath", "tiny", hashes)
-    found = [locate_model("tiny", hashes), data]
+    data = benchmark_data.locate("wemath", "tiny/wemath", "tiny", hashes)
+    found = [models.locate("tiny", hashes), data]
     work = root / name
     (work / "out").mkdir(parents=True, exist_ok=True)
     return Context(

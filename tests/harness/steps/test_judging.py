@@ -23,7 +23,7 @@ from harness.plan.planner import Plan, make
 from harness.steps import judging
 from harness.steps.asking import EngineHolder
 from harness.steps.judging import Cache
-from harness.store.sources import Hashes
+from harness.store.sources.hashes import Hashes
 from tests.harness.examples import model_folder
 from tests.harness.judge_server import (
     DROP,
