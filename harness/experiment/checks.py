@@ -20,6 +20,7 @@ from pydantic import BaseModel, ValidationError
 
 from backends.base.stage import Stage
 from backends.engines import missing
+from backends.training.objectives import OBJECTIVES, objective
 from benchmarks.plugins import unknown
 from harness.errors import HarnessError, Problem
 from harness.experiment import conditions, judges
@@ -312,11 +313,12 @@ def _template(name: str, place: Place, experiment: Experiment, trained: bool) ->
 
 def _unused(place: Place, key: str, stages: Sequence[Stage]) -> Iterator[Mistake]:
     """A setting that no stage reads would be a comparison of equal things."""
-    if key in ROLLOUT_FIELDS and not any(stage.objective == "grpo" for stage in stages):
-        done = {"sft": "supervised fine-tuning", "dpo": "preference optimisation"}
-        yield place, f"{done[stages[-1].objective]} has no rollouts, so {key} has no use"
-    if key == "dpo_beta" and not any(stage.objective == "dpo" for stage in stages):
-        yield place, "no stage has objective dpo, so dpo_beta has no use"
+    learnt = [objective(stage) for stage in stages]
+    if key in ROLLOUT_FIELDS and not any(o.has_rollouts for o in learnt):
+        yield place, f"{learnt[-1].title} has no rollouts, so {key} has no use"
+    for name, kind in OBJECTIVES.items():
+        if key in kind.settings and not any(o.name == name for o in learnt):
+            yield place, f"no stage has objective {name}, so {key} has no use"
 
 
 def _training(
@@ -336,8 +338,8 @@ def _training(
     for stage in condition.stages:
         for problem in trainer.problems(stage, experiment.resources):
             yield place, f"backend {condition.backend!r} cannot train this: {problem}"
-        if stage.curation is None and stage.objective == "sft":
-            labelled.append("supervised fine-tuning")
+        if stage.curation is None and (learnt := objective(stage)).needs_labels:
+            labelled.append(learnt.title)
         for part in stage.rewards:
             try:
                 if reward(part.name).needs_answer:

@@ -12,6 +12,7 @@ from typing import Any
 
 from backends.base.stage import Stage
 from backends.methods import method
+from backends.training.objectives import objective
 from harness.experiment.spec import ROLLOUT_FIELDS, Arm, Experiment, Sweep
 from harness.store.keys import digest, show
 
@@ -84,7 +85,7 @@ def condition(
     preset = method(arm.method)
     plain = preset.resolve()
     shared = experiment.training.model_dump(mode="json", exclude_unset=True)
-    if not any(stage.objective == "grpo" for stage in plain):
+    if not any(objective(stage).has_rollouts for stage in plain):
         shared = {k: v for k, v in shared.items() if k not in ROLLOUT_FIELDS}
     own = arm.settings()
     changed = {k: v for k, v in point.items() if k != "synthetic_ratio"}
