@@ -2,8 +2,7 @@
 
 A trainer writes one JSON object a step. ``step`` and the seconds of its phases are expected; of the
 others each writes what it knows, under these names. Numbers that are not finite are left out. What
-a reward function counts itself and what only one trainer has may be there beside them, and is
-tracked under its own name.
+a user's own reward function counts may be there beside them, and is tracked under its name.
 """
 
 from __future__ import annotations
@@ -35,11 +34,18 @@ METRICS = {
     "external_reward": "mean reward of what other models wrote",
     "external_dropped": "responses of other models that were left out, in all",
     "contrast_kept": "groups whose last response gave way to one with another reward, in all",
+    # What reward functions count themselves.
+    "reward_errors": "groups whose reward function failed, in all",
+    "ties": "groups whose vote was tied, in all",
+    "unlabelled": "groups of questions without a label that can be read, in all",
+    "missing_won": "share of groups in which no answer at all won the vote",
+    "thinking": "share of responses with a thought",
     # The loss, over trained tokens.
     "kl": "KL(policy || reference) as the stage estimates it, over tokens that the policy sampled",
     "clip_share": "share of tokens that the clips silenced",
     "engine_gap": "distance of the engine's log-probability of a token from the trainer's",
     "engine_factor": "exp of that distance, 1 where they agree",
+    "entropy": "entropy of the policy's distribution of a token, in nats",
     "reward_margin": "dpo: implicit reward of the chosen over that of the rejected response",
     "preference_accuracy": "dpo: share of pairs whose chosen response has the greater one",
     # What went into the step, in all.

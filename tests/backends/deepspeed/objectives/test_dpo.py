@@ -25,8 +25,8 @@ from backends.training.samples import Drawn, request
 from benchmarks.base import Item
 from benchmarks.data.questions import save_questions
 
-from .conftest import SMALL, Train, apart, read, same
-from .test_resume import kill_at, killed_at_update, start
+from ..conftest import SMALL, Train, apart, read, same
+from ..test_resume import kill_at, killed_at_update, start
 
 DPO: dict[str, Any] = {
     **SMALL,
