@@ -14,7 +14,7 @@ from backends.deepspeed.objectives.choice import LOSSES
 from backends.rewards.correctness import correct
 from backends.training.objectives import OBJECTIVES, Objective, objective
 from benchmarks.base import Item
-from benchmarks.prompts import TEMPLATES
+from benchmarks.prompts import TEMPLATES, Template
 
 from ..trained import SMALL
 
@@ -51,6 +51,16 @@ def test_sft_takes_the_solution_else_the_answer_in_the_templates_form(items: lis
             assert correct((text,), "2") == [True]
             for form in ("<answer>", "\\boxed"):
                 assert (form in text) == (form in template.system + template.user)
+
+
+def test_a_new_template_says_how_a_bare_answer_is_written(
+    items: list[Item], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new = Template("new", "{question} Answer in stars.", answer_form="*{answer}*")
+    monkeypatch.setitem(TEMPLATES, "new", new)
+    assert of(**SFT, template="new").targets(items[1]) == ("*2*",)
+    monkeypatch.setitem(TEMPLATES, "new", replace(new, answer_form="{answer}"))
+    assert of(**SFT, template="new").targets(items[1]) == ("2",)
 
 
 @pytest.mark.parametrize("missing", ["chosen", "rejected", "blank"])
