@@ -25,15 +25,13 @@ class Objective(ABC):
 
     ``name`` is how an experiment says it, ``title`` what a person calls it. With ``has_rollouts``
     the policy samples the responses that it learns from; else they are a question's
-    :meth:`targets`, which are made of its labels where ``needs_labels``. ``settings`` are the
-    fields of a stage that only this objective reads, beside those of all rollouts.
+    :meth:`targets`, which are made of its labels where ``needs_labels``.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
     has_rollouts: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = False
-    settings: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, stage: Stage) -> None:
         self.stage = stage
@@ -151,7 +149,6 @@ class DPO(Objective):
 
     name = "dpo"
     title = "preference optimisation"
-    settings = frozenset({"dpo_beta"})
 
     @property
     def group_size(self) -> int:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from benchmarks.plugins import unknown
 from harness.experiment.spec import Experiment
 from harness.experiment.yaml_file import Mistake, Place
-from harness.store import sources
+from harness.store.sources import benchmark_data
 
 
 def check(name: str, place: Place, experiment: Experiment, trained: bool) -> Iterator[Mistake]:
@@ -25,7 +25,7 @@ def check(name: str, place: Place, experiment: Experiment, trained: bool) -> Ite
         yield place, f"template {name!r} asks the items of a benchmark; training questions need one"
         return
     for choice in experiment.benchmarks:
-        if name == OFFICIAL or choice.name.startswith(sources.LM_EVAL):
+        if name == OFFICIAL or benchmark_data.is_lm_eval(choice.name):
             continue
         with suppress(KeyError):  # an unknown benchmark is reported where it is named
             if name not in (known := benchmark(choice.name).templates):
