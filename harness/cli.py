@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import warnings
 from typing import Any
 
 import typer
@@ -50,6 +51,7 @@ def main() -> None:
 
     if not sys.stdout.isatty():
         os.environ.setdefault("TERMINAL_WIDTH", "110")  # of help, which would follow COLUMNS
+    warnings.formatwarning = lambda message, *_: f"Note: {message}\n"
     try:
         sys.exit(app(standalone_mode=False))
     except _UsageError as error:  # typer's own panel would wrap it

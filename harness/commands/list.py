@@ -46,7 +46,7 @@ def sections() -> dict[str, list[tuple[str, str]]]:
     known = {name: benchmark(name) for name in BENCHMARKS}
     return {
         "methods": [(name, method(name).title) for name in methods()],
-        "rewards": [(entry.name, entry.purpose) for entry in REWARDS.values()],
+        "rewards": _extensions(REWARDS),
         "prompts": [
             *((t.name, f"{_wording(t)}  ({t.source}; {t.hash})") for t in TEMPLATES.values()),
             (OFFICIAL, "in evaluation: each benchmark's own of these"),

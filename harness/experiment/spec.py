@@ -262,7 +262,7 @@ def _examples() -> dict[tuple[str, str], list[str]]:
         ("Arm", "backend"): _ours(BACKENDS),
         ("", "backend"): _ours(BACKENDS),
         ("", "paper"): papers.names(),
-        ("Reward", "name"): _ours(REWARDS),
+        ("RewardTerm", "name"): _ours(REWARDS),
         ("BenchmarkChoice", "name"): _ours(BENCHMARKS),
         ("Evaluation", "template"): [*_ours(TEMPLATES), OFFICIAL],
     }

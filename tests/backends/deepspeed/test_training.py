@@ -17,10 +17,10 @@ from backends.base.stage import Stage
 from backends.deepspeed.learner import Learner
 from backends.engines.hf import HFEngine
 from backends.registry import backend
-from backends.rewards import REWARDS, RewardEntry
 from backends.rewards.correctness import correct
 from benchmarks.base import Item
 from benchmarks.prompts import TEMPLATES
+from tests.backends.offered import offer
 
 from .conftest import SMALL, Train, apart, read, same
 
@@ -38,7 +38,7 @@ def give(monkeypatch: pytest.MonkeyPatch, reward: Callable[[str], float]) -> dic
     def function(rollout: Rollout) -> GroupReward:
         return GroupReward(tuple(map(reward, rollout.responses)), {})
 
-    monkeypatch.setitem(REWARDS, "test", RewardEntry("test", function, False, ""))
+    offer(monkeypatch, "test", function)
     return {"rewards": [{"name": "test"}]}
 
 
@@ -92,15 +92,13 @@ def test_an_unsupervised_method_never_reads_the_label(train: Train, items: list[
 
 
 def test_a_supervised_method_does_read_it(train: Train, items: list[Item]) -> None:
+    def first(rollout: Rollout) -> GroupReward:
+        texts = rollout.responses
+        return GroupReward(tuple(float(t[:1] > rollout.answer[:1]) for t in texts), {})
+
     stage = {"rewards": [{"name": "test"}]}
     with pytest.MonkeyPatch.context() as patch:
-        first = RewardEntry(
-            "test",
-            lambda r: GroupReward(tuple(float(t[:1] > r.answer[:1]) for t in r.responses), {}),
-            True,
-            "",
-        )
-        patch.setitem(REWARDS, "test", first)
+        offer(patch, "test", first, needs_answer=True)
         one = train("one", **stage)
         two = train("two", items=[replace(i, answer="m") for i in items], **stage)
     assert not same(one.weights, two.weights)
@@ -240,8 +238,7 @@ def test_labels_that_are_missing_pay_nobody_and_are_counted(
 def test_groups_without_rewards_leave_the_weights_alone(
     train: Train, monkeypatch: pytest.MonkeyPatch, base: dict[str, Tensor]
 ) -> None:
-    nothing = RewardEntry("test", lambda r: GroupReward((None,) * 4, {}), False, "")
-    monkeypatch.setitem(REWARDS, "test", nothing)
+    offer(monkeypatch, "test", lambda r: GroupReward((None,) * 4, {}))
     stage = {"rewards": [{"name": "test"}], "kl": {"beta": 1.0}}
     with pytest.raises(TrainingError, match="without one update"):
         train("run", **stage)
@@ -334,7 +331,7 @@ def test_an_update_without_samples_does_not_start_the_count_again(
             tuple(None if lost else 1e300 * len(text) for text in rollout.responses), {}
         )
 
-    monkeypatch.setitem(REWARDS, "test", RewardEntry("test", every_other, False, ""))
+    offer(monkeypatch, "test", every_other)
     with pytest.raises(TrainingError, match=r"step 5: the gradient was not finite 3 times"):
         train("run", advantage="group_mean", steps=6, rewards=[{"name": "test"}])
 

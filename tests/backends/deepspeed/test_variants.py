@@ -14,9 +14,9 @@ from backends.base.backend import TrainingError
 from backends.base.reward import GroupReward, Rollout
 from backends.base.stage import Stage
 from backends.methods import method
-from backends.rewards import REWARDS, RewardEntry
 from backends.training.schedule import learning_rate
 from benchmarks.base import Item
+from tests.backends.offered import offer
 
 from .conftest import SMALL, Train, apart, same
 
@@ -30,8 +30,7 @@ def give(
     monkeypatch: pytest.MonkeyPatch, reward: Callable[[Rollout], list[float | None]]
 ) -> dict[str, Any]:
     """Stage settings with a reward that is a function of the group."""
-    entry = RewardEntry("test", lambda rollout: GroupReward(tuple(reward(rollout)), {}), False, "")
-    monkeypatch.setitem(REWARDS, "test", entry)
+    offer(monkeypatch, "test", lambda rollout: GroupReward(tuple(reward(rollout)), {}))
     return {"rewards": [{"name": "test"}]}
 
 
