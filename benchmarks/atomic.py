@@ -26,7 +26,7 @@ def whole_file(path: Path, sync: bool = False) -> Iterator[Path]:
     try:
         yield fresh
         if sync:
-            _to_disk(fresh)
+            to_disk(fresh)
         fresh.replace(path)
     finally:
         with suppress(OSError):
@@ -71,7 +71,8 @@ def _beside(path: Path, end: str) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.{end}")
 
 
-def _to_disk(path: Path) -> None:
+def to_disk(path: Path) -> None:
+    """Force what is written to a file to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -38,17 +38,23 @@ def load_questions(source: Path | str) -> list[Item]:
     Raises :class:`DataError` naming file and row.
     """
     rows, folder = _rows(source)
-    items: list[Item] = []
-    seen: dict[str, str] = {}
-    for n, (where, row) in enumerate(rows):
-        item = _item(where, row, folder, n)
-        if item.id in seen:
-            raise DataError(f"{where}: id {item.id!r} is already taken by {seen[item.id]}.")
-        seen[item.id] = where
-        items.append(item)
+    items = distinct((where, _item(where, row, folder, n)) for n, (where, row) in enumerate(rows))
     if not items:
         raise DataError(f"{source}: holds no questions.")
     return items
+
+
+def distinct(items: Iterable[tuple[str, Item]]) -> list[Item]:
+    """The items, each of which comes with where it stands. Raises :class:`DataError` where an id
+    is there twice."""
+    places: dict[str, str] = {}
+    kept: list[Item] = []
+    for where, item in items:
+        if item.id in places:
+            raise DataError(f"{where}: id {item.id!r} is already taken by {places[item.id]}.")
+        places[item.id] = where
+        kept.append(item)
+    return kept
 
 
 def _rows(source: Path | str) -> tuple[Iterator[Row], Path]:

@@ -14,7 +14,7 @@ from benchmarks.aggregate import accuracies
 from benchmarks.base import Benchmark, DataError, Edition, Item, Picture, Scorer, Values, Verdict
 from benchmarks.data import editions
 from benchmarks.data.files import Files, find
-from benchmarks.data.questions import Row, picture
+from benchmarks.data.questions import Row, distinct, picture
 
 #: A metadata field that is longer than this is not what its owners wrote.
 MAX_LITERAL = 100_000
@@ -123,27 +123,24 @@ class OfficialBenchmark(Benchmark):
 
     def items(self, source: str, rows: Iterable[Row], pictures: Path | None = None) -> list[Item]:
         """The items of rows in the owners' columns. Raises :class:`DataError` as :meth:`load`."""
-        items: list[Item] = []
-        seen: dict[str, str] = {}
-        for where, row in rows:
-            try:
-                item = self.item(where, row, pictures)
-            except KeyError as error:
-                raise DataError(
-                    f"{where}: no field {error}; is this a file of {self.title}? Fields there: "
-                    f"{', '.join(sorted(row))}."
-                ) from None
-            except (TypeError, ValueError, AttributeError) as error:
-                if isinstance(error, DataError):
-                    raise
-                raise DataError(f"{where}: not a row of {self.title} ({error}).") from error
-            if item.id in seen:
-                raise DataError(f"{where}: id {item.id!r} is already taken by {seen[item.id]}.")
-            seen[item.id] = where
-            items.append(item)
+        items = distinct((where, self._item(where, row, pictures)) for where, row in rows)
         if not items:
             raise DataError(f"{source}: holds no rows of {self.title}.")
         return items
+
+    def _item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
+        """:meth:`item`, whose every error says where the row is."""
+        try:
+            return self.item(where, row, pictures)
+        except KeyError as error:
+            raise DataError(
+                f"{where}: no field {error}; is this a file of {self.title}? Fields there: "
+                f"{', '.join(sorted(row))}."
+            ) from None
+        except (TypeError, ValueError, AttributeError) as error:
+            if isinstance(error, DataError):
+                raise
+            raise DataError(f"{where}: not a row of {self.title} ({error}).") from error
 
     @cached_property
     def _scorers(self) -> Mapping[str, Scorer]:

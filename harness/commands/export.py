@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from harness.commands.options import GoldFiles
+
 
 def command(
     file: Annotated[
@@ -19,9 +21,7 @@ def command(
     model: Annotated[
         str | None, typer.Option(help="The model's name in the files. Default: run and trial.")
     ] = None,
-    data: Annotated[
-        str | None, typer.Option(help="The benchmark's files, where FILE holds no golds.")
-    ] = None,
+    data: GoldFiles = None,
 ) -> None:
     """Write saved responses in the format of another toolkit, for its scorer."""
     from benchmarks.plugins import unknown

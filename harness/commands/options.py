@@ -26,6 +26,10 @@ JudgeOptions = Annotated[
         "revision, api_key_env, concurrency, timeout, retries.",
     ),
 ]
+GoldFiles = Annotated[
+    str | None,
+    typer.Option("--data", help="The benchmark's files, where FILE holds no golds."),
+]
 ServerOptions = Annotated[
     list[str] | None,
     typer.Option(

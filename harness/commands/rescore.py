@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from harness.commands.options import ROOT, JudgeOptions, Root
+from harness.commands.options import ROOT, GoldFiles, JudgeOptions, Root
 from harness.console import console
 
 
@@ -27,9 +27,7 @@ def command(
         typer.Option(help="May be repeated; `harness list scorers`. Default: the benchmark's own."),
     ] = None,
     judge: JudgeOptions = None,
-    data: Annotated[
-        str | None, typer.Option(help="The benchmark's files, where FILE holds no golds.")
-    ] = None,
+    data: GoldFiles = None,
     split: Annotated[str | None, typer.Option(help="Of --data. Default: its usual one.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write every verdict here, one JSON object a line.")

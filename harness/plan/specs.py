@@ -19,6 +19,13 @@ class StepSpec(Config):
     VERSION: ClassVar[int]
 
 
+class ModelSpec(StepSpec):
+    """A step that starts from a model: ``model`` is None where it is the parent ``model``."""
+
+    model: str | None
+    family_id: str | None
+
+
 class Synthesize(StepSpec):
     """New questions about a pool's pictures, written by a model. Result: ``questions.jsonl``."""
 
@@ -44,7 +51,7 @@ class Synthesize(StepSpec):
 Asks = Literal["question", "description", "contrast", "described", "judgement", "rating"]
 
 
-class Respond(StepSpec):
+class Respond(ModelSpec):
     """A model's responses about every question of a pool. ``model`` is None where the parent
     ``model`` was trained; ``described`` reads the parent ``descriptions``, a judgement or rating
     the parent ``responses``. Result: ``responses.jsonl``.
@@ -53,8 +60,6 @@ class Respond(StepSpec):
     KIND: ClassVar[str] = "respond"
     VERSION: ClassVar[int] = 2
 
-    model: str | None
-    family_id: str | None
     questions: str
     engine: str
     engine_id: str
@@ -83,7 +88,7 @@ class Curate(StepSpec):
     threshold: float | None
 
 
-class Train(StepSpec):
+class Train(ModelSpec):
     """One stage. ``model`` is None where the parent ``model`` is the stage before; the parent
     ``synthetic`` is there where the ratio is above 0, ``curated`` where the stage has a curation,
     and ``external 0``, ``external 1``, ... for its external models, which the stage holds as
@@ -95,8 +100,6 @@ class Train(StepSpec):
     KIND: ClassVar[str] = "train"
     VERSION: ClassVar[int] = 4
 
-    model: str | None
-    family_id: str | None
     questions: str
     synthetic_ratio: float
     stage: Stage
@@ -118,7 +121,7 @@ class Sampled(Config):
     seed: int
 
 
-class Generate(StepSpec):
+class Generate(ModelSpec):
     """Raw responses to a benchmark's items. ``model`` is None where the parent ``model`` was
     trained. ``min_pixels`` and ``max_pixels`` are None where the processor's own limits hold.
     Result: ``generations.parquet``.
@@ -127,8 +130,6 @@ class Generate(StepSpec):
     KIND: ClassVar[str] = "generate"
     VERSION: ClassVar[int] = 3
 
-    model: str | None
-    family_id: str | None
     benchmark: str
     data: str
     limit: int | None

@@ -12,7 +12,8 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,7 @@ def run(spec: TrialSpec, folder: Path, status: Status) -> None:
     (folder / "result.json").unlink(missing_ok=True)
     began = time.time()
     steps = []
-    done: dict[str, Result] = {}
-    engines = EngineHolder()
+    maker = _Maker(spec, store, status)
     for step in spec.trial.steps:
         started = time.time()
         found = store.find(step.kind, step.key)
@@ -98,8 +98,8 @@ def run(spec: TrialSpec, folder: Path, status: Status) -> None:
             print(f"{time.strftime('%H:%M:%S')} {step.name}", flush=True)
         cached = found is not None
         if found is None:
-            found, cached = _make(step, spec, store, done, status, engines)
-        done[step.key] = found
+            found, cached = maker.make(step)
+        maker.done[step.key] = found
         steps.append(_entry(step, found, store, cached, time.time() - started))
     finish(spec, folder, store, steps, time.time() - began)
 
@@ -130,79 +130,67 @@ def _entry(step: Step, found: Result, store: Store, cached: bool, seconds: float
     }
 
 
-def _make(
-    step: Step,
-    spec: TrialSpec,
-    store: Store,
-    done: Mapping[str, Result],
-    status: Status,
-    engines: EngineHolder,
-) -> tuple[Result, bool]:
-    """The step's result, and whether another process made it while this one waited."""
-    status.step(step.name)
-    with store.claim(
-        step.key, lambda: status.step(step.name, "waits: another process is making it")
-    ) as work:
-        found = store.find(step.kind, step.key)
-        if found is not None:
-            return found, True
+@dataclass(frozen=True)
+class _Maker:
+    """What makes the steps of a trial: ``done`` has the results so far, by key."""
+
+    spec: TrialSpec
+    store: Store
+    status: Status
+    done: dict[str, Result] = field(default_factory=dict)
+    engines: EngineHolder = field(default_factory=EngineHolder)
+
+    def make(self, step: Step) -> tuple[Result, bool]:
+        """The step's result, and whether another process made it while this one waited."""
+        status = self.status
         status.step(step.name)
-        started = time.time()
-        out = work / "out"
-        out.mkdir(parents=True, exist_ok=True)
-        _execute(step, spec, store, done, status, engines, work)
-        return (
-            store.commit(
-                step.kind,
-                step.label,
-                step.key,
-                {
-                    "kind_version": step.version,
-                    "spec": step.spec,
-                    "parents": step.parents,
-                    "started": started,
-                    "seconds": round(time.time() - started, 3),
-                    "environment": environment.short(),
-                },
-            ),
-            False,
+        with self.store.claim(
+            step.key, lambda: status.step(step.name, "waits: another process is making it")
+        ) as work:
+            found = self.store.find(step.kind, step.key)
+            if found is not None:
+                return found, True
+            status.step(step.name)
+            started = time.time()
+            out = work / "out"
+            out.mkdir(parents=True, exist_ok=True)
+            self._execute(step, work)
+            record = {
+                "kind_version": step.version,
+                "spec": step.spec,
+                "parents": step.parents,
+                "started": started,
+                "seconds": round(time.time() - started, 3),
+                "environment": environment.short(),
+            }
+            return self.store.commit(step.kind, step.label, step.key, record), False
+
+    def _execute(self, step: Step, work: Path) -> None:
+        from harness.steps import curate, generate, respond, score, synthesize, train
+        from harness.steps.context import Context
+
+        context = Context(
+            store=self.store,
+            out=work / "out",
+            scratch=work,
+            parents={role: self.done[key].path for role, key in step.parents.items()},
+            located=self.spec.sources,
+            reward_files=self.spec.reward_files,
+            resources=self.spec.resources,
+            services=self.spec.services,
+            engines=self.engines,
+            progress=self.status.progress,
+            watch=self.status.watch,
         )
-
-
-def _execute(
-    step: Step,
-    spec: TrialSpec,
-    store: Store,
-    done: Mapping[str, Result],
-    status: Status,
-    engines: EngineHolder,
-    work: Path,
-) -> None:
-    from harness.steps import curate, generate, respond, score, synthesize, train
-    from harness.steps.context import Context
-
-    context = Context(
-        store=store,
-        out=work / "out",
-        scratch=work,
-        parents={role: done[key].path for role, key in step.parents.items()},
-        located=spec.sources,
-        reward_files=spec.reward_files,
-        resources=spec.resources,
-        services=spec.services,
-        engines=engines,
-        progress=status.progress,
-        watch=status.watch,
-    )
-    functions: dict[str, Callable[[Any, Context], None]] = {
-        "synthesize": synthesize.run,
-        "respond": respond.run,
-        "curate": curate.run,
-        "train": train.run,
-        "generate": generate.run,
-        "score": score.run,
-    }
-    functions[step.kind](KINDS[step.kind].model_validate(step.spec), context)
+        functions: dict[str, Callable[[Any, Context], None]] = {
+            "synthesize": synthesize.run,
+            "respond": respond.run,
+            "curate": curate.run,
+            "train": train.run,
+            "generate": generate.run,
+            "score": score.run,
+        }
+        functions[step.kind](KINDS[step.kind].model_validate(step.spec), context)
 
 
 def finish(

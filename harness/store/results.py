@@ -13,7 +13,6 @@ that does the work; the kernel releases it when that process dies, however it di
 from __future__ import annotations
 
 import errno
-import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -24,7 +23,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from benchmarks.atomic import write_text
+from benchmarks.atomic import to_disk, write_text
 from harness.store.files import read_json, sha256, write_json
 from harness.store.keys import SCHEMA
 
@@ -152,7 +151,7 @@ class Store:
                 # What lies there is damaged: put it aside, never silently delete it.
                 final.rename(work.with_name(f"{work.name}-damaged-{time.time_ns()}"))
                 out.rename(final)
-        _sync(final.parent)
+        to_disk(final.parent)
         shutil.rmtree(work, ignore_errors=True)
         result = self.find(kind, key)
         assert result is not None
@@ -189,13 +188,5 @@ def _files(folder: Path) -> list[Path]:
 
 def _sealed(path: Path) -> dict[str, Any]:
     """Force a file to the disk and describe it."""
-    _sync(path)
+    to_disk(path)
     return {"size": path.stat().st_size, "sha256": sha256(path)}
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

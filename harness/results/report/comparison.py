@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -135,13 +135,8 @@ def column(
         if isinstance(i, str)
         else Delta(
             to=base.label,
-            mean=i.mean,
-            low=i.low,
-            high=i.high,
-            p=i.p,
+            **{name: value for name, value in asdict(i).items() if name in Delta.model_fields},
             p_holm=p_holm,
-            df=i.df,
-            seeds=i.seeds,
             star=i.seeds > 1 and p_holm < ALPHA,
         )
         for (_, base), i, p_holm in zip(pairs, found, adjusted, strict=True)

@@ -8,6 +8,7 @@ that trains it (``arm:<name>``).
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +20,21 @@ _ARM, _SERVER = "arm:", "server:"
 _HUB = re.compile(r"^[\w.-]+/[\w.-]+@(?P<revision>\S+)$")
 
 
-class TinyModel(Source):
+class LocalModel(Source):
+    """A folder of this machine in Hugging Face layout, known by its content."""
+
+    @property
+    @abstractmethod
+    def place(self) -> Path: ...
+
+    def content_id(self, hashes: Hashes) -> str:
+        return hashes.folder(self.place)
+
+    def path(self) -> Path:
+        return self.place
+
+
+class TinyModel(LocalModel):
     """The tiny base that the package carries."""
 
     kind: Literal["tiny model"] = "tiny model"
@@ -30,27 +45,15 @@ class TinyModel(Source):
 
         return checkpoint()
 
-    def content_id(self, hashes: Hashes) -> str:
-        return hashes.folder(self.place)
 
-    def path(self) -> Path:
-        return self.place
-
-
-class ModelFolder(Source):
-    """A folder in Hugging Face layout."""
+class ModelFolder(LocalModel):
+    """A user's own folder."""
 
     kind: Literal["model folder"] = "model folder"
 
     @property
     def place(self) -> Path:
         return Path(self.source)
-
-    def content_id(self, hashes: Hashes) -> str:
-        return hashes.folder(self.place)
-
-    def path(self) -> Path:
-        return self.place
 
 
 class HubModel(Source):
