@@ -28,6 +28,7 @@ from backends.deepspeed.rollout import ExternalResponses, Rollouts, read_externa
 from backends.deepspeed.sampler import PolicySampler
 from backends.deepspeed.update import PerToken, Totals, Updater
 from backends.models.encoding import Encoder
+from backends.models.families import family_of
 from backends.models.folders import (
     load_model,
     load_processor,
@@ -67,8 +68,8 @@ class Training:
 
         model = load_model(inputs.model, resources.dtype, ranks.device)
         self.processor = load_processor(inputs.model)
-        self.encoder = Encoder(self.processor, stage.max_prompt_tokens)
-        suppressed = suppressed_token_ids(self.processor)
+        self.encoder = Encoder(family_of(model), self.processor, stage.max_prompt_tokens)
+        suppressed = suppressed_token_ids(self.encoder.family, self.processor)
         copies = []
         self.reference: PerToken | None = None
         if stage.kl.beta > 0 or stage.objective == "dpo":
@@ -255,10 +256,10 @@ class Training:
         if self.pictures is None:
             return
         prompts = [s.group.prompt for s in samples]
-        self.pictures.pinned = frozenset(name for p in prompts for name in p.pictures)
-        new = [p for p in prompts if any(name not in self.pictures for name in p.pictures)]
+        self.pictures.pinned = frozenset(each.name for p in prompts for each in p.pictures)
+        new = [p for p in prompts if any(e.name not in self.pictures for e in p.pictures)]
         if self.ranks.most(len(new)):
-            with self.learner.gathered(self.model.model.visual):
+            with self.learner.gathered(family_of(self.model).vision_tower(self.model)):
                 if (found := distinct_pictures(new)) is not None:
                     picture_features(self.model, found.to(self.ranks.device))
 

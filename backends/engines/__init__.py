@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from backends.base.engine import EngineError
 
@@ -41,15 +41,11 @@ def encoder(
     """A model folder's encoder, its pictures scaled to between ``min_pixels`` and ``max_pixels``
     (None: the processor's own limit)."""
     from backends.models.encoding import Encoder
-    from backends.models.folders import load_processor
 
-    processor = load_processor(model)
-    images: Any = processor.image_processor
-    images.size = {
-        "shortest_edge": images.size["shortest_edge"] if min_pixels is None else min_pixels,
-        "longest_edge": images.size["longest_edge"] if max_pixels is None else max_pixels,
-    }
-    return Encoder(processor, max_prompt_tokens)
+    made = Encoder.at(model, max_prompt_tokens)
+    if made.family.reads_pictures:
+        made.family.scale(made.processor, min_pixels, max_pixels)
+    return made
 
 
 def open_engine(

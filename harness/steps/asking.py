@@ -41,7 +41,7 @@ def engine(
     """
     global _held
     from backends.engines import open_engine
-    from backends.models.folders import ModelError
+    from backends.models.families import ModelError
 
     settings: dict[str, Any] = {
         "dtype": resources.dtype,
