@@ -35,9 +35,10 @@ test: $(TESTABLE) lint types  ## lint, type-check and test
 test-slow: $(TESTABLE)  ## the tests that train for minutes
 	$(BIN)/pytest -m "slow and not gpu"
 
-lint: $(TESTABLE)  ## ruff: lint and format check
+lint: $(TESTABLE)  ## ruff: lint and format check; import-linter: rooms import downward only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 
 types: $(TESTABLE)  ## mypy
 	$(BIN)/mypy

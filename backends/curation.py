@@ -19,7 +19,7 @@ from pathlib import Path
 from backends.base.stage import Curation
 from backends.rewards.correctness import correct, label
 from backends.rewards.majority import vote
-from benchmarks.base import Item, Picture
+from benchmarks.base import Item, Picture, unmarked
 
 #: Genixer's question to the judge, verbatim as MM-UPT gives it (appendix A.1).
 JUDGEMENT = (
@@ -60,8 +60,10 @@ _BARE_SCORE = re.compile(r"\W*([0-5])(?:\s*/\s*5)?\W*")
 
 
 def fill(form: str, **texts: str) -> str:
-    """The form with its slots filled, once: what a text says is never taken for a slot."""
-    return _SLOT.sub(lambda slot: texts[slot.group(1)], form)
+    """The form with its slots filled, once: what a text says is never taken for a slot, nor what a
+    model wrote for the place of a picture."""
+    written = {name: text if name == "question" else unmarked(text) for name, text in texts.items()}
+    return _SLOT.sub(lambda slot: written[slot.group(1)], form)
 
 
 def wording(*forms: str) -> str:

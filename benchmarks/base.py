@@ -6,6 +6,7 @@ step of ``harness`` with an engine of ``backends``.
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,9 +20,49 @@ Status = Literal["ok", "unparsed", "undecided", "judge_failed"]
 #: A picture: the path of an image file, or the bytes of one.
 Picture = Path | bytes
 
+#: Where a picture stands in a text, as LLaVA, verl and EasyR1 write it.
+PICTURE_MARK = "<image>"
+_LEADING_MARKS = re.compile(rf"\s*(?:{PICTURE_MARK}\s*)+")
+
 
 class DataError(ValueError):
     """A data file is missing, corrupt or not what it claims to be; the message names its row."""
+
+
+def interleaved(text: str, pictures: Sequence[Picture]) -> list[str | Picture]:
+    """Text and pictures in the order in which a model reads them: each picture where its
+    ``<image>`` stands. Where the text does not have one for each, the pictures come first and the
+    text stays as it is."""
+    texts = text.split(PICTURE_MARK)
+    if not pictures or len(texts) != len(pictures) + 1:
+        return [*pictures, text]
+    parts: list[str | Picture] = [texts[0]]
+    for picture, after in zip(pictures, texts[1:], strict=True):
+        parts += [picture, after]
+    return [part for part in parts if part != ""]
+
+
+def placed(where: str, question: str, pictures: int) -> str:
+    """A question with as many ``<image>`` as pictures, or with none where all of them stand before
+    the text. Without pictures it is text like any other.
+
+    Raises :class:`DataError` naming ``where`` on another number.
+    """
+    marks = question.count(PICTURE_MARK)
+    if not pictures or not marks:
+        return question
+    if marks != pictures:
+        raise DataError(
+            f"{where}: its text has {marks} {PICTURE_MARK} for {pictures} pictures; mark the place "
+            "of each, or of none where they stand before the text."
+        )
+    text = _LEADING_MARKS.sub("", question, count=1) if _LEADING_MARKS.match(question) else question
+    return question if PICTURE_MARK in text else text
+
+
+def unmarked(text: str) -> str:
+    """What a model wrote, without the marks that would move a picture."""
+    return text.replace(PICTURE_MARK, "")
 
 
 @dataclass(frozen=True)
@@ -29,7 +70,8 @@ class Item:
     """One question: of a benchmark, or of a training pool.
 
     ``question`` is the text the model is asked (options included, if any), before the prompt
-    template of the method is put around it. ``answer`` is the gold as its owners wrote it; an
+    template of the method is put around it; an ``<image>`` in it is the place of a picture, see
+    :func:`placed`. ``answer`` is the gold as its owners wrote it; an
     unsupervised method never reads it. ``solution`` is a worked solution, where one exists.
     ``cluster`` names the items that share context (same figure, same problem): standard errors
     cluster on it. ``meta`` holds the official row (task, version, key, choices, precision, ...).

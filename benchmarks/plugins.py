@@ -29,6 +29,7 @@ Kind = Literal[
     "engine",
     "executor",
     "family",
+    "method",
     "reward",
     "scorer",
     "template",

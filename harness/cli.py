@@ -51,6 +51,8 @@ ServerOptions = Annotated[
     ),
 ]
 _ROOT = Path("runs")
+#: Typer does not export it under a name of its own.
+_UsageError: Any = typer.BadParameter.__base__
 
 
 @app.command()
@@ -450,10 +452,9 @@ def _is_newest(file: Path, folder: Path) -> bool:
 
 
 def _console(stderr: bool = False) -> Console:
-    from rich.console import Console
+    from harness.console import console
 
-    piped = not (sys.stderr if stderr else sys.stdout).isatty()
-    return Console(stderr=stderr, width=120 if piped and "COLUMNS" not in os.environ else None)
+    return console(stderr)
 
 
 def main() -> None:
@@ -463,7 +464,13 @@ def main() -> None:
     from harness.errors import HarnessError
 
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
+    except _UsageError as error:  # typer's own panel would wrap it
+        error.show()
+        sys.exit(error.exit_code)
+    except typer.Abort:
+        print("aborted", file=sys.stderr)
+        sys.exit(1)
     except HarnessError as error:
         print(error, file=sys.stderr)
         sys.exit(2)

@@ -13,7 +13,7 @@ from typing import Protocol
 from pydantic import Field, field_validator
 
 from backends.base.config import Config
-from benchmarks.base import Picture
+from benchmarks.base import Picture, interleaved
 
 
 class EngineError(RuntimeError):
@@ -56,12 +56,20 @@ class Server(Config):
 
 @dataclass(frozen=True)
 class Request:
-    """One prompt. ``id`` seeds its samples: they do not depend on what else is in the batch."""
+    """One prompt. ``id`` seeds its samples: they do not depend on what else is in the batch.
+
+    ``text`` may say with an ``<image>`` for each picture where it stands; without, they come first.
+    """
 
     id: str
     text: str
     images: tuple[Picture, ...] = ()
     system: str = ""
+
+    @property
+    def content(self) -> list[str | Picture]:
+        """Texts and pictures in the order in which the model reads them."""
+        return interleaved(self.text, self.images)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """A stage: what a backend trains, an objective over questions, from one checkpoint to the next.
 
-It is pure data, so a new method is a preset (``methods/*.yaml``), not code.
+It is pure data, so a new method is a preset (``methods/``), not code.
 """
 
 from __future__ import annotations

@@ -196,10 +196,11 @@ def _pause(attempt: int, asked: str) -> float:
 
 def _messages(request: Request) -> list[dict[str, Any]]:
     content: list[dict[str, Any]] = [
-        {"type": "image_url", "image_url": {"url": _data_url(request, picture)}}
-        for picture in request.images
+        {"type": "text", "text": part}
+        if isinstance(part, str)
+        else {"type": "image_url", "image_url": {"url": _data_url(request, part)}}
+        for part in request.content
     ]
-    content.append({"type": "text", "text": request.text})
     system = [{"role": "system", "content": request.system}] if request.system else []
     # Servers of text models take a plain string only.
     return [*system, {"role": "user", "content": content if request.images else request.text}]

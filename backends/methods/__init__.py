@@ -1,16 +1,14 @@
-"""Methods by name: a preset is a YAML file beside this one, a list of stages with what the paper
-says.
+"""Methods by name: a preset is a YAML file in the folder of its paper, a list of stages with what
+the paper says.
 
 A preset holds the published settings; an experiment overrides what it wants different.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +16,11 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from backends.base.stage import Stage
+from benchmarks.plugins import Registry, unknown
 
-_HERE = Path(__file__).parent
+_OURS = {path.stem: path for path in sorted(Path(__file__).parent.rglob("*.yaml"))}
+
+METHODS = Registry("method", {name: str(_OURS[name]) for name in sorted(_OURS)})
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class Method:
         for key in overrides:
             if key not in Stage.model_fields:
                 raise ValueError(
-                    _unknown(f"setting of method {self.name!r}", key, Stage.model_fields)
+                    unknown(f"setting of method {self.name!r}", key, Stage.model_fields)
                 )
         return tuple(self._stage(i, preset, overrides) for i, preset in enumerate(self.stages, 1))
 
@@ -68,7 +69,7 @@ class Method:
 
 def names() -> list[str]:
     """Names of all known methods, ours first."""
-    return [*sorted(path.stem for path in _HERE.glob("*.yaml")), *_offered()]
+    return METHODS.names()
 
 
 def method(name: str) -> Method:
@@ -77,28 +78,16 @@ def method(name: str) -> Method:
     A package offers one through the entry-point group ``harness.plugins``, under the name
     ``method.<name>``, as a :class:`Method`. Raises KeyError naming the nearest known one.
     """
-    if name in (path.stem for path in _HERE.glob("*.yaml")):
+    found = METHODS.find(name)
+    if found.ours:
         return _read(name)
-    if name in _offered():
-        made: Method = _offered()[name].load()
-        return made
-    raise KeyError(_unknown("method", name, names()))
+    made: Method = found.load()
+    return made
 
 
 @cache
 def _read(name: str) -> Method:
-    data = YAML(typ="safe", pure=True).load(_HERE / f"{name}.yaml")
+    data = YAML(typ="safe", pure=True).load(_OURS[name])
     made = Method(name, data["title"], data["paper"], data["notes"].strip(), tuple(data["stages"]))
     made.resolve()
     return made
-
-
-def _offered() -> dict[str, Any]:
-    points = entry_points(group="harness.plugins")
-    return {p.name.removeprefix("method."): p for p in points if p.name.startswith("method.")}
-
-
-def _unknown(what: str, name: str, known: Any) -> str:
-    near = difflib.get_close_matches(name, known, 1)
-    hint = f", did you mean {near[0]!r}?" if near else ""
-    return f"unknown {what} {name!r}{hint} Known: {', '.join(known)}."

@@ -53,7 +53,7 @@ class Encoder:
         self.placeholder = family.placeholder(processor)
         self.suppressed = suppressed_token_ids(family, processor)
         self.pad_id = pad_token_id(processor)
-        self._frames: dict[tuple[int, bool], list[str | list[int]]] = {}
+        self._frames: dict[tuple[tuple[bool, ...], bool], list[str | list[int]]] = {}
         self._tokenizing = threading.RLock()  # a tokenizer holds the options of the latest call
 
     @classmethod
@@ -110,11 +110,15 @@ class Encoder:
 
     def _ids(self, request: Request, counts: Sequence[int]) -> list[int]:
         """Ids of the rendered chat, each picture's placeholder repeated ``counts`` times."""
+        content = request.content
         remaining = iter(counts)
+        texts = (part for part in content if isinstance(part, str))
         ids: list[int] = []
-        for piece in self._frame(len(counts), bool(request.system)):
+        for piece in self._frame(
+            tuple(not isinstance(part, str) for part in content), bool(request.system)
+        ):
             if isinstance(piece, str):
-                ids += self._text_ids(request.system if piece == _SYSTEM else request.text)
+                ids += self._text_ids(request.system if piece == _SYSTEM else next(texts))
                 continue
             for token in piece:
                 ids += [token] * (next(remaining, 1) if token == self.placeholder else 1)
@@ -126,22 +130,25 @@ class Encoder:
             "input_ids"
         ]
 
-    def _frame(self, pictures: int, system: bool) -> list[str | list[int]]:
-        """The chat template cut at the places of the texts: these places, and ids in between."""
+    def _frame(self, pictures: tuple[bool, ...], system: bool) -> list[str | list[int]]:
+        """The chat template cut at the places of the texts: these places, and ids in between.
+        ``pictures`` says of each part of the user's content whether it is a picture."""
         key = (pictures, system)
         if key not in self._frames:
-            looks = self.family.reads_pictures
-            content: list[dict[str, str]] = [{"type": "image"}] * pictures
+            parts = [
+                {"type": "image"} if picture else {"type": "text", "text": _USER}
+                for picture in pictures
+            ]
             messages: list[dict[str, Any]] = (
                 [{"role": "system", "content": _SYSTEM}] if system else []
             )
-            parts = [*content, {"type": "text", "text": _USER}]
             # Templates of text models take a plain string only.
-            messages.append({"role": "user", "content": parts if looks else _USER})
+            content = parts if self.family.reads_pictures else _USER * len(parts)
+            messages.append({"role": "user", "content": content})
             chat = self.processor.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True
             )
-            if chat.count(_USER) != 1 or chat.count(_SYSTEM) != system:
+            if chat.count(_USER) != pictures.count(False) or chat.count(_SYSTEM) != system:
                 raise ModelError("the chat template drops or repeats the text of a message.")
             pieces = [p for p in re.split(f"({_SYSTEM}|{_USER})", chat) if p]
             self._frames[key] = [

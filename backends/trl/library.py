@@ -24,14 +24,15 @@ def unwarned() -> Iterator[None]:
 
 @contextmanager
 def _hidden(*names: str) -> Iterator[None]:
-    hidden = [name for name in names if name not in sys.modules]
-    for name in hidden:
+    there = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    for name in names:
         sys.modules[name] = None  # type: ignore[assignment]
     try:
         yield
     finally:
-        for name in hidden:
+        for name in names:
             del sys.modules[name]
+        sys.modules.update(there)
 
 
 with _hidden("mlflow", "vllm"), unwarned():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL.Image import Image
 
@@ -25,7 +25,7 @@ class Row:
     """A question as both sides read it: encoded by us (None: too long), and as TRL's messages."""
 
     prompt: Prompt | None
-    messages: list[dict[str, str]]
+    messages: list[dict[str, Any]]
     images: list[Image]
 
 
@@ -101,9 +101,13 @@ class Questions:
             return Row(None, [{"role": "user", "content": ""}], [])
         system = [{"role": "system", "content": asked.system}] if asked.system else []
         files = [p if isinstance(p, bytes) else p.read_bytes() for p in asked.images]
+        content = [
+            {"type": "text", "text": part} if isinstance(part, str) else {"type": "image"}
+            for part in asked.content
+        ]
         return Row(
             prompt,
-            [*system, {"role": "user", "content": asked.text}],
+            [*system, {"role": "user", "content": content}],
             [read_picture(file) for file in files],
         )
 

@@ -32,7 +32,7 @@ from urllib.parse import parse_qs, urlencode
 
 from benchmarks.aggregate import accuracies
 from benchmarks.answers.reading import extract_with_rule
-from benchmarks.base import Benchmark, DataError, Item, Scorer, Values, Verdict
+from benchmarks.base import Benchmark, DataError, Item, Scorer, Values, Verdict, placed
 from benchmarks.bridges._lm_eval_child import TaskChild
 
 PREFIX = "lm_eval:"
@@ -48,7 +48,6 @@ _JUDGING = (
 )
 #: Filters over several responses to one question.
 _VOTES = ("majority_vote", "take_first_k")
-_PICTURE = "<image>"
 
 
 def address(name: str, include_path: str | None = None, num_fewshot: int | None = None) -> str:
@@ -368,15 +367,16 @@ def _items(task: Any) -> Iterator[Item]:
         if not isinstance(text, str):
             raise DataError(f"document {number} of the task has several prompts")
         pictures = task.doc_to_image(doc) or []
+        pictures = pictures if isinstance(pictures, list) else [pictures]
         if pictures:
-            text = text.replace(_PICTURE, "").strip()
+            text = placed(f"document {number} of the task", text, len(pictures)).strip()
         kept = {key: value for key, value in doc.items() if not _is_picture(value)}
         target = task.doc_to_target(doc)
         yield Item(
             id=str(number),
             question=text,
             answer=str(target[0] if isinstance(target, list) and target else target),
-            images=tuple(map(_png, pictures if isinstance(pictures, list) else [pictures])),
+            images=tuple(map(_png, pictures)),
             meta={
                 "doc": json.loads(json.dumps(kept, default=str)),
                 "targets": task.multiple_target,

@@ -2,7 +2,8 @@
 
 A question file is JSONL, one object a line: ``id``, ``question`` (or ``problem``), ``answer``,
 ``images`` (paths relative to the file), ``solution``, ``cluster``, ``meta``; or parquet with the
-same columns, pictures embedded as Hugging Face stores them (``{"bytes", "path"}``). A hub source
+same columns, pictures embedded as Hugging Face stores them (``{"bytes", "path"}``). An ``<image>``
+in the question is the place of a picture. A hub source
 ``hub:owner/name@revision[split]`` is the parquet files of one split of a dataset.
 """
 
@@ -17,13 +18,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks.base import DataError, Item, Picture
+from benchmarks.base import DataError, Item, Picture, placed
 
 _HUB = re.compile(
     r"hub:(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)(?:\[(?P<split>[\w.-]+)\])?"
 )
 _SHARD = re.compile(r"(?P<name>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(?:-.*)?")
-_PLACEHOLDER = re.compile(r"[ \t]*<image>")
 #: How the usual image files begin: PNG, JPEG, GIF, WebP.
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"RIFF")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -188,7 +188,7 @@ def _item(where: str, row: Mapping[str, Any], folder: Path, number: int) -> Item
     identity = row.get("id")
     return Item(
         id=str(number if identity is None else identity),
-        question=_PLACEHOLDER.sub("", question).strip(),
+        question=placed(where, question, len(pictures)).strip(),
         answer=_text(where, row, "answer"),
         images=tuple(picture(where, given, folder) for given in pictures),
         cluster=_text(where, row, "cluster"),

@@ -7,6 +7,11 @@ from typing import Any
 
 from harness.errors import HarnessError, Problem, SpecError
 
+#: Where something stands in a file, such as ``("benchmarks", 0, "name")``.
+Place = tuple[str | int, ...]
+#: A place, and what is wrong there.
+Mistake = tuple[Place, str]
+
 #: An experiment file is small; more is a mistake, or aliases that unfold without end.
 _MAX_NODES = 100_000
 
@@ -43,7 +48,7 @@ class YamlFile:
     def error(self, problems: list[Problem]) -> SpecError:
         return SpecError(str(self.path), problems)
 
-    def line(self, place: tuple[str | int, ...]) -> int | None:
+    def line(self, place: Place) -> int | None:
         """The line (from 1) of ``("arms", "grpo", "lr")``, or of its nearest ancestor."""
         node = self._tree
         line = 1
@@ -56,7 +61,7 @@ class YamlFile:
                 break
         return line
 
-    def _plain(self, node: Any, place: tuple[str | int, ...]) -> Any:
+    def _plain(self, node: Any, place: Place) -> Any:
         self._nodes += 1
         if self._nodes > _MAX_NODES:
             raise self.error([Problem("", f"more than {_MAX_NODES} values", None)])
@@ -77,7 +82,7 @@ class YamlFile:
         raise self.error([Problem(dotted(place), said, self.line(place))])
 
 
-def dotted(place: tuple[str | int, ...]) -> str:
+def dotted(place: Place) -> str:
     """``("benchmarks", 0, "name")`` as ``benchmarks[0].name``."""
     text = ""
     for part in place:

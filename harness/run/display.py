@@ -24,7 +24,7 @@ _MARKS = {"ok": "[green]✓[/]", "failed": "[red]✗[/]"}
 
 def observer(console: Console) -> Lines | LiveTable:
     """The observer that fits where the output goes."""
-    return LiveTable(console) if console.is_terminal else Lines(console)
+    return LiveTable(console) if console.is_interactive else Lines(console)
 
 
 class Lines:

@@ -7,7 +7,7 @@ import random
 from collections import Counter
 
 from backends.base.engine import Request, Sampling
-from benchmarks.base import Item
+from benchmarks.base import Item, unmarked
 from benchmarks.data.questions import save_questions
 from benchmarks.prompts import SYNTHESIS
 from harness.errors import StepError
@@ -60,7 +60,7 @@ def run(spec: Synthesize, context: Context) -> None:
     kept = []
     for name, item in seeds:
         answer = answers[name][0]
-        text = answer["text"].strip()
+        text = unmarked(answer["text"]).strip()
         what = (_pictures(item), plain(text))
         if answer["finish"] == "dropped":
             counts["over_long"] += 1

@@ -220,6 +220,8 @@ def test_what_a_text_says_is_never_taken_for_a_slot() -> None:
 
 
 def test_genixers_judgement_is_the_published_prompt() -> None:
+    moved = curation.fill(curation.DESCRIBED, question="Is <image> it?", description="<image>a dog")
+    assert moved == "The picture shows: a dog\nIs <image> it?"  # what was written moves no picture
     assert curation.fill(curation.JUDGEMENT, question="X_q", response="X_a") == (
         "Here is a question-answer pair. Is {Q: X_q, A: X_a} true for this image? "
         "Please answer this question with Yes or No."

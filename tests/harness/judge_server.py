@@ -70,6 +70,7 @@ class JudgeServer:
         self.prompts: list[str] = []
         self.keys: set[str] = set()
         self.closing = threading.Event()
+        self.outwaited = False  # whether a client waited until a request that hung was dropped
         self._lock = threading.Lock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
         self._http.daemon_threads = True
@@ -120,7 +121,7 @@ def _handler(server: JudgeServer) -> type[BaseHTTPRequestHandler]:
             if said == DROP:
                 return self._drop()
             if said == HANG:
-                server.closing.wait(3)
+                server.outwaited |= not server.closing.wait(60)
                 return self._drop()
             if said == ERROR:
                 return self._send(500, {"error": {"message": "out of order"}})

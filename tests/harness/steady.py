@@ -3,7 +3,8 @@ torch.
 
 Its "weights" are a chain of hashes over (settings, model, questions, seed, step), so that a
 training that lost or repeated a step after a kill ends with other weights. What a test wants to go
-wrong is asked for through the environment, which is no part of a step's key.
+wrong is asked for through the environment, which is no part of a step's key; so is a file that has
+to be there before the second step is taken.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Steady:
         for step in range(state["step"] + 1, stage.steps + 1):
             _go_wrong(step, stage, inputs)
             time.sleep(float(os.environ.get("STEADY_SECONDS", "0")))
+            while step > 1 and not Path(os.environ.get("STEADY_GATE", "/")).exists():
+                time.sleep(0.02)
             said = f"{stage.model_dump_json()} {inputs.seed} {step} {state['weights']}"
             state = {"step": step, "weights": hashlib.sha256(said.encode()).hexdigest()}
             with metrics.open("a") as file:

@@ -18,13 +18,13 @@ from datasets import Dataset
 
 from backends.models.pictures import read_picture
 from benchmarks import benchmark, tiny
-from benchmarks.base import DataError, Item, Scorer, Values, Verdict
+from benchmarks.base import PICTURE_MARK, DataError, Item, Scorer, Values, Verdict, interleaved
 from benchmarks.official.benchmark import OfficialBenchmark
 from benchmarks.prompts import asked
 from harness.results.statistics import interval
 
 #: What hf-multimodal counts pictures by, and a text that it does not.
-_PLACE, _NO_PLACE = "<image>", "<image >"
+_PLACE, _NO_PLACE = PICTURE_MARK, "<image >"
 
 
 def data(name: str, mini: str | None = None, **settings: Any) -> dict[str, Dataset]:
@@ -50,8 +50,10 @@ def data(name: str, mini: str | None = None, **settings: Any) -> dict[str, Datas
         {
             "id": item.id,
             "system": prompt.system,
-            "question": _PLACE * len(item.images)
-            + prompt.render_item(item).replace(_PLACE, _NO_PLACE),
+            "question": "".join(
+                part.replace(_PLACE, _NO_PLACE) if isinstance(part, str) else _PLACE
+                for part in interleaved(prompt.render_item(item), item.images)
+            ),
             "answer": item.answer,
             "benchmark": name,
             "data": source,

@@ -1,4 +1,4 @@
-"""The table in the terminal: at most 110 columns, one screen for a usual run."""
+"""The table in the terminal: at most 110 columns, one screen for a usual run. In a pipe, whole."""
 
 from __future__ import annotations
 
@@ -8,22 +8,23 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from harness import console as printing
 from harness.results.report import text
 from harness.results.report.model import Cell, Report, Row
 
 WIDTH = 110
+#: Columns of an arm's name on a terminal; longer ones are folded there.
+NAME = 30
 
 
 def show(report: Report, console: Console | None = None) -> None:
     """Print the report's tables: as wide as the terminal, or in full where there is none."""
-    if console is None:
-        here = Console()
-        console = Console(width=min(here.width, WIDTH) if here.is_terminal else WIDTH)
-    console.print(render(report))
+    console = console or printing.console(widest=WIDTH)
+    console.print(render(report, None if console.soft_wrap else NAME))
 
 
-def render(report: Report) -> RenderableType:
-    """The tables as one rich renderable."""
+def render(report: Report, name: int | None = NAME) -> RenderableType:
+    """The tables as one rich renderable, with ``name`` columns at most for the name of an arm."""
     seeds = ", ".join(map(str, report.seeds))
     parts: list[RenderableType] = [
         Text.assemble((report.name, "bold"), (f"   {report.model} · seeds {seeds}", "dim"))
@@ -31,16 +32,16 @@ def render(report: Report) -> RenderableType:
     for title, what in text.asked(report):
         parts.append(Text.assemble((f"  {title}  ", ""), (what, "dim")))
     parts.append(Text())
-    parts.append(_headline(report, "arm", report.rows, [r.label for r in report.rows]))
+    parts.append(_headline(report, "arm", report.rows, [r.label for r in report.rows], name))
     if any(m.kind == "sampled" for m in report.metrics):
-        parts += [Text(), Text("Sampled answers", "bold"), _sampled(report)]
+        parts += [Text(), Text("Sampled answers", "bold"), _sampled(report, name)]
     if report.sweep:
         sweep = report.sweep
         names = [text.settings(r.point, sweep.default) for r in sweep.rows]
         parts += [
             Text(),
             Text(f"Sweep of {sweep.of}", "bold"),
-            _headline(report, "settings", sweep.rows, names),
+            _headline(report, "settings", sweep.rows, names, name),
         ]
     if report.pairs:
         parts += [Text(), Text("One arm, two trainers", "bold"), _pairs(report)]
@@ -49,7 +50,7 @@ def render(report: Report) -> RenderableType:
         parts += _published(report)
     if report.holes:
         parts += [Text(), Text("Missing and failed trials", "bold red")]
-        parts += [Padding(Text(h), (0, 0, 0, 2)) for h in report.holes]
+        parts += [Padding(Text(h), (0, 0, 0, 2), expand=False) for h in report.holes]
     rows = report.rows + (report.sweep.rows if report.sweep else [])
     notes = report.footnotes + text.refusals(rows)
     parts += [Text(), *(Text(n, "dim") for n in notes)]
@@ -60,9 +61,11 @@ def _table() -> Table:
     return Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="bold")
 
 
-def _headline(report: Report, first: str, rows: list[Row], names: list[str]) -> Table:
+def _headline(
+    report: Report, first: str, rows: list[Row], names: list[str], widest: int | None
+) -> Table:
     table = _table()
-    table.add_column(first, overflow="fold", max_width=30)
+    table.add_column(first, overflow="fold", max_width=widest)
     table.add_column("seeds", justify="right")
     columns = [m for m in report.metrics if m.kind == "headline"]
     for metric in columns:
@@ -84,15 +87,15 @@ def _two_lines(cell: Cell) -> Text:
     return line + Text("\n" + text.delta(cell.delta), style)
 
 
-def _sampled(report: Report) -> Table:
+def _sampled(report: Report, widest: int | None) -> Table:
     table = _table()
-    table.add_column("arm", overflow="fold", max_width=30)
+    table.add_column("arm", overflow="fold", max_width=widest)
     columns = [m for m in report.metrics if m.kind == "sampled"]
     last = ""
     for metric in columns:
         title = text.title(report, metric.benchmark) if metric.benchmark != last else ""
         last = metric.benchmark
-        table.add_column(f"{title}\n{text.column(metric.name)}", max_width=16)
+        table.add_column(f"{title}\n{text.column(metric.name)}", max_width=16, overflow="fold")
     for row in report.rows:
         cells = []
         for m in columns:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import inspect
 import itertools
-import sys
 import warnings
 from collections import defaultdict
 from types import SimpleNamespace
@@ -120,11 +119,7 @@ def ours(stage: Stage, tokens_budget: int) -> tuple[float, Tensor, list[float]]:
 
 def theirs(stage: Stage, loss_type: str, scale: str) -> tuple[float, Tensor, list[float]]:
     """The same by TRL's."""
-    with pytest.MonkeyPatch.context() as patch:
-        # TRL imports these where they are installed: 15 seconds, and warnings of theirs.
-        for unused in ("vllm", "mlflow"):
-            patch.setitem(sys.modules, unused, sys.modules.get(unused))
-        from trl.trainer.grpo_trainer import GRPOTrainer
+    from backends.trl.library import GRPOTrainer
 
     assert list(inspect.signature(GRPOTrainer._compute_loss).parameters) == [
         *("self", "model", "inputs")

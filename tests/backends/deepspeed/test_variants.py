@@ -18,7 +18,7 @@ from backends.rewards import REWARDS, RewardEntry
 from backends.training.schedule import learning_rate
 from benchmarks.base import Item
 
-from .conftest import SMALL, Train, same
+from .conftest import SMALL, Train, apart, same
 
 BANDIT: dict[str, Any] = {"steps": 25, "group_size": 8, "max_response_tokens": 3, "lr": 1e-2}
 LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -67,16 +67,30 @@ def test_every_variant_solves_a_bandit(
     assert sum(row["reward"] for row in rows[-3:]) / 3 > 0.9
 
 
-def test_a_random_reward_stays_flat(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    coin, letters = random.Random(0), []
+COINS: dict[str, dict[str, Any]] = {"grpo": {}, "gae": CRITIC} | {
+    name: {"advantage": name} for name in ("group_mean", "batch_norm", "rloo", "reinforce_baseline")
+}
 
-    def toss(rollout: Rollout) -> list[float | None]:
-        letters.append(sum(map(share, rollout.responses)) / len(rollout.responses))
-        return [float(coin.random() < 0.5) for _ in rollout.responses]
 
-    rows = train("run", **BANDIT, **give(monkeypatch, toss)).metrics
-    assert sum(row["reward"] for row in rows[-10:]) / 10 == pytest.approx(0.5, abs=0.1)
-    assert sum(letters[-10:]) / 10 < 0.6  # what solves the bandit where the reward is not random
+@pytest.mark.parametrize("estimator", COINS)
+def test_a_coin_and_its_other_side_move_every_weight_by_opposite_steps(
+    train: Train, monkeypatch: pytest.MonkeyPatch, base: dict[str, Tensor], estimator: str
+) -> None:
+    """So nothing is learned, on average, from a reward that is a fair coin."""
+
+    def step(pays: bool) -> dict[str, Tensor]:
+        coin = random.Random(0)
+
+        def toss(rollout: Rollout) -> list[float | None]:
+            return [float((coin.random() < 0.5) == pays) for _ in rollout.responses]
+
+        tossed = give(monkeypatch, toss)
+        return train(f"{pays}", **BANDIT | {"steps": 1}, **COINS[estimator], **tossed).weights
+
+    heads, tails = step(True), step(False)
+    assert apart(heads, base) > 1e-3
+    together = {name: heads[name] + tails[name] - base[name] for name in base}
+    assert apart(together, base) < 1e-4 * apart(heads, base)
 
 
 @pytest.mark.parametrize("preset", ["mm_upt", "mm_upt_released"])

@@ -6,6 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -28,7 +29,6 @@ class ChatServer(ThreadingHTTPServer):
         self.bodies: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.times: list[float] = []
-        self.at_once = self.most_at_once = 0
         self.lock = threading.Lock()
 
     @property
@@ -59,15 +59,8 @@ class _Handler(BaseHTTPRequestHandler):
             server.headers.append({k.lower(): v for k, v in self.headers.items()})
             server.times.append(time.monotonic())
             number = len(server.bodies)
-            server.at_once += 1
-            server.most_at_once = max(server.most_at_once, server.at_once)
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):  # a client that did not wait
             self._answer(body, (server.plan(number, body) or "well").split())
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # a client that did not wait
-        finally:
-            with server.lock:
-                server.at_once -= 1
 
     def _answer(self, body: dict[str, Any], how: list[str]) -> None:
         match how:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import threading
-from collections import Counter
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -197,10 +196,15 @@ def test_batches_in_threads_give_the_same_texts(
     sampling = Sampling(n=3, temperature=1.0, max_tokens=12, seed=5)
     expected = responses(engine, many, sampling)
     model.train()
-    before, threads = torch.get_num_threads(), Counter[str]()
-    hook = model.model.language_model.register_forward_hook(
-        lambda *_: threads.update([threading.current_thread().name])
-    )
+    before, threads, together = torch.get_num_threads(), set[str](), threading.Barrier(3)
+
+    def meet(*_: object) -> None:
+        name = threading.current_thread().name
+        if name not in threads:
+            threads.add(name)
+            together.wait()
+
+    hook = model.model.language_model.register_forward_hook(meet)
     torch.set_num_threads(3)
     try:
         answers = engine.generate(many, sampling)

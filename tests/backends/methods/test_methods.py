@@ -178,9 +178,9 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 def test_naming_things_loads_no_torch() -> None:
     code = """
 import sys
-import harness, backends, backends.base, backends.methods, backends.rewards
+import harness, backends, backends.methods, backends.registry, backends.rewards
 backends.methods.method("mm_upt").resolve()
-backends.backend("deepspeed")
+backends.registry.backend("deepspeed")
 assert not {"torch", "mlflow", "transformers"} & set(sys.modules), "too much was imported"
 """
-    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -156,6 +156,43 @@ def test_encoding_equals_the_processors_own(
         assert torch.equal(tensor, expected[name])
 
 
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("Is <image> or <image> more?", ["Is ", None, " or ", None, " more?"]),
+        ("<image>more than<image>", [None, "more than", None]),
+        ("<image><image>How many?", [None, None, "How many?"]),
+        ("How many?", [None, None, "How many?"]),
+        ("One <image>?", [None, None, "One <image>?"]),
+    ],
+)
+def test_pictures_stand_where_the_text_has_them(
+    encoder: Encoder,
+    processor: Qwen2_5_VLProcessor,
+    picture: Callable[..., bytes],
+    text: str,
+    parts: list[str | None],
+) -> None:
+    images = (picture(1), picture(2, 56, 112))
+    prompt = encoder.encode(Request("a", text, images, system="Be brief."))
+    assert prompt is not None
+    content = [{"type": "text", "text": p} if p else {"type": "image"} for p in parts]
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": content}]
+    expected = processor(
+        text=processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True),
+        images=[read_picture(image) for image in images],
+        return_tensors="pt",
+    )
+    assert torch.equal(prompt.input_ids, expected["input_ids"][0])
+    assert torch.equal(prompt.image_grid_thw, expected["image_grid_thw"])
+
+
+def test_the_mark_of_a_picture_is_text_where_there_is_none(encoder: Encoder) -> None:
+    prompt = encoder.encode(Request("a", "What is <image>?"))
+    assert prompt is not None
+    assert "What is <image>?" in encoder.tokenizer.decode(prompt.input_ids)
+
+
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_special_strings_in_a_question_stay_text(
     encoder: Encoder, picture: Callable[..., bytes], count: int

@@ -31,7 +31,8 @@ def test_a_step_asks_what_a_step_of_our_trainer_asks(items: list[Item], encoder:
         drawn = [theirs.drawn(row) for row in range(3 * step, 3 * step + 3)]
         assert drawn == ours.at(step)
         shown = rows[3 * step : 3 * step + 3]
-        assert [p[-1]["content"] for p in shown["prompt"]] == [d.item.question for d in drawn]
+        contents = [p[-1]["content"] for p in shown["prompt"]]
+        assert [c[-1]["text"] for c in contents] == [d.item.question for d in drawn]
         assert [len(images) for images in shown["images"]] == [len(d.item.images) for d in drawn]
 
 
@@ -42,7 +43,10 @@ def test_the_tokens_are_those_of_our_encoder(
     from trl.data_utils import prepare_multimodal_messages
 
     encoder = Encoder(family("qwen2_5_vl"), processor, 2048)
-    asked = questions(items, encoder, template=template, questions_per_step=8, steps=1)
+    marked = [replace(i, question=f"Is {'<image>' * len(i.images)} it?") for i in items[:4]]
+    asked = questions(
+        [*marked, *items[4:]], encoder, template=template, questions_per_step=8, steps=1
+    )
     rows = asked.conversations()[:8]
     conversations = [
         prepare_multimodal_messages(prompt, images=images)

@@ -16,8 +16,8 @@ from benchmarks.answers._equivalence import TIME_LIMIT
 from benchmarks.base import Item, Scorer
 from benchmarks.official.benchmark import FunctionScorer
 
-#: Seconds of wall-clock time for one response: two questions to the algebra system that both run
-#: into its limit, and the start of a new child after each, on a machine that is busy.
+#: Seconds of this process for one response, however many others it shares a processor with. What
+#: it asks the algebra system is bounded there, by a limit of the same kind.
 LIMIT = 8 * TIME_LIMIT
 
 #: Of the slow test: strings that every scorer judges.
@@ -206,9 +206,9 @@ def mutated(chance: random.Random) -> str:
 
 def judge(name: str, scorer: Scorer, item: Item, response: str) -> float:
     """Score one response and hold the verdict to what every verdict promises. Seconds taken."""
-    began = time.monotonic()
+    began = time.process_time()
     verdict = scorer.score(item, response)
-    seconds = time.monotonic() - began
+    seconds = time.process_time() - began
     if isinstance(scorer, FunctionScorer) and scorer.judge_extraction is not None:
         on_extraction = scorer.judge_extraction(item, response)
         assert on_extraction.item == item.id

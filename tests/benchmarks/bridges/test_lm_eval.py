@@ -10,7 +10,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -268,7 +267,7 @@ def test_a_response_that_takes_for_ever_is_undecided(
     )
     one = made("slow", folder)
     item, scorer = one.rendered()[0], one.scorer()
-    began = time.monotonic()
+    before = threading.active_count()
     with ThreadPoolExecutor(2) as pool:
         hostile, fine = pool.map(
             lambda response: scorer.score(item, response), ["a" * 60 + "b", "\\boxed{2}"]
@@ -276,8 +275,7 @@ def test_a_response_that_takes_for_ever_is_undecided(
     assert (hostile.status, hostile.correct) == ("undecided", False)
     assert "took more than" in hostile.rule
     assert fine.status != "undecided"
-    assert time.monotonic() - began < 120
-    assert threading.active_count() < 20
+    assert threading.active_count() <= before
 
 
 def test_an_error_of_the_tasks_own_code_is_undecided(tmp_path: Path, shipped: Path) -> None:

@@ -153,7 +153,6 @@ def test_a_pinned_hub_revision_is_read_from_the_hubs_cache(tmp_path) -> None:
         cwd=Path(__file__).resolve().parents[3],
         capture_output=True,
         text=True,
-        timeout=120,
     )
     assert done.stdout.splitlines() == ["3 2", f"{source}[testmini] 2"], done.stderr
 

@@ -121,9 +121,38 @@ def test_every_usual_kind_of_picture_is_one(tmp_path) -> None:
 
 
 def test_aliases_placeholders_numbers_and_row_numbers(tmp_path) -> None:
-    path = write(tmp_path, {"problem": "<image>\nHow <image> many?", "answer": 5, "level": 3}, "")
+    path = write(tmp_path, {"problem": " How many?", "answer": 5, "level": 3}, "")
     (item,) = load_questions(path)
     assert item == Item("0", "How many?", "5", meta={"level": 3})
+
+
+@pytest.mark.parametrize(
+    ("text", "pictures", "question"),
+    [
+        ("<image>How many?", 1, "How many?"),
+        ("<image>\n <image>How many?", 2, "How many?"),
+        ("How many?", 2, "How many?"),
+        ("Is <image> more than <image>?", 2, "Is <image> more than <image>?"),
+        ("<image> or <image>?", 2, "<image> or <image>?"),
+        ("What does <image> mean in HTML?", 0, "What does <image> mean in HTML?"),
+        ("<image>How many?", 0, "<image>How many?"),
+    ],
+)
+def test_a_picture_stands_where_it_is_marked(tmp_path, text, pictures, question) -> None:
+    (tmp_path / "1.png").write_bytes(PNG)
+    path = write(tmp_path, {"question": text, "images": ["1.png"] * pictures})
+    (item,) = load_questions(path)
+    assert item.question == question
+    saved = save_questions([item], tmp_path / "saved")
+    assert [i.question for i in load_questions(saved)] == [question]
+
+
+@pytest.mark.parametrize(("marks", "pictures"), [(1, 2), (2, 1)])
+def test_another_number_of_marks_than_of_pictures_is_named(tmp_path, marks, pictures) -> None:
+    (tmp_path / "1.png").write_bytes(PNG)
+    row = {"question": "<image>" * marks + "?", "images": ["1.png"] * pictures}
+    with pytest.raises(DataError, match=f"line 1: .*{marks} <image> for {pictures} pictures"):
+        load_questions(write(tmp_path, row))
 
 
 @pytest.mark.parametrize(
@@ -217,6 +246,5 @@ def test_a_hub_source_is_read_from_the_hubs_cache(tmp_path) -> None:
         cwd=Path(__file__).resolve().parents[3],
         capture_output=True,
         text=True,
-        timeout=120,
     )
     assert done.stdout.split() == ["q0", "q1", "q2"], done.stderr

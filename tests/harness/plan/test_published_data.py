@@ -29,9 +29,8 @@ def harness(*arguments: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "harness.cli", *arguments],
         capture_output=True,
         text=True,
-        timeout=300,
         cwd=Path(__file__).resolve().parents[3],
-        env=os.environ | {"COLUMNS": "200", "OMP_NUM_THREADS": "1"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
 
 
@@ -156,7 +155,7 @@ def test_the_doctor_checks_data(both, tmp_path) -> None:
         "doctor", "--benchmark", "mathvision", "--data", str(both), "--root", str(tmp_path)
     )
     assert done.returncode == 1
-    said = " ".join(done.stdout.split())
+    said = done.stdout
     assert "mathvision, test: 3 items, id sha256:" in said
     assert "3037 rows are missing: 4, 5, 6, 7, 8, ..." in said
     assert "3 pictures, 1 that cannot be read" in said
@@ -166,7 +165,7 @@ def test_the_doctor_checks_data(both, tmp_path) -> None:
 
 def test_prompts_are_listed_with_source_and_hash() -> None:
     done = harness("list", "prompts")
-    said = " ".join(done.stdout.split())
+    said = done.stdout
     assert "5a45a52c9d4b" in said
     assert "MM-UPT (arXiv 2505.22453), README: its evaluation" in said
     assert "majority" not in said

@@ -97,7 +97,7 @@ class Place:
 
     def run(self, name: str = "test", **environment: str) -> tuple[int, str, str]:
         process = self.start(name, **environment)
-        out, error = process.communicate(timeout=120)
+        out, error = process.communicate()
         return process.returncode, out, error
 
     def trial(self, name: str, run: str = "test") -> Path:
@@ -119,10 +119,13 @@ class Place:
         return [line for line in text.splitlines() if line.startswith(word)]
 
     def wait_for(self, word: str, count: int = 1) -> None:
-        until = time.monotonic() + 60
+        """However long a busy machine takes: the time limit of every test is the only one."""
         while len(self.lines(word)) < count:
-            assert time.monotonic() < until, f"no {word!r} after a minute"
             time.sleep(0.02)
+
+    def saved(self) -> list[Path]:
+        """What interrupted trainings would go on from."""
+        return list(self.root.glob("work/*/out/resume/state.json"))
 
 
 @pytest.fixture(scope="session")
@@ -209,6 +212,8 @@ def test_kill_9_of_runner_and_trials_at_any_moment_changes_nothing_in_the_end(
         place.wait_for("begin", begun + 1)
         time.sleep(draw.uniform(0.0, 0.7))
         if attempt % 2:
+            while not place.saved():
+                time.sleep(0.02)
             pids = [place.state(name).get("pid") for name in IDS]
             for pid in [p for p in pids if isinstance(p, int)]:
                 with suppress(ProcessLookupError):
@@ -231,27 +236,27 @@ def test_kill_9_of_runner_and_trials_at_any_moment_changes_nothing_in_the_end(
 
 
 def test_trials_die_with_their_runner(place: Place) -> None:
-    process = place.start(STEADY_SECONDS="5")
+    process = place.start(STEADY_GATE=str(place.folder / "go"))
     place.wait_for("begin", 2)
     pids = [p for name in IDS if isinstance(p := place.state(name).get("pid"), int)]
     assert len(pids) == 2
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    until = time.monotonic() + 10
     while any(status.alive(pid) for pid in pids):
-        assert time.monotonic() < until, "a trial outlived its runner"
         time.sleep(0.05)
+    assert not place.lines("end"), "a trial outlived its runner"
     assert {place.state(name)["state"] for name in IDS} == {"interrupted", "pending"}
 
 
 def test_ctrl_c_ends_the_trials_and_says_how_to_go_on(place: Place) -> None:
-    process = place.start(STEADY_SECONDS="5")
+    process = place.start(STEADY_GATE=str(place.folder / "go"))
     place.wait_for("begin", 2)
     pids = [p for name in IDS if isinstance(p := place.state(name).get("pid"), int)]
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=30)
+    _, error = process.communicate()
     assert process.returncode == 130
-    assert "goes on from there" in error
+    said = f"Interrupted. What is done is in {place.root}; the same command goes on from there."
+    assert error.splitlines() == ["", said]
     assert "Traceback" not in error
     assert not any(status.alive(pid) for pid in pids)
     assert {place.state(name)["state"] for name in IDS} == {"pending"}
@@ -260,13 +265,14 @@ def test_ctrl_c_ends_the_trials_and_says_how_to_go_on(place: Place) -> None:
 
 
 def test_a_second_runner_in_the_same_folder_is_sent_away(place: Place) -> None:
-    first = place.start(STEADY_SECONDS="0.2")
+    first = place.start(STEADY_GATE=str(place.folder / "go"))
     place.wait_for("begin")
     code, _, error = place.run()
     assert code == 2
     assert "another `harness run` is at work" in error
     assert "Traceback" not in error
-    first.communicate(timeout=60)
+    (place.folder / "go").touch()
+    first.communicate()
     assert first.returncode == 0
 
 
@@ -274,7 +280,7 @@ def test_two_runs_on_one_store_make_each_step_once(place: Place) -> None:
     place.write("other")
     runs = [place.start(name, STEADY_SECONDS="0.1") for name in ("test", "other")]
     for process in runs:
-        process.communicate(timeout=120)
+        process.communicate()
         assert process.returncode == 0
     assert len(place.lines("end")) == 2
     assert all(place.weights(name) == place.weights(name, "other") for name in IDS)

@@ -41,7 +41,7 @@ def server() -> Iterator[JudgeServer]:
 
 
 def settings(server: JudgeServer) -> Judge:
-    return Judge(model="rule", base_url=server.url, timeout=5, retries=0)
+    return Judge(model="rule", base_url=server.url, timeout=90, retries=0)
 
 
 def odd(word: str, question: str) -> Any:

@@ -1,0 +1,109 @@
+"""Whether a condition can be trained: its backend, rewards, questions and teachers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from backends.base.stage import Stage
+from backends.engines import missing
+from benchmarks.plugins import unknown
+from harness.errors import HarnessError
+from harness.experiment import conditions
+from harness.experiment.spec import ROLLOUT_FIELDS, Experiment
+from harness.experiment.yaml_file import Mistake, Place
+from harness.store import sources
+from harness.store.sources import SERVED
+
+
+def unused(place: Place, key: str, stages: Sequence[Stage]) -> Iterator[Mistake]:
+    """A setting that no stage reads would be a comparison of equal things."""
+    if key in ROLLOUT_FIELDS and not any(stage.objective == "grpo" for stage in stages):
+        done = {"sft": "supervised fine-tuning", "dpo": "preference optimisation"}
+        yield place, f"{done[stages[-1].objective]} has no rollouts, so {key} has no use"
+    if key == "dpo_beta" and not any(stage.objective == "dpo" for stage in stages):
+        yield place, "no stage has objective dpo, so dpo_beta has no use"
+
+
+def check(
+    experiment: Experiment, condition: conditions.Condition, place: Place
+) -> Iterator[Mistake]:
+    """Whether the backend, the rewards and the questions fit this condition."""
+    from backends.registry import backend
+    from backends.rewards import reward
+
+    try:
+        trainer = backend(condition.backend)
+    except KeyError as error:
+        own = experiment.arms[condition.arm].backend is not None
+        yield ("arms", condition.arm, "backend") if own else ("backend",), str(error.args[0])
+        return
+    labelled = []
+    for stage in condition.stages:
+        for problem in trainer.problems(stage, experiment.resources):
+            yield place, f"backend {condition.backend!r} cannot train this: {problem}"
+        if stage.curation is None and stage.objective == "sft":
+            labelled.append("supervised fine-tuning")
+        for part in stage.rewards:
+            try:
+                if reward(part.name).needs_answer:
+                    labelled.append(f"reward {part.name!r}")
+            except KeyError as error:
+                yield (*place, "rewards"), str(error.args[0])
+    at = place if place[:1] == ("sweep",) else (*place, "synthetic_ratio")
+    if labelled and condition.synthetic_ratio > 0:
+        said = f"{labelled[0]} needs labels, and synthetic questions have none"
+        yield at, said
+    if any(stage.curation for stage in condition.stages) and condition.synthetic_ratio > 0:
+        yield at, "curation has the model answer the pool's own questions; mix in no synthetic ones"
+    yield from _teachers(experiment, condition, place)
+
+
+def _teachers(
+    experiment: Experiment, condition: conditions.Condition, place: Place
+) -> Iterator[Mistake]:
+    """Whether external models are named, and none learns from its own pupil."""
+    at = place if place[:1] == ("sweep",) else (*place, "external")
+    for stage in condition.stages:
+        if stage.external is not None and not stage.external.models:
+            yield at, "'models' is required: the models whose responses join each group"
+    for source in condition.teachers:
+        if not source.startswith(conditions.ARM):
+            continue
+        other = source.removeprefix(conditions.ARM)
+        if other not in experiment.arms:
+            yield at, unknown("arm", other, experiment.arms)
+        elif condition.arm in _needed(experiment, other):
+            yield at, f"arm {other!r} would have to be trained before itself"
+        elif experiment.arms[other].method == "none":
+            yield at, f"arm {other!r} trains nothing; name its model itself: {experiment.model}"
+
+
+def writer(
+    experiment: Experiment, source: str, place: Place, hashes: sources.Hashes
+) -> Iterator[Mistake]:
+    """Whether a model that writes training data is there."""
+    served = [f"{SERVED}{server.identity}" for server in experiment.servers]
+    if source.startswith(SERVED):
+        if source not in served:
+            known = f"known: {', '.join(served)}" if served else "there are none"
+            yield place, f"{source!r} is none of `servers`; {known}"
+        elif reason := missing("openai"):
+            yield place, reason
+        return
+    try:
+        sources.locate_model(source, hashes)
+    except HarnessError as error:
+        yield place, str(error)
+
+
+def _needed(experiment: Experiment, name: str) -> set[str]:
+    """The arms that must be trained for this one, itself included."""
+    needed: set[str] = set()
+    todo = [name]
+    while todo:
+        one = todo.pop()
+        if one in experiment.arms and one not in needed:
+            needed.add(one)
+            named = (experiment.arms[one].settings().get("external") or {}).get("models", ())
+            todo += [m.removeprefix(conditions.ARM) for m in named if m.startswith(conditions.ARM)]
+    return needed
