@@ -10,6 +10,8 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from backends.base.config import Config
+from backends.base.engine import EngineName
+from backends.base.template import TemplateChoice
 
 
 class Reward(Config):
@@ -114,7 +116,7 @@ class Stage(Config):
     """Everything that decides what a training stage computes. Its result's key covers all of it."""
 
     objective: Literal["grpo", "sft", "dpo"] = "grpo"
-    template: str = "boxed"
+    template: TemplateChoice = "boxed"
     rewards: tuple[Reward, ...] = ()
 
     steps: int = Field(default=30, ge=1)
@@ -139,7 +141,7 @@ class Stage(Config):
     kl: KL = KL()
     critic: Critic | None = None
 
-    rollout_engine: Literal["hf", "vllm"] = "hf"
+    rollout_engine: EngineName = "hf"
     vote_size: int | None = Field(
         default=None, ge=2, description="responses that vote; group_size of them are trained on"
     )

@@ -7,11 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from backends.base.backend import Inputs, TrainingError
-from backends.base.engine import EngineError, RequestError, Response, Sampling
+from backends.base.engine import EngineError, PolicySettings, RequestError, Response, Sampling
 from backends.base.resources import Resources
 from backends.base.stage import Stage
 from backends.deepspeed.policy.lora import merged
-from backends.engines.hf import HFEngine
+from backends.engines.registry import factory
 from backends.models.encoding import Encoder
 from backends.models.prompt import Prompt
 from backends.training.ranks import Ranks
@@ -51,20 +51,18 @@ class PolicySampler:
             self.engine = self._start()
 
     def _start(self) -> Any:
-        if self.stage.rollout_engine == "hf":
-            batch = max(self.resources.tokens_per_micro_batch, 65536)
-            return HFEngine(self.model, self.encoder, batch)
-        from backends.engines.vllm import VLLMEngine
-
+        settings = PolicySettings(
+            model=self.inputs.model,
+            module=self.model,
+            encoder=self.encoder,
+            dtype=self.resources.dtype,
+            device=self.ranks.device.type,
+            max_tokens=self.stage.max_response_tokens,
+            tokens_per_batch=max(self.resources.tokens_per_micro_batch, 65536),
+            gpu_share=GPU_SHARE,
+        )
         try:
-            return VLLMEngine(
-                self.inputs.model,
-                self.encoder,
-                dtype=self.resources.dtype,
-                device=self.ranks.device.type,
-                max_tokens=self.stage.max_response_tokens,
-                gpu_memory_utilization=GPU_SHARE,
-            )
+            return factory(self.stage.rollout_engine).open_policy(settings)
         except EngineError as error:
             raise TrainingError(str(error)) from error
 

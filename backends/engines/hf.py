@@ -121,6 +121,9 @@ class HFEngine:
             for answers in _in_order(sampled, answer, self._batches(prompts, sampling), workers):
                 yield from answers
 
+    def close(self) -> None:
+        """Nothing is held beside the model, which goes with its last owner."""
+
     def generate_encoded(
         self,
         prompts: Sequence[Prompt],

@@ -24,7 +24,7 @@ from transformers import AutoConfig, GenerationConfig
 
 from backends.base.engine import EngineError, Request, RequestError, Response, Sampling
 from backends.base.family import ModelFamily
-from backends.engines import missing
+from backends.engines.registry import missing
 from backends.models.encoding import Encoder
 from backends.models.pictures import joined
 from backends.models.prompt import Prompt

@@ -10,18 +10,10 @@ from backends.rewards.correctness import label
 from backends.training.groups import Group
 from backends.training.samples import Drawn, Sample, request
 from benchmarks.base import Item
-
-_BOXED, _TAGGED = "\\boxed{{{answer}}}", "<answer>{answer}</answer>"
-#: A bare answer in the form that a template asks for.
-ANSWER_FORMS = {
-    **dict.fromkeys(("plain", "direct", "direct_code", "direct_eval"), "{answer}"),
-    **dict.fromkeys(("boxed", "mm_upt", "mm_upt_train"), _BOXED),
-    **dict.fromkeys(("think", "think_code", "think_eval", "answer_first", "adaptive"), _TAGGED),
-    "lmm_r1": "<answer> ${answer}$ </answer>",
-}
+from benchmarks.prompts import Template, template
 
 
-def target(item: Item, template: str) -> str:
+def target(item: Item, choice: str | Template) -> str:
     """What the model is to say: the worked solution, else the answer as the template wants it
     written.
 
@@ -29,7 +21,7 @@ def target(item: Item, template: str) -> str:
     """
     if item.solution.strip():
         return item.solution
-    return ANSWER_FORMS[template].format(answer=item.answer) if label(item.answer) else ""
+    return template(choice).answered(item.answer) if label(item.answer) else ""
 
 
 def demonstrations(

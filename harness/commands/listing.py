@@ -23,14 +23,14 @@ def sections() -> dict[str, list[tuple[str, str]]]:
     from backends.rewards import REWARDS
     from benchmarks import BENCHMARKS, benchmark, judge
     from benchmarks.official.golds import gold_exceptions
-    from benchmarks.prompts import OFFICIAL, SYNTHESIS, TEMPLATES
+    from benchmarks.prompts import OFFICIAL, SYNTHESIS, templates
 
     known = {name: benchmark(name) for name in BENCHMARKS}
     return {
         "methods": [(name, method(name).title) for name in methods()],
         "rewards": [(entry.name, entry.purpose) for entry in REWARDS.values()],
         "prompts": [
-            *((t.name, f"{_wording(t)}  ({t.source}; {t.hash})") for t in TEMPLATES.values()),
+            *((t.name, f"{_wording(t)}  ({t.source}; {t.hash})") for t in templates().values()),
             (OFFICIAL, "in evaluation: each benchmark's own of these"),
         ],
         "synthesis modes": [(t.name, t.user) for t in SYNTHESIS.values()],

@@ -12,6 +12,7 @@ from typing import Any
 
 from backends.base.stage import Stage
 from backends.methods import method
+from benchmarks.prompts import Template, read, written
 from harness.experiment.spec import ROLLOUT_FIELDS, Arm, Experiment, Sweep
 from harness.store.keys import digest, show
 
@@ -26,7 +27,7 @@ class Condition:
 
     arm: str
     method: str
-    template: str
+    template: str | Template
     stages: tuple[Stage, ...]
     backend: str
     questions: tuple[str, ...] = ()
@@ -42,7 +43,7 @@ class Condition:
         """Everything that distinguishes one condition from another, as plain data."""
         stages = [stage.model_dump(mode="json") for stage in self.stages]
         flat = stages[0] if len(stages) == 1 else {f"stage{i}": s for i, s in enumerate(stages, 1)}
-        settings: dict[str, Any] = {"method": self.method, "template": self.template}
+        settings: dict[str, Any] = {"method": self.method, "template": written(self.template)}
         if self.stages:
             pools = list(dict.fromkeys(self.questions))
             questions = pools[0] if len(pools) == 1 else list(self.questions)
@@ -89,7 +90,7 @@ def condition(
     own = arm.settings()
     changed = {k: v for k, v in point.items() if k != "synthetic_ratio"}
     stages: tuple[Stage, ...] = ()
-    template = own.get("template", "boxed")
+    template = read(own.get("template", "boxed"))
     if plain:
         stages = preset.resolve(_over(_over(shared, own), changed))
         template = stages[-1].template

@@ -194,7 +194,7 @@ class _Planner:
             data=one.data.id,
             limit=one.limit,
             engine=asked.engine,
-            template=form.name,
+            template=form.choice,
             prompt=form.hash,
             min_pixels=asked.min_pixels,
             max_pixels=asked.max_pixels,

@@ -10,6 +10,7 @@ from typing import ClassVar, Literal
 
 from backends.base.config import Config
 from backends.base.stage import Stage
+from backends.base.template import TemplateChoice
 
 
 class StepSpec(Config):
@@ -53,7 +54,7 @@ class Respond(StepSpec):
     questions: str
     engine: str
     asks: Asks
-    template: str
+    template: TemplateChoice
     prompt: str
     samples: int
     temperature: float
@@ -120,7 +121,7 @@ class Generate(StepSpec):
     data: str
     limit: int | None
     engine: str
-    template: str
+    template: TemplateChoice
     prompt: str
     min_pixels: int | None
     max_pixels: int | None

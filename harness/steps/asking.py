@@ -40,7 +40,7 @@ def engine(
     Raises :class:`StepError` where it does not start.
     """
     global _held
-    from backends.engines import open_engine
+    from backends.engines.registry import open_engine
     from backends.models.families import ModelError
 
     settings: dict[str, Any] = {
@@ -65,8 +65,8 @@ def engine(
 def release() -> None:
     """Let go of the engine: what follows needs the memory."""
     global _held
-    if _held is not None and (close := getattr(_held[1], "close", None)) is not None:
-        close()
+    if _held is not None:
+        _held[1].close()
     _held = None
 
 

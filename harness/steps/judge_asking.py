@@ -56,8 +56,8 @@ class Asking:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if close := getattr(self.__dict__.pop("_engine", None), "close", None):
-            close()
+        if (engine := self.__dict__.pop("_engine", None)) is not None:
+            engine.close()
 
     def check(self) -> None:
         """Let it grade the known pairs. Raises :class:`StepError` where it does not answer, or with
@@ -110,13 +110,13 @@ class Asking:
 
     @cached_property
     def _engine(self) -> Engine:
-        from backends.engines import open_engine
+        from backends.engines.registry import open_engine
 
         settings = self.settings
         try:
             if self.model is None:
                 server = Server.model_validate(settings.model_dump(exclude={"engine"}))
-                return open_engine("openai", None, server=server)
+                return open_engine(settings.engine, None, server=server)
             from harness.steps import asking
 
             asking.release()  # two models at a time may not fit

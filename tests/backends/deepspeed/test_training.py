@@ -20,7 +20,7 @@ from backends.registry import backend
 from backends.rewards import REWARDS, RewardEntry
 from backends.rewards.correctness import correct
 from benchmarks.base import Item
-from benchmarks.prompts import TEMPLATES
+from benchmarks.prompts import templates
 
 from .conftest import SMALL, Train, apart, read, same
 
@@ -206,7 +206,7 @@ def test_sft_takes_the_solution_else_the_answer_in_the_templates_form(items: lis
     assert target(items[1], "direct") == "2"
     assert target(items[1], "think") == "<answer>2</answer>"
     assert target(replace(items[1], answer=""), "boxed") == ""
-    for template in TEMPLATES.values():
+    for template in templates().values():
         if not template.fields:  # of those that ask any question
             text = target(items[1], template.name)
             assert correct((text,), "2") == [True]
