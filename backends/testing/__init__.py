@@ -1,0 +1,1 @@
+"""Contract tests for authors of engines and model families: pytest classes to subclass."""
