@@ -8,6 +8,9 @@ from importlib.metadata import entry_points
 
 from benchmarks.base import Benchmark
 
+#: What the name of a benchmark that is an lm-eval task begins with: the task follows.
+LM_EVAL = "lm_eval:"
+
 #: name -> "module:class". Strings, so that naming a benchmark imports no scorer.
 BENCHMARKS: dict[str, str] = {
     "mathvista": "benchmarks.official.mathvista:MathVista",
@@ -25,7 +28,7 @@ def benchmark(name: str) -> Benchmark:
     A package offers one through the entry-point group ``harness.plugins``, under the name
     ``benchmark.<name>``. Raises KeyError naming the nearest known one.
     """
-    if name.startswith("lm_eval:"):
+    if name.startswith(LM_EVAL):
         from benchmarks.bridges import lm_eval as lmeval
 
         return lmeval.at(name)

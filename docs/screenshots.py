@@ -30,7 +30,7 @@ from PIL import Image
 from selenium import webdriver
 from selenium.webdriver.support.ui import WebDriverWait
 
-from harness.results import mlflow_mirror as tracking
+from harness.results.trackers.mlflow_client import ui_command
 
 FLAGS = [
     *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
@@ -114,7 +114,7 @@ def main(run: Path, out: Path) -> None:
     compare = f"{base}#/compare-runs?{asked}"
     clicks = ["//*[text()='Visualizations']"]
     clicks += [f"//*[@aria-label='{part} - Show diff only']" for part in ("Parameters", "Metrics")]
-    server = subprocess.Popen(tracking.ui_command(run.resolve().parent, port))
+    server = subprocess.Popen(ui_command(run.resolve().parent, port))
     try:
         for _ in range(120):
             try:

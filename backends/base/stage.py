@@ -5,13 +5,46 @@ It is pure data, so a new method is a preset (``methods/``), not code.
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal, TypeVar
 
 from pydantic import Field, model_validator
 
-from backends.base.config import Config
+from backends.base.config import Config, SettingError
 from backends.base.engine import EngineName
 from backends.base.template import TemplateChoice
+
+Value = TypeVar("Value")
+
+#: What a stage may do: sample groups and learn from their rewards; have responses written, in
+#: rollouts or by a curation; learn from pairs.
+Activity = Literal["rollouts", "responses", "pairs"]
+
+
+@dataclass(frozen=True)
+class OnlyFor:
+    """Marks a setting that only stages with this activity read."""
+
+    activity: Activity
+
+
+OfRollouts = Annotated[Value, OnlyFor("rollouts")]
+OfResponses = Annotated[Value, OnlyFor("responses")]
+OfPairs = Annotated[Value, OnlyFor("pairs")]
+
+Count = Annotated[int, Field(ge=1)]
+Amount = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(gt=0, le=1)]
+AboveOne = Annotated[float, Field(gt=1)]
+AtLeastTwo = Annotated[int, Field(ge=2)]
+
+ObjectiveName = Literal["grpo", "sft", "dpo"]
+Advantage = Literal["group_norm", "group_mean", "batch_norm", "rloo", "reinforce_baseline", "gae"]
+RatioLevel = Literal["token", "sequence"]
+Aggregation = Literal["token_mean", "sequence_mean", "fixed_length"]
+Schedule = Literal["constant", "cosine", "linear"]
 
 
 class Reward(Config):
@@ -40,9 +73,12 @@ class KL(Config):
     @model_validator(mode="after")
     def _has_a_gradient(self) -> KL:
         if self.beta > 0 and (self.form, self.place) == ("k1", "loss"):
-            raise ValueError(
+            raise SettingError(
+                "form",
                 "k1 in the loss holds nothing back: its gradient is 0 in expectation. Use k2 or k3 "
-                "in the loss, or k1 in the reward"
+                "in the loss, or k1 in the reward",
+                "place",
+                "beta",
             )
         return self
 
@@ -113,81 +149,147 @@ class Curation(Config):
 
 
 class Stage(Config):
-    """Everything that decides what a training stage computes. Its result's key covers all of it."""
+    """Everything that decides what a training stage computes. Its result's key covers all of it.
 
-    objective: Literal["grpo", "sft", "dpo"] = "grpo"
-    template: TemplateChoice = "boxed"
-    rewards: tuple[Reward, ...] = ()
+    What has no value that is right for every method, model and data is required: a preset says it.
+    """
 
-    steps: int = Field(default=30, ge=1)
-    questions_per_step: int = Field(default=32, ge=1)
-    group_size: int = Field(default=8, ge=1)
-    temperature: float = Field(default=1.0, gt=0)
-    top_p: float = Field(default=1.0, gt=0, le=1)
-    max_prompt_tokens: int = Field(default=2048, ge=1)
-    max_response_tokens: int = Field(default=32, ge=1)
-
-    updates_per_rollout: int = Field(default=1, ge=1)
-    advantage: Literal[
-        "group_norm", "group_mean", "batch_norm", "rloo", "reinforce_baseline", "gae"
-    ] = "group_norm"
-    advantage_eps: float = Field(default=1e-6, ge=0)
-    clip_low: float = Field(default=0.2, gt=0)
-    clip_high: float = Field(default=0.2, gt=0)
-    dual_clip: float | None = Field(default=None, gt=1, description="bound of a negative ratio * A")
-    ratio: Literal["token", "sequence"] = "token"
-    aggregation: Literal["token_mean", "sequence_mean", "fixed_length"] = "token_mean"
-    mask_truncated: bool = False
-    kl: KL = KL()
-    critic: Critic | None = None
-
-    rollout_engine: EngineName = "hf"
-    vote_size: int | None = Field(
-        default=None, ge=2, description="responses that vote; group_size of them are trained on"
+    objective: ObjectiveName = "grpo"
+    template: TemplateChoice = Field(
+        default="boxed", description="the prompt: `harness list prompts`"
     )
-    dynamic_sampling: int = Field(
-        default=0, ge=0, description="times that a question is replaced whose group agrees (DAPO)"
+    rewards: OfRollouts[tuple[Reward, ...]] = Field(
+        default=(), description="functions by name, `harness list rewards`, each with its weight"
     )
-    external: External | None = None
+
+    steps: Count = Field(description="rollouts, each with its updates; of sft and dpo: updates")
+    questions_per_step: Count = Field(description="distinct questions of a step: the batch")
+    group_size: OfRollouts[Count] = Field(default=8, description="responses to a question")
+    temperature: OfRollouts[Positive] = Field(default=1.0, description="of rollouts")
+    top_p: OfRollouts[Share] = Field(default=1.0, description="of rollouts")
+    max_prompt_tokens: Count = Field(
+        default=2048, description="pictures included; longer questions are left out and counted"
+    )
+    max_response_tokens: Count = Field(description="where a response is cut")
+
+    updates_per_rollout: OfRollouts[Count] = Field(
+        default=1, description="optimizer steps, each on an equal part of a rollout's questions"
+    )
+    advantage: OfRollouts[Advantage] = "group_norm"
+    advantage_eps: OfRollouts[NotNegative] = Field(
+        default=1e-6, description="added to a deviation that advantages are divided by"
+    )
+    clip_low: OfRollouts[Positive] = Field(default=0.2, description="ratio at least 1 - this")
+    clip_high: OfRollouts[Positive] = Field(default=0.2, description="ratio at most 1 + this")
+    dual_clip: OfRollouts[AboveOne | None] = Field(
+        default=None, description="bound of a negative ratio * A"
+    )
+    ratio: OfRollouts[RatioLevel] = Field(default="token", description="sequence: as in GSPO")
+    aggregation: Aggregation = Field(
+        default="token_mean", description="how the loss of tokens becomes that of an update"
+    )
+    mask_truncated: OfRollouts[bool] = Field(
+        default=False, description="keep cut responses out of the loss"
+    )
+    kl: OfRollouts[KL] = KL()
+    critic: OfRollouts[Critic | None] = None
+
+    rollout_engine: OfResponses[EngineName] = Field(
+        default="hf", description="what writes responses; unset: vllm where it can run, else hf"
+    )
+    vote_size: OfRollouts[AtLeastTwo | None] = Field(
+        default=None, description="responses that vote; group_size of them are trained on"
+    )
+    dynamic_sampling: OfRollouts[Amount] = Field(
+        default=0, description="times that a question is replaced whose group agrees (DAPO)"
+    )
+    external: OfRollouts[External | None] = None
     curation: Curation | None = None
-    dpo_beta: float = Field(default=0.1, gt=0)
+    dpo_beta: OfPairs[Positive] = Field(default=0.1, description="weight of the reference in dpo")
 
-    lr: float = Field(default=1e-6, gt=0)
-    warmup_steps: int = Field(default=0, ge=0)
-    lr_schedule: Literal["constant", "cosine", "linear"] = "constant"
-    weight_decay: float = Field(default=0.0, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
-    max_grad_norm: float = Field(default=1.0, gt=0)
-    freeze_vision: bool = False
+    lr: Positive = Field(description="of AdamW, after the warm-up")
+    warmup_steps: Amount = Field(default=0, description="over which lr rises from 0")
+    lr_schedule: Schedule = "constant"
+    weight_decay: NotNegative = 0.0
+    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="of AdamW")
+    max_grad_norm: Positive = 1.0
+    freeze_vision: bool = Field(default=False, description="leave the vision tower as it is")
     lora: LoRA | None = Field(
         default=None, description="train low-rank adapters; the checkpoint has them merged"
     )
+
+    @classmethod
+    def only_for(cls, *activities: Activity) -> frozenset[str]:
+        """The settings that nothing but these activities reads."""
+        marks = [OnlyFor(activity) for activity in activities]
+        fields = cls.model_fields.items()
+        return frozenset(n for n, info in fields if any(m in info.metadata for m in marks))
+
+    @property
+    def activities(self) -> frozenset[Activity]:
+        """What this stage does: see :data:`Activity`."""
+        done: dict[Activity, bool] = {
+            "rollouts": self.objective == "grpo",
+            "responses": self.objective == "grpo" or self.curation is not None,
+            "pairs": self.objective == "dpo",
+        }
+        return frozenset(activity for activity, does in done.items() if does)
 
     @model_validator(mode="after")
     def _consistent(self) -> Stage:
         if self.objective == "grpo":
             if self.group_size < 2:
-                raise ValueError("group_size must be at least 2: a group of one has no advantage")
+                raise SettingError(
+                    "group_size",
+                    "group_size must be at least 2: a group of one has no advantage",
+                )
             if not self.rewards:
-                raise ValueError("objective grpo needs at least one reward")
+                raise SettingError(
+                    "rewards", "objective grpo needs at least one reward", "objective"
+                )
             if self.lora is not None and self.lora.dropout > 0:
-                raise ValueError(
+                raise SettingError(
+                    "lora.dropout",
                     "lora.dropout must be 0 in objective grpo: responses are sampled without it, "
-                    "so the policy that learns from them would be another"
+                    "so the policy that learns from them would be another",
                 )
         if self.updates_per_rollout > self.questions_per_step:
-            raise ValueError("updates_per_rollout cannot exceed questions_per_step")
+            raise SettingError(
+                "updates_per_rollout",
+                "updates_per_rollout cannot exceed questions_per_step",
+                "questions_per_step",
+            )
         if self.critic is not None and self.advantage != "gae":
-            raise ValueError("a critic is only trained with advantage gae")
+            raise SettingError("critic", "a critic is only trained with advantage gae", "advantage")
         if self.advantage == "gae" and self.critic is None:
-            raise ValueError("advantage gae trains a critic: give its settings, or critic: {}")
+            raise SettingError(
+                "advantage",
+                "advantage gae trains a critic: give its settings, or critic: {}",
+                "critic",
+            )
         if self.external is not None and self.critic is not None:
-            raise ValueError("a critic has no values of other models' responses: leave one out")
+            raise SettingError(
+                "external",
+                "a critic has no values of other models' responses: leave one out",
+                "critic",
+            )
         if self.vote_size is not None and self.vote_size < self.group_size:
-            raise ValueError("vote_size must be at least group_size: the group is drawn from it")
+            raise SettingError(
+                "vote_size",
+                "vote_size must be at least group_size: the group is drawn from it",
+                "group_size",
+            )
         pairs = self.curation is not None and self.curation.keep in ("ranked", "contrast")
         if (self.objective == "dpo") != pairs:
-            raise ValueError("objective dpo needs curation ranked or contrast, and they need it")
+            raise SettingError(
+                "curation",
+                "objective dpo needs curation ranked or contrast, and they need it",
+                "objective",
+            )
         if self.objective == "grpo" and self.curation is not None:
-            raise ValueError("curation writes data for sft and dpo; grpo samples its own")
+            raise SettingError(
+                "curation",
+                "curation writes data for sft and dpo; grpo samples its own",
+                "objective",
+            )
         return self

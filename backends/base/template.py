@@ -21,18 +21,12 @@ TemplateChoice = Annotated[
     PlainSerializer(written),
     WithJsonSchema(
         {
-            "anyOf": [
-                {"type": "string", "description": "`harness list prompts` has the names"},
-                {
-                    "type": "object",
-                    "properties": {
-                        name: {"type": "string", "description": said}
-                        for name, said in _PARTS.items()
-                    },
-                    "required": ["user"],
-                    "additionalProperties": False,
-                },
-            ]
+            "type": ["string", "object"],
+            "properties": {
+                name: {"type": "string", "description": said} for name, said in _PARTS.items()
+            },
+            "required": ["user"],
+            "additionalProperties": False,
         }
     ),
 ]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -15,6 +14,7 @@ from backends.base.resources import Resources
 from backends.base.stage import Stage
 from backends.deepspeed.learner import Learner
 from backends.training.ranks import Ranks
+from benchmarks.atomic import write_text
 
 
 @dataclass(frozen=True)
@@ -67,9 +67,7 @@ class Resume:
             learner.save(self.folder / _tag(state.step), str(number))
         self.ranks.wait()
         if self.ranks.first:
-            fresh = self.record.with_suffix(".new")
-            fresh.write_text(json.dumps(asdict(state)))
-            os.replace(fresh, self.record)
+            write_text(self.record, json.dumps(asdict(state)))
             for other in self.folder.iterdir():
                 if other.is_dir() and other.name != _tag(state.step):
                     shutil.rmtree(other)

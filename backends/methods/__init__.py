@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from backends.base.config import SettingError
 from backends.base.stage import Stage
 from benchmarks.plugins import Registry, unknown
 
@@ -40,15 +41,14 @@ class Method:
         """The stages with ``overrides`` (flat Stage fields) put over each of them.
 
         Nested settings (``kl``, ``external``, ...) are merged key by key; lists are replaced.
-        Raises ValueError naming the nearest field for an unknown one, and what is wrong with a
-        value.
+        Raises :class:`SettingError` naming the nearest field for an unknown one, and what is wrong
+        with a value.
         """
         overrides = overrides or {}
         for key in overrides:
             if key not in Stage.model_fields:
-                raise ValueError(
-                    unknown(f"setting of method {self.name!r}", key, Stage.model_fields)
-                )
+                said = unknown(f"setting of method {self.name!r}", key, Stage.model_fields)
+                raise SettingError(key, said)
         return tuple(self._stage(i, preset, overrides) for i, preset in enumerate(self.stages, 1))
 
     def _stage(self, number: int, preset: Mapping[str, Any], overrides: Mapping[str, Any]) -> Stage:
@@ -60,11 +60,19 @@ class Method:
             return Stage.model_validate(fields)
         except ValidationError as error:
             where = f"method {self.name!r}" + (f", stage {number}" if len(self.stages) > 1 else "")
-            lines = []
-            for e in error.errors():
-                place = ".".join(map(str, e["loc"])) or "stage"
-                lines.append(f"{place}: {e['msg'].removeprefix('Value error, ')}")
-            raise ValueError(f"{where}: " + "; ".join(lines)) from None
+            raise _blamed(where, error) from None
+
+
+def _blamed(where: str, error: ValidationError) -> SettingError:
+    """What pydantic found, in one sentence, with the settings that it is about."""
+    messages, settings = [], []
+    for e in error.errors():
+        place = ".".join(map(str, e["loc"]))
+        messages.append(f"{place or 'stage'}: {e['msg'].removeprefix('Value error, ')}")
+        raised = e.get("ctx", {}).get("error")
+        inner = raised.settings if isinstance(raised, SettingError) else ("",)
+        settings += [".".join(filter(None, (place, setting))) for setting in inner]
+    return SettingError(settings[0], f"{where}: {'; '.join(messages)}", *settings[1:])
 
 
 def names() -> list[str]:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import glob
-import os
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +18,7 @@ from transformers.utils import logging as transformers_logging
 
 from backends.base.family import ModelFamily
 from backends.models.families import ModelError, family_at
+from benchmarks.atomic import whole_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ProcessorMixin
@@ -97,29 +95,14 @@ def save_checkpoint(
     folder.
 
     ``state`` replaces the model's own weights, for a model whose parameters are partitioned
-    (ZeRO-3). The folder appears whole or not at all: it is written beside its place and renamed.
-    An older checkpoint at ``path`` is replaced, and what a killed process left beside it removed:
-    one process saves to a place at a time.
+    (ZeRO-3). The folder appears whole or not at all, and replaces an older checkpoint at
+    ``path``: see :func:`benchmarks.atomic.whole_folder`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}.new")
-    stale = path.with_name(f".{path.name}.{os.getpid()}.old")
-    for leftover in _unfinished(path):
-        shutil.rmtree(leftover, ignore_errors=True)
-    model.save_pretrained(fresh, state_dict=None if state is None else dict(state))
-    processor.save_pretrained(fresh)
-    if path.exists():
-        path.rename(stale)
-    fresh.rename(path)
-    shutil.rmtree(stale, ignore_errors=True)
+    with whole_folder(path) as fresh:
+        model.save_pretrained(fresh, state_dict=None if state is None else dict(state))
+        processor.save_pretrained(fresh)
     return path
-
-
-def _unfinished(path: Path) -> list[Path]:
-    """What any process has left of saving to ``path``."""
-    name = glob.escape(f".{path.name}.")
-    return [found for end in ("new", "old") for found in path.parent.glob(f"{name}*.{end}")]
 
 
 def tokenizer_of(processor: ProcessorMixin) -> Any:

@@ -20,8 +20,8 @@ from backends.models.pictures import joined, read_picture
 from backends.models.prompt import Prompt
 from backends.training.groups import Group
 
-#: Where the one and the other way to compute the same may differ, in float32.
-CLOSE = {"rtol": 1e-5, "atol": 1e-5}
+#: How far two ways to compute the same may be apart in float32, relative and absolute.
+CLOSE = 1e-5
 
 
 class FamilyContract:
@@ -96,7 +96,7 @@ class FamilyContract:
             for picture, features in zip(pictures, together, strict=True):
                 assert len(features) == family.tokens(processor, picture.tensors)
                 (alone,) = family.features(model, picture.tensors)
-                torch.testing.assert_close(alone, features, **CLOSE)
+                torch.testing.assert_close(alone, features, rtol=CLOSE, atol=CLOSE)
             (blank,) = family.features(model, family.blank(model))
         assert blank.isfinite().all()
 
@@ -109,7 +109,7 @@ class FamilyContract:
                 [_stock_logp(model, encoder, g, r) for g in groups for r in g.responses]
             )
             own = Policy(model, encoder.suppressed)(pack(groups, "cpu"))
-        torch.testing.assert_close(own, expected, **CLOSE)
+        torch.testing.assert_close(own, expected, rtol=CLOSE, atol=CLOSE)
 
     def test_greedy_sampling_is_the_stock_models(
         self,

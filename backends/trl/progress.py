@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import shutil
 import time
 from collections import Counter, defaultdict
@@ -24,6 +23,7 @@ from backends.base.stage import Stage
 from backends.training.figures import group_figures
 from backends.training.limits import MAX_SKIPPED_IN_A_ROW
 from backends.training.ranks import Ranks
+from benchmarks.atomic import write_text
 
 
 @dataclass
@@ -182,9 +182,7 @@ class Progress(TrainerCallback):
         """Switch to the checkpoint that was just written, then remove the older ones."""
         self.state.step, self.state.offset = state.global_step, self.metrics.stat().st_size
         record = self.folder / "state.json"
-        fresh = record.with_suffix(".new")
-        fresh.write_text(json.dumps(asdict(self.state)))
-        os.replace(fresh, record)
+        write_text(record, json.dumps(asdict(self.state)))
         for other in self.folder.glob("checkpoint-*"):
             if other.name != f"checkpoint-{state.global_step}":
                 shutil.rmtree(other)

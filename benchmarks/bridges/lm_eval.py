@@ -16,7 +16,6 @@ Needs the package ``lm-eval`` (0.4.13), which is imported only when a task is us
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import io
 import json
@@ -30,12 +29,13 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
+from benchmarks import LM_EVAL
 from benchmarks.aggregate import accuracies
 from benchmarks.answers.reading import extract_with_rule
 from benchmarks.base import Benchmark, DataError, Item, Scorer, Values, Verdict, placed
 from benchmarks.bridges._lm_eval_child import TaskChild
+from benchmarks.plugins import unknown
 
-PREFIX = "lm_eval:"
 FILE = "items.jsonl"
 #: lm-eval's own default, so that few-shot examples are those that it draws.
 FEWSHOT_SEED = 1234
@@ -64,7 +64,7 @@ def at(where: str) -> LmEval:
     given = {key: values[0] for key, values in parse_qs(query).items()}
     shots = given.get("num_fewshot")
     return LmEval(
-        name.removeprefix(PREFIX), given.get("include_path"), None if shots is None else int(shots)
+        name.removeprefix(LM_EVAL), given.get("include_path"), None if shots is None else int(shots)
     )
 
 
@@ -81,7 +81,7 @@ class LmEval(Benchmark):
         self, task: str, include_path: str | None = None, num_fewshot: int | None = None
     ) -> None:
         self.task = task
-        self.name = f"{PREFIX}{task}"
+        self.name = f"{LM_EVAL}{task}"
         self.include_path = include_path
         self.headline = f"{self.name}/accuracy"
         self.num_fewshot = num_fewshot
@@ -137,11 +137,7 @@ class LmEval(Benchmark):
     def scorer(self, name: str | None = None) -> Scorer:
         name = name or self.default_scorer
         if name not in self.scorers:
-            near = difflib.get_close_matches(name, self.scorers, 1)
-            hint = f", did you mean {near[0]!r}?" if near else ""
-            raise KeyError(
-                f"unknown scorer {name!r} of {self.name}{hint} Known: {'; '.join(self.scorers)}."
-            )
+            raise KeyError(unknown(f"scorer of {self.name}", name, self.scorers))
         metric, pipeline = self.judged[self.scorers.index(name)]
         own = self.config.get("metadata") or {}
         release = own.get("version", "unversioned") if isinstance(own, Mapping) else "unversioned"
@@ -240,10 +236,8 @@ def _definition(task: str, include_path: str | None) -> tuple[Path, dict[str, An
     file = file or _shipped(shipped).get(task)
     if file is None:
         names = [*(_files(folder) if include_path is not None else ()), *_shipped(shipped)]
-        near = difflib.get_close_matches(task, names, 1)
-        hint = f", did you mean {near[0]!r}?" if near else ""
-        where = f" nor in {include_path}" if include_path is not None else ""
-        raise KeyError(f"lm-eval ships no task {task!r}{where}{hint}")
+        where = f" of lm-eval or in {include_path}" if include_path is not None else " of lm-eval"
+        raise KeyError(unknown(f"task{where}", task, names))
     from lm_eval.tasks import TaskManager
 
     logging.getLogger("lm_eval").setLevel(logging.ERROR)  # it warns of every default of a task

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from benchmarks.base import DataError
 from benchmarks.data import tables, vlmevalkit_tsv
-from benchmarks.data.questions import Row, hub, parquet_files, parquet_rows, split_files
+from benchmarks.data.hub import at_hub
+from benchmarks.data.questions import Row, parquet_files, parquet_rows, split_files
 
 TEXT = (".json", ".jsonl")
 
@@ -58,9 +59,8 @@ def find(
     usual = next(iter(splits))
     if split is not None and split not in splits:
         raise DataError(f"{split!r} is no split; expected {' or '.join(splits)}.")
-    if str(source).startswith("hub:"):
-        folder, named = hub(str(source))
-        chosen = named or split or usual
+    if (hub := at_hub(source)) is not None:
+        folder, chosen = hub.download(), hub.split or split or usual
         return Files(tuple(split_files(folder, chosen)), folder, chosen)
     path = Path(source)
     if path.is_file():

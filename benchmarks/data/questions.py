@@ -14,22 +14,18 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.atomic import remove_unfinished, whole_file
 from benchmarks.base import DataError, Item, Picture, placed
+from benchmarks.data.hub import at_hub
 
-_HUB = re.compile(
-    r"hub:(?P<repo>[\w.-]+/[\w.-]+)@(?P<revision>[\w./-]+)(?:\[(?P<split>[\w.-]+)\])?"
-)
 _SHARD = re.compile(r"(?P<name>.*)-(?P<number>\d{5})-of-(?P<total>\d{5})(?:-.*)?")
 #: How the usual image files begin: PNG, JPEG, GIF, WebP.
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"RIFF")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _KNOWN = ("id", "question", "problem", "answer", "images", "image", "solution", "cluster", "meta")
-#: What is downloaded of a dataset: its rows, and We-Math's tree of concepts.
-HUB_FILES = ["*.parquet", "knowledge_structure_nodes.json"]
 
 Row = tuple[str, dict[str, Any]]  # (where it stands, for messages; the row)
 
@@ -55,17 +51,12 @@ def load_questions(source: Path | str) -> list[Item]:
     return items
 
 
-def load_hub(source: str) -> list[Item]:
-    """The questions of ``hub:owner/name@revision[split]``."""
-    return load_questions(source)
-
-
 def _rows(source: Path | str) -> tuple[Iterator[Row], Path]:
-    if str(source).startswith("hub:"):
-        folder, split = hub(str(source))
-        if not split:
+    if (hub := at_hub(source)) is not None:
+        if not hub.split:
             raise DataError(f"{source!r}: name the split too, as in {source}[train].")
-        return parquet_rows(split_files(folder, split)), folder
+        folder = hub.download()
+        return parquet_rows(split_files(folder, hub.split)), folder
     path = Path(source)
     if path.is_dir():
         path = path / "questions.jsonl"
@@ -112,32 +103,6 @@ def parquet_rows(files: Sequence[Path]) -> Iterator[Row]:
                         number += 1
         except (OSError, ValueError, MemoryError, pyarrow.ArrowException) as error:
             raise DataError(f"{path}: not a readable parquet file ({error}).") from None
-
-
-def hub(source: str) -> tuple[Path, str]:
-    """Download the parquet files of ``hub:owner/name@revision[split]``: their folder, and the
-    split (empty where none is named).
-
-    A revision is required: without one, a result could not say what it was measured on.
-    """
-    match = _HUB.fullmatch(source)
-    if match is None:
-        raise DataError(
-            f"{source!r} is no hub source: write hub:owner/name@revision[split], for example "
-            "hub:hiyouga/geometry3k@main[train]."
-        )
-    from huggingface_hub import snapshot_download
-
-    try:
-        folder = snapshot_download(
-            match["repo"],
-            repo_type="dataset",
-            revision=match["revision"],
-            allow_patterns=HUB_FILES,
-        )
-    except Exception as error:  # a wide range of network, naming and permission errors
-        raise DataError(f"{source}: cannot be downloaded ({error}).") from error
-    return Path(folder), match["split"] or ""
 
 
 def split_files(folder: Path, split: str) -> list[Path]:
@@ -247,12 +212,14 @@ def save_questions(items: Iterable[Item], folder: Path) -> Path:
     """Write ``questions.jsonl`` and ``images/`` (each picture once, named by its content).
 
     The file and each picture appear when they are complete; one process writes to a folder at a
-    time. Returns the file's path.
+    time, and what a killed one left is removed. Returns the file's path.
     """
     pictures = folder / "images"
     pictures.mkdir(parents=True, exist_ok=True)
+    for place in (folder, pictures):
+        remove_unfinished(place)
     path = folder / "questions.jsonl"
-    with _complete(path) as partial, partial.open("w", encoding="utf-8") as file:
+    with whole_file(path) as fresh, fresh.open("w", encoding="utf-8") as file:
         for item in items:
             row: dict[str, Any] = {"id": item.id, "question": item.question, "answer": item.answer}
             row["images"] = [f"images/{_store(p, pictures)}" for p in item.images]
@@ -268,25 +235,13 @@ def json_line(row: Mapping[str, Any]) -> str:
     return _SURROGATE.sub(lambda match: f"\\u{ord(match[0]):04x}", text) + "\n"
 
 
-@contextmanager
-def _complete(path: Path) -> Iterator[Path]:
-    """Where to write a file that shall appear when it is complete, and never in part. One name for
-    all of a folder: what a killed writer left is written over, never taken for a file."""
-    partial = path.with_name(".partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
 def _store(given: Picture, folder: Path) -> str:
     content = given if isinstance(given, bytes) else given.read_bytes()
     suffix = given.suffix.lower() if isinstance(given, Path) else _suffix(content)
     name = hashlib.sha256(content).hexdigest()[:16] + suffix
     if not (folder / name).exists():
-        with _complete(folder / name) as partial:
-            partial.write_bytes(content)
+        with whole_file(folder / name) as fresh:
+            fresh.write_bytes(content)
     return name
 
 

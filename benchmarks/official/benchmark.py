@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import difflib
 from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,6 +16,7 @@ from benchmarks.data import editions
 from benchmarks.data.editions import Edition
 from benchmarks.data.files import Files, find
 from benchmarks.data.questions import Row, picture
+from benchmarks.plugins import unknown
 
 #: A metadata field that is longer than this is not what its owners wrote.
 MAX_LITERAL = 100_000
@@ -153,11 +153,7 @@ class OfficialBenchmark(Benchmark):
     def scorer(self, name: str | None = None) -> Scorer:
         name = name or self.default_scorer
         if name not in self._scorers:
-            near = difflib.get_close_matches(name, self._scorers, 1)
-            hint = f", did you mean {near[0]!r}?" if near else ""
-            raise KeyError(
-                f"unknown scorer {name!r} of {self.name}{hint} Known: {', '.join(self._scorers)}."
-            )
+            raise KeyError(unknown(f"scorer of {self.name}", name, self._scorers))
         return self._scorers[name]
 
     def values(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> list[Values]:

@@ -1,1 +1,2 @@
-"""The verbs of the command line, one file each; every one imports only what it needs."""
+"""The verbs of the command line, one file each. A verb imports what it needs when it runs, so that
+``harness --help`` is instant."""

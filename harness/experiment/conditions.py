@@ -6,18 +6,16 @@ Layers, later over earlier: the method's preset, ``training``, the arm, the poin
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
-from backends.base.stage import Stage
+from backends.base.config import SettingError
+from backends.base.stage import Activity, Stage
 from backends.methods import method
 from benchmarks.prompts import Template, read, written
-from harness.experiment.spec import ROLLOUT_FIELDS, Arm, Experiment, Sweep
+from harness.experiment.spec import Arm, Experiment, Sweep
 from harness.store.keys import digest, show
-
-#: How an external model that another arm trains is named.
-ARM = "arm:"
 
 
 @dataclass(frozen=True)
@@ -77,16 +75,14 @@ def condition(
 ) -> Condition:
     """The arm of this name with the point's settings over it.
 
-    Raises ValueError (from the method) on settings that no stage can have, KeyError on an unknown
-    method.
+    Raises :class:`SettingError` on settings that no stage can have, KeyError on an unknown method.
     """
     arm = experiment.arms[name]
     point = dict(point or {})
     preset = method(arm.method)
     plain = preset.resolve()
     shared = experiment.training.model_dump(mode="json", exclude_unset=True)
-    if not any(stage.objective == "grpo" for stage in plain):
-        shared = {k: v for k, v in shared.items() if k not in ROLLOUT_FIELDS}
+    shared = {k: v for k, v in shared.items() if k not in idle(plain)}
     own = arm.settings()
     changed = {k: v for k, v in point.items() if k != "synthetic_ratio"}
     stages: tuple[Stage, ...] = ()
@@ -106,17 +102,25 @@ def condition(
     )
 
 
+def idle(stages: Sequence[Stage]) -> frozenset[str]:
+    """The settings that none of these stages reads."""
+    done = {activity for stage in stages for activity in stage.activities}
+    return Stage.only_for(*(activity for activity in get_args(Activity) if activity not in done))
+
+
 def _pools(arm: Arm, experiment: Experiment, stages: int) -> tuple[str, ...]:
-    """The question pool of each stage. Raises ValueError where a list has another length."""
+    """The question pool of each stage. Raises SettingError where a list has another
+    length."""
     given = arm.questions or experiment.questions
     if given is None or not stages:
         return ()
     if isinstance(given, str):
         return (given,) * stages
     if len(given) != stages:
-        raise ValueError(
+        raise SettingError(
+            "questions",
             f"questions names {len(given)} pools and method {arm.method!r} has {stages} "
-            f"stage{'s' if stages > 1 else ''}: one for each, or one for all"
+            f"stage{'s' if stages > 1 else ''}: one for each, or one for all",
         )
     return given
 

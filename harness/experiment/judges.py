@@ -17,8 +17,8 @@ from benchmarks.judge import NAME
 from benchmarks.plugins import unknown
 from harness.errors import HarnessError
 from harness.experiment.spec import Judge
-from harness.store import sources
-from harness.store.sources import Hashes
+from harness.store.sources import models
+from harness.store.sources.hashes import Hashes
 
 
 def scorers(one: Benchmark) -> tuple[str, ...]:
@@ -73,8 +73,8 @@ def located(settings: Judge, hashes: Hashes) -> Judge:
     """
     if not settings.local:
         return settings
-    found = local_model(settings, hashes)
-    return settings.model_copy(update={"model": found.source, "revision": None})
+    model = local_model(settings, hashes)
+    return settings.model_copy(update={"model": model.source, "revision": None})
 
 
 def identity(settings: Judge, hashes: Hashes, dtype: str) -> str:
@@ -82,16 +82,17 @@ def identity(settings: Judge, hashes: Hashes, dtype: str) -> str:
     by content (and the precision that it computes in) for a local one."""
     if not settings.local:
         return f"{settings.model}@{settings.revision}" if settings.revision else settings.model
-    found = local_model(settings, hashes)
-    kind, _, content = found.id.partition(":")
-    name = content if kind == "hub" else f"{Path(found.source).name}@{content[:16]}"
+    model = local_model(settings, hashes)
+    content = model.id.partition(":")[2]
+    hub = isinstance(model, models.HubModel)
+    name = content if hub else f"{Path(model.source).name}@{content[:16]}"
     return f"{name}+{dtype}"
 
 
-def local_model(settings: Judge, hashes: Hashes) -> sources.Located:
+def local_model(settings: Judge, hashes: Hashes) -> models.Model:
     source = f"{settings.model}@{settings.revision}" if settings.revision else settings.model
     try:
-        return sources.locate_model(source, hashes)
+        return models.locate(source, hashes)
     except HarnessError as error:
         raise HarnessError(
             f"the judge's model: {error}. A model that reads text only judges through a server: "

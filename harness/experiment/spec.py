@@ -7,10 +7,10 @@ sense together (names, contradictions, files that must exist) is checked there.
 
 from __future__ import annotations
 
-from types import GenericAlias
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, create_model, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from backends.base.config import Config
 from backends.base.engine import Address, Answering, EngineName, Server
@@ -18,80 +18,19 @@ from backends.base.resources import Resources
 from backends.base.stage import Stage
 from backends.base.template import TemplateChoice
 from backends.engines.registry import missing, samples_locally
-from harness.store.sources import SERVED
+from benchmarks.plugins import Registry
+from harness.experiment.settings import Axes, SharedSettings, StageSettings
+from harness.store.sources.models import ServedModel
 
 #: What a method *is*. An arm may override these; settings shared by all arms may not, as that would
 #: turn every method into the same one.
-METHOD_FIELDS = frozenset({"objective", "template", "rewards", "external", "curation"})
-
-#: Settings that only an objective with rollouts reads.
-ROLLOUT_FIELDS = frozenset(
-    [
-        "rewards",
-        "group_size",
-        "temperature",
-        "top_p",
-        "updates_per_rollout",
-        "advantage",
-        "advantage_eps",
-        "clip_low",
-        "clip_high",
-        "dual_clip",
-        "ratio",
-        "mask_truncated",
-        "kl",
-        "critic",
-        "rollout_engine",
-        "vote_size",
-        "dynamic_sampling",
-        "external",
-    ]
-)
+METHOD_FIELDS = frozenset(StageSettings.model_fields) - frozenset(SharedSettings.model_fields)
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 
-def _typed(info: Any) -> Any:
-    """The type of a field with its limits, without its default."""
-    return Annotated[(info.annotation, *info.metadata, Field())]
-
-
-def _optional(fields: Any) -> dict[str, Any]:
-    """The same fields, none required: what is not set stays with the layer below."""
-    return {name: (_typed(info), None) for name, info in fields.items()}
-
-
-def _listed(fields: Any) -> dict[str, Any]:
-    """The same fields as lists of values: the axes of a sweep."""
-    some = Field(min_length=1)
-    listed = {name: GenericAlias(tuple, (_typed(info), ...)) for name, info in fields.items()}
-    return {name: (Annotated[values, some], None) for name, values in listed.items()}
-
-
-if TYPE_CHECKING:
-
-    class Training(Config):
-        """Stage settings shared by all arms that train."""
-
-    class _Arm(Config):
-        """Every stage setting, optional."""
-
-    class _Axes(Config):
-        """Every stage setting as a list of values, optional."""
-else:
-    _stage = Stage.model_fields
-    Training = create_model(
-        "Training",
-        __base__=Config,
-        __doc__="Stage settings shared by all arms that train; an arm may override each.",
-        **_optional({n: f for n, f in _stage.items() if n not in METHOD_FIELDS}),
-    )
-    _Arm = create_model("_Arm", __base__=Config, **_optional(_stage))
-    _Axes = create_model("_Axes", __base__=Config, **_listed(_stage))
-
-
-class Arm(_Arm):
+class Arm(StageSettings):
     """One condition of the comparison: a method, and settings that differ from the shared ones."""
 
     method: str
@@ -107,7 +46,7 @@ class Arm(_Arm):
         return self.model_dump(mode="json", exclude_unset=True, exclude=own)
 
 
-class Sweep(_Axes):
+class Sweep(Axes):
     """Axes of one arm: ``one_factor`` changes one at a time, ``grid`` crosses them."""
 
     of: str
@@ -128,7 +67,7 @@ class Synthesis(Config):
     count: int | None = Field(default=None, ge=1, description="unset: one per question")
     temperature: float = Field(default=1.0, gt=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
-    max_tokens: int = Field(default=64, ge=1)
+    max_tokens: int = Field(default=512, ge=1, description="of a question")
     seed: int = Field(default=0, ge=0)
 
 
@@ -155,10 +94,25 @@ def _named(value: Any) -> Any:
     return {"name": value} if isinstance(value, str) else value
 
 
+class Extension(Config):
+    """An executor or a tracker by name, with parameters of its own."""
+
+    name: str
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+ExtensionChoice = Annotated[
+    Extension, BeforeValidator(_named, json_schema_input_type=str | Extension)
+]
+
+
 class Evaluation(Config):
     """How every checkpoint is asked: once greedily, and ``samples`` times at ``temperature``."""
 
-    engine: EngineName = "hf"
+    engine: EngineName | None = Field(
+        default=None,
+        description="unset: openai where a server is named, vllm where it can run, else hf",
+    )
     server: Server | None = Field(
         default=None, description="who is asked, by an engine such as openai"
     )
@@ -171,8 +125,14 @@ class Evaluation(Config):
     samples: int = Field(default=4, ge=0)
     temperature: float = Field(default=0.7, gt=0)
     top_p: float = Field(default=1.0, gt=0, le=1)
-    max_tokens: int = Field(default=32, ge=1)
-    max_prompt_tokens: int = Field(default=4096, ge=1)
+    max_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="of a response; unset: as many as the arms train with, or 2048",
+    )
+    max_prompt_tokens: int = Field(
+        default=16384, ge=1, description="pictures included; longer ones are left out and counted"
+    )
     seed: int = Field(default=0, ge=0)
 
 
@@ -221,7 +181,7 @@ class Experiment(Config):
         description="`tiny/train`, a .jsonl or .parquet file, or hub:owner/name@<commit>[split]",
     )
     backend: str = "deepspeed"
-    training: Training = Training()
+    training: SharedSettings = SharedSettings()
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
     sweep: Sweep | None = None
     synthesis: Synthesis = Synthesis()
@@ -241,6 +201,12 @@ class Experiment(Config):
     paper: str | None = Field(default=None, description="published numbers to show beside ours")
     resources: Resources = Resources()
     workers: int | None = Field(default=None, ge=1, description="trials at a time")
+    executor: ExtensionChoice = Field(
+        default=Extension(name="local"), description="what has the trials run"
+    )
+    tracker: ExtensionChoice = Field(
+        default=Extension(name="mlflow"), description="what mirrors the run elsewhere"
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -251,7 +217,8 @@ class Experiment(Config):
             server = evaluation.get("server") if isinstance(evaluation, dict) else None
             if isinstance(server, dict) and isinstance(name := server.get("model"), str):
                 revision = server.get("revision")
-                return {"model": SERVED + (f"{name}@{revision}" if revision else name), **data}
+                served = ServedModel.named(f"{name}@{revision}" if revision else name)
+                return {"model": served.source, **data}
         return data
 
 
@@ -261,7 +228,53 @@ def schema() -> dict[str, Any]:
     """
     made = Experiment.model_json_schema()
     _drop_empty_defaults(made)
+    parts = made["$defs"]
+    for name in ("SharedSettings", "Arm", "Sweep"):
+        _like_the_stage(parts[name]["properties"], axes=name == "Sweep")
+    for (part, name), examples in _examples().items():
+        (parts[part] if part else made)["properties"][name]["examples"] = examples
     return {"$schema": "http://json-schema.org/draft-07/schema#", **made}
+
+
+def _like_the_stage(settings: dict[str, Any], axes: bool) -> None:
+    """Say of a stage's settings what the stage says of them; null only where it is a value."""
+    for name, info in Stage.model_fields.items():
+        if name not in settings:
+            continue
+        shown = settings[name]
+        if info.description:
+            shown["description"] = info.description
+        if axes or type(None) not in get_args(info.annotation):
+            (only,) = [kind for kind in shown.pop("anyOf") if kind != {"type": "null"}]
+            shown |= only
+
+
+def _examples() -> dict[tuple[str, str], list[str]]:
+    """Our own names, by the part of the schema and the key that takes them. Packages add others, so
+    that no list is complete."""
+    from backends.methods import METHODS
+    from backends.registry import BACKENDS
+    from backends.rewards import REWARDS
+    from benchmarks import BENCHMARKS
+    from benchmarks.prompts import OFFICIAL, templates
+    from harness import papers
+
+    return {
+        ("Arm", "method"): _ours(METHODS),
+        ("Arm", "template"): _ours(templates()),
+        ("Arm", "backend"): _ours(BACKENDS),
+        ("", "backend"): _ours(BACKENDS),
+        ("", "paper"): papers.names(),
+        ("Reward", "name"): _ours(REWARDS),
+        ("BenchmarkChoice", "name"): _ours(BENCHMARKS),
+        ("Evaluation", "template"): [*_ours(templates()), OFFICIAL],
+    }
+
+
+def _ours(known: Registry | Mapping[str, Any]) -> list[str]:
+    if isinstance(known, Registry):
+        return [name for name, extension in known.all().items() if extension.ours]
+    return list(known)
 
 
 def _drop_empty_defaults(node: Any) -> None:

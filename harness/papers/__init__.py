@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+
+from benchmarks.plugins import unknown
 
 _HERE = Path(__file__).parent
 
@@ -19,8 +20,6 @@ def names() -> list[str]:
 def load(name: str) -> dict[str, Any]:
     """The published tables of a paper. Raises KeyError naming the nearest known paper."""
     if name not in names():
-        near = difflib.get_close_matches(name, names(), 1)
-        hint = f", did you mean {near[0]!r}?" if near else ""
-        raise KeyError(f"unknown paper {name!r}{hint} Known: {', '.join(names())}.")
+        raise KeyError(unknown("paper", name, names()))
     paper: dict[str, Any] = YAML(typ="safe").load(_HERE / f"{name}.yaml")
     return paper

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic import Field
+
 from backends.base.config import Config
-from backends.base.engine import Server
 from backends.base.resources import Resources
 from benchmarks import prompts
 from harness.experiment import conditions, judges
 from harness.experiment.conditions import Condition
-from harness.experiment.spec import BenchmarkChoice, Experiment, Judge
+from harness.experiment.derived import Derived, settle
+from harness.experiment.spec import BenchmarkChoice, Experiment
+from harness.plan.services import Services
 from harness.plan.specs import Generate, Sampled, Score
 from harness.plan.step import Step, step
 from harness.plan.training import TrainingPlanner
-from harness.store import sources
 from harness.store.keys import differences, show
-from harness.store.sources import Hashes, Located
+from harness.store.sources import benchmark_data
+from harness.store.sources.benchmark_data import Data, TinyBenchmark
+from harness.store.sources.hashes import Hashes
+from harness.store.sources.located import Located
 
 
 class Trial(Config):
@@ -43,26 +48,23 @@ class BenchmarkPlan(Config):
     name: str
     title: str
     headline: str
-    data: Located
+    data: Data = Field(discriminator="kind")
     scorer: str
     scorer_id: str
     limit: int | None
 
 
 class Plan(Config):
-    """Everything that a run does. ``sources`` says where each content id is found; ``server`` who
-    is asked where no model is loaded, ``servers`` whose models write training data; ``judge`` who
-    judges, with a local model by its place."""
+    """Everything that a run does. ``sources`` says where each content id is found."""
 
     name: str
     baseline: str | None
     paper: str | None
     backend: str
     resources: Resources
+    derived: tuple[Derived, ...]
     benchmarks: tuple[BenchmarkPlan, ...]
-    server: Server | None
-    servers: tuple[Server, ...]
-    judge: Judge | None
+    services: Services
     sweep: dict[str, Any] | None
     sources: dict[str, Located]
     trials: tuple[Trial, ...]
@@ -75,7 +77,7 @@ class Plan(Config):
         """``plan.json``: the plan without the steps' specs, which are in each trial's
         ``spec.json``.
         """
-        shown = {"kind", "name", "key", "label"}
+        shown = {"kind", "name", "key", "label", "benchmark", "of"}
         dump = self.model_dump(mode="json", exclude={"trials", "sources", "resources"})
         dump["benchmarks"] = [
             {**b.model_dump(mode="json"), "data": b.data.id} for b in self.benchmarks
@@ -90,7 +92,8 @@ class Plan(Config):
 
 def make(experiment: Experiment, hashes: Hashes) -> Plan:
     """The plan of a checked experiment. Reads the models' and data's contents; runs nothing."""
-    return _Planner(experiment, hashes).plan()
+    settled, derived = settle(experiment)
+    return _Planner(settled, hashes).plan(derived)
 
 
 class _Planner:
@@ -101,7 +104,7 @@ class _Planner:
         self.training = TrainingPlanner(experiment, self.arms, hashes)
         self.benchmarks = [self._benchmark(choice) for choice in experiment.benchmarks]
 
-    def plan(self) -> Plan:
+    def plan(self, derived: tuple[Derived, ...]) -> Plan:
         experiment = self.experiment
         all_conditions = list(self.arms.values())
         sweep = None
@@ -116,24 +119,31 @@ class _Planner:
                 "default": conditions.defaults(experiment),
             }
         trials = [self._trial(c, seed) for c in all_conditions for seed in experiment.seeds]
-        found = [*self.training.found.values(), *(b.data for b in self.benchmarks)]
+        located: list[Located] = [
+            *self.training.models.values(),
+            *self.training.pools.values(),
+            *(one.data for one in self.benchmarks),
+        ]
         return Plan(
             name=experiment.name,
             baseline=experiment.baseline,
             paper=experiment.paper,
             backend=experiment.backend,
             resources=experiment.resources,
+            derived=derived,
             benchmarks=tuple(self.benchmarks),
-            server=experiment.evaluation.server,
-            servers=experiment.servers,
-            judge=experiment.judge and judges.located(experiment.judge, self.hashes),
+            services=Services(
+                evaluated=experiment.evaluation.server,
+                writers=experiment.servers,
+                judge=experiment.judge and judges.located(experiment.judge, self.hashes),
+            ),
             sweep=sweep,
-            sources={one.id: one for one in found},
+            sources={source.id: source for source in located},
             trials=tuple(trials),
         )
 
     def _benchmark(self, choice: BenchmarkChoice) -> BenchmarkPlan:
-        data = sources.locate_benchmark(
+        data = benchmark_data.locate(
             choice.name,
             choice.data,
             self.experiment.model,
@@ -141,7 +151,7 @@ class _Planner:
             choice.num_fewshot,
             choice.split,
         )
-        one = sources.benchmark_at(choice.name, data)
+        one = benchmark_data.benchmark_of(choice.name, data)
         scorer = choice.scorer or one.default_scorer
         return BenchmarkPlan(
             name=choice.name,
@@ -183,11 +193,13 @@ class _Planner:
         self, condition: Condition, seed: int, one: BenchmarkPlan, checkpoint: Step | None
     ) -> list[Step]:
         asked = self.experiment.evaluation
+        assert asked.engine is not None, "settled"
+        assert asked.max_tokens is not None, "settled"
         sampled = Sampled(
             n=asked.samples, temperature=asked.temperature, top_p=asked.top_p, seed=asked.seed
         )
         asks = asked.template or condition.template
-        form = prompts.asked(asks, sources.benchmark_at(one.name, one.data))
+        form = prompts.asked(asks, benchmark_data.benchmark_of(one.name, one.data))
         spec = Generate(
             model=None if checkpoint else self.training.model.id,
             benchmark=one.name,
@@ -235,12 +247,12 @@ class _Planner:
         return lines
 
 
-def _title(title: str, data: Located) -> str:
+def _title(title: str, data: Data) -> str:
     """A mini benchmark must not pass for the real one in a table."""
-    kind, _, name = data.source.partition("/")
-    if kind != sources.TINY:
-        return f"{title.partition(' (')[0]} ({data.split})" if data.split else title
-    return f"mini {title.partition(' (')[0]}" + (", hard split" if name == "hard" else "")
+    plain = title.partition(" (")[0]
+    if isinstance(data, TinyBenchmark):
+        return f"mini {plain}" + (", hard split" if data.name == "hard" else "")
+    return f"{plain} ({data.split})" if data.split else title
 
 
 def _label(condition: Condition) -> str:

@@ -10,7 +10,11 @@ from harness.store.keys import step_key
 
 
 class Step(Config):
-    """One unit of work and of storage. ``parents`` maps a role to the key of an earlier step."""
+    """One unit of work and of storage. ``parents`` maps a role to the key of an earlier step.
+
+    ``name`` is for people. ``benchmark`` is what a step asks or judges; ``of`` is the arm that a
+    step trains a model for, where that is another than the trial's own: a teacher's.
+    """
 
     kind: str
     name: str
@@ -19,6 +23,8 @@ class Step(Config):
     spec: dict[str, Any]
     parents: dict[str, str]
     key: str
+    benchmark: str | None = None
+    of: str | None = None
 
 
 def step(spec: StepSpec, name: str, label: str, parents: dict[str, str]) -> Step:
@@ -33,4 +39,5 @@ def step(spec: StepSpec, name: str, label: str, parents: dict[str, str]) -> Step
         spec=plain,
         parents=parents,
         key=step_key(spec.KIND, spec.VERSION, plain, parents),
+        benchmark=plain.get("benchmark"),
     )

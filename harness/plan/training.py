@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from backends import curation
 from backends.base.stage import Curation, External, Stage
 from benchmarks.prompts import SYNTHESIS, template
-from harness.experiment.conditions import ARM, Condition
+from harness.experiment.conditions import Condition
 from harness.experiment.spec import Experiment
 from harness.plan.specs import Asks, Curate, Respond, Synthesize, Train
 from harness.plan.step import Step, step
-from harness.store import sources
-from harness.store.sources import SERVED, Hashes, Located
+from harness.store.sources import models, questions
+from harness.store.sources.hashes import Hashes
+from harness.store.sources.models import Model, ServedModel, TrainedModel
+from harness.store.sources.questions import Questions
 
 #: What a trial calls a step that asks so.
 _NAMES: dict[Asks, str] = {
@@ -29,13 +31,15 @@ _JUDGE_TOKENS, _JUDGE_WORDS = 16, 256
 
 
 class TrainingPlanner:
-    """Plans the training of conditions of one experiment. ``found`` collects every source."""
+    """Plans the training of conditions of one experiment. ``models`` and ``pools`` collect what is
+    located, by what the experiment calls it."""
 
     def __init__(
         self, experiment: Experiment, arms: Mapping[str, Condition], hashes: Hashes
     ) -> None:
         self.experiment, self.arms, self.hashes = experiment, arms, hashes
-        self.found: dict[str, Located] = {}
+        self.models: dict[str, Model] = {}
+        self.pools: dict[str, Questions] = {}
         self.model = self.model_of(experiment.model)
 
     def steps(self, condition: Condition, seed: int) -> list[Step]:
@@ -54,20 +58,26 @@ class TrainingPlanner:
     def teacher(self, name: str, seed: int) -> list[Step]:
         """The steps to another arm's checkpoint, under names that say whose they are."""
         made = self.steps(self.arms[name], seed)
-        return [one.model_copy(update={"name": f"{name}: {one.name}"}) for one in made]
+        return [
+            step.model_copy(update={"name": f"{name}: {step.name}", "of": step.of or name})
+            for step in made
+        ]
 
-    def pool(self, source: str) -> Located:
-        if source not in self.found:
-            self.found[source] = sources.locate_questions(source, self.hashes)
-        return self.found[source]
+    def pool(self, source: str) -> Questions:
+        if source not in self.pools:
+            self.pools[source] = questions.locate(source, self.hashes)
+        return self.pools[source]
 
-    def model_of(self, source: str) -> Located:
-        if (known := self.found.get(f"model {source}")) is None:
-            known = sources.locate_model(source, self.hashes)
-            self.found[f"model {source}"] = known
-        return known
+    def model_of(self, source: str) -> Model:
+        if source not in self.models:
+            self.models[source] = models.locate(source, self.hashes)
+        return self.models[source]
 
-    def synthesis(self, pool: Located) -> Step:
+    def external(self, source: str) -> Model | TrainedModel:
+        """An external model: one that is there, or one that another arm trains."""
+        return TrainedModel.of(source) or self.model_of(source)
+
+    def synthesis(self, pool: Questions) -> Step:
         settings = self.experiment.synthesis
         writer = self.model_of(settings.model or self.experiment.model)
         spec = Synthesize(
@@ -183,14 +193,15 @@ class _Stage:
         form = template(stage.template)
         for place, source in enumerate(external.models):
             given: dict[str, str] = {}
-            if source.startswith(ARM):
-                teacher = self.planner.teacher(source.removeprefix(ARM), self.seed)
+            model = self.planner.external(source)
+            if isinstance(model, TrainedModel):
+                teacher = self.planner.teacher(model.arm, self.seed)
                 self.steps += teacher
                 given["model"] = teacher[-1].key
             spec = Respond(
-                model=None if given else self.planner.model_of(source).id,
+                model=None if given else model.id,
                 questions=self.pool.id,
-                engine="openai" if source.startswith(SERVED) else stage.rollout_engine,
+                engine="openai" if isinstance(model, ServedModel) else stage.rollout_engine,
                 asks="question",
                 template=form.choice,
                 prompt=curation.wording(form.hash),
@@ -213,9 +224,6 @@ class _Stage:
         called, is no part of a result."""
         if stage.external is None:
             return stage
-        ids = tuple(
-            "trained" if source.startswith(ARM) else self.planner.model_of(source).id
-            for source in stage.external.models
-        )
+        ids = tuple(self.planner.external(source).id for source in stage.external.models)
         external = stage.external.model_copy(update={"models": ids})
         return stage.model_copy(update={"external": external})

@@ -15,11 +15,13 @@ from benchmarks.plugins import unknown
 from benchmarks.saved.published import Answer, benchmark_of, read
 from harness.errors import HarnessError
 from harness.steps.context import subset
-from harness.store import sources
 from harness.store.files import read_json
 from harness.store.keys import digest
 from harness.store.results import Store
-from harness.store.sources import Hashes, Located
+from harness.store.sources import benchmark_data
+from harness.store.sources.base import tiny_name
+from harness.store.sources.benchmark_data import Data
+from harness.store.sources.hashes import Hashes
 
 GENERATIONS = "generations.parquet"
 _FIELDS = tuple(field.name for field in fields(Generation))
@@ -84,8 +86,8 @@ def _published(
     if name is None:
         raise HarnessError(f"{file} does not tell its benchmark; add --benchmark")
     one = _named(name)
-    found = read(file, one)
-    items = found.items
+    published = read(file, one)
+    items = published.items
     if split is not None and data is None:
         raise HarnessError("--split is a part of --data, which is not given")
     if data is not None:
@@ -95,9 +97,9 @@ def _published(
             f"{file} holds no golds; add --data with the folder or file of {one.title} as its "
             "owners publish it"
         )
-    made = _joined(file, one, f"{found.format} file", items, found.answers)
-    notes = [*found.notes, *made.notes]
-    if not isinstance(one, OfficialBenchmark) or (data or "").startswith(f"{sources.TINY}/"):
+    made = _joined(file, one, f"{published.format} file", items, published.answers)
+    notes = [*published.notes, *made.notes]
+    if not isinstance(one, OfficialBenchmark) or tiny_name(data or "") is not None:
         return replace(made, notes=tuple(notes))
     where = data or file.name
     notes += [f"{where} is not as published: {line}" for line in one.altered(items)]
@@ -107,11 +109,12 @@ def _published(
 def _source_of(one: Benchmark, data: str, split: str | None, root: Path) -> Path:
     """Where the rows of ``--data`` are; no picture is looked at, so a file without them will do."""
     path = Path(data).expanduser()
-    if not path.exists() and data.startswith((f"{sources.TINY}/", "hub:")):
-        found = sources.locate_benchmark(one.name, data, "", Hashes(root), split=split)
-        return sources.benchmark_folder(found, Store(root))
+    if not path.exists() and benchmark_data.is_named(data):
+        located = benchmark_data.locate(one.name, data, "", Hashes(root), split=split)
+        return located.path(Store(root))
     if not path.exists():
         raise HarnessError(f"--data {data}: no such folder or file")
+    benchmark_data.check_split(one, split)
     return path
 
 
@@ -164,7 +167,7 @@ def _ours(file: Path, name: str | None, data: str | None) -> Saved:
         raise HarnessError(f"{path} holds answers to {spec['benchmark']}, not to {name}")
     if not (name := name or spec.get("benchmark")):
         raise HarnessError(f"{path} does not tell its benchmark; add --benchmark")
-    if name.startswith(sources.LM_EVAL):
+    if benchmark_data.is_lm_eval(name):
         return _lm_eval(path, name, spec, located, data)
     one = _named(name)
     source, split = _source(one, folder, spec.get("data"), located, data)
@@ -184,15 +187,15 @@ def _lm_eval(
     if "data" not in spec:
         raise HarnessError(f"{path}: no folder of a step, so what {name} asked is not known")
     if include_path is None and spec["data"] in located:
-        found = Located.model_validate(located[spec["data"]])
+        task = _reopened(spec["data"], located)
     else:
-        source = sources.lm_eval_address(name, include_path, None)
-        found = Located(id=spec["data"], source=source)
+        address = benchmark_data.address(name, include_path)
+        task = benchmark_data.reopen(spec["data"], address)
     try:
-        one = sources.benchmark_at(name, found)
+        one = benchmark_data.benchmark_of(name, task)
     except KeyError as error:
         raise HarnessError(f"{error.args[0]}; add --data <its include_path>") from None
-    folder = sources.benchmark_folder(found, Store(path.resolve().parents[3]))
+    folder = task.path(Store(path.resolve().parents[3]))
     items = subset(one.load(folder), spec.get("limit"))
     answers = [Answer(generation) for generation in _generations(path)]
     return _joined(path, one, "generations file of ours", items, answers)
@@ -215,10 +218,10 @@ def _generated(folder: Path) -> Path:
     if not isinstance(manifest, dict) or manifest.get("kind") != "score":
         return folder
     store = Store(folder.resolve().parents[2])
-    found = store.find("generate", manifest["parents"]["generations"])
-    if found is None:
+    generated = store.find("generate", manifest["parents"]["generations"])
+    if generated is None:
         raise HarnessError(f"{folder}: its generations are no longer in the store {store.root}")
-    return found.path
+    return generated.path
 
 
 def _source(
@@ -234,22 +237,28 @@ def _source(
     store = Store(above[2] if len(above) > 2 else folder)
     if data is not None:
         split = next((s for s in one.splits if data_id and data_id.endswith(f"[{s}]")), None)
-        found = sources.locate_benchmark(one.name, data, "", Hashes(store.root), split=split)
-        if data_id and found.id != data_id:
+        given = benchmark_data.locate(one.name, data, "", Hashes(store.root), split=split)
+        if data_id and given.id != data_id:
             raise HarnessError(
-                f"--data {data} is not what these responses are to: it is {found.id}, and they "
+                f"--data {data} is not what these responses are to: it is {given.id}, and they "
                 f"were generated from {data_id}"
             )
     elif data_id and data_id in located:
-        found = Located.model_validate(located[data_id])
-    elif data_id and data_id.startswith(f"{sources.TINY}/"):
-        found = Located(id=data_id, source=data_id.partition("@")[0])
+        given = _reopened(data_id, located)
+    elif data_id and tiny_name(data_id) is not None:
+        given = benchmark_data.reopen(data_id, data_id.partition("@")[0])
     else:
         raise HarnessError(
             f"{folder} does not say where the data of {one.name} is; add --data <folder of its "
             "owners' files>"
         )
-    return sources.benchmark_folder(found, store), found.split
+    return given.path(store), given.split
+
+
+def _reopened(data_id: str, located: Mapping[str, Any]) -> Data:
+    """The data that a trial's ``spec.json`` says where it found."""
+    entry = located[data_id]
+    return benchmark_data.reopen(data_id, entry["source"], entry.get("split"))
 
 
 def _generations(path: Path) -> list[Generation]:
@@ -260,18 +269,18 @@ def _generations(path: Path) -> list[Generation]:
         rows = pq.read_table(path).to_pylist()
     except (OSError, pyarrow.ArrowException) as error:
         raise HarnessError(f"{path}: not a readable parquet file ({error})") from None
-    found: dict[str, Generation] = {}
+    generations: dict[str, Generation] = {}
     for number, row in enumerate(rows, 1):
         lacks = [column for column in _COLUMNS if row.get(column) is None]
         if lacks:
             raise HarnessError(f"{path}, row {number}: no {' and no '.join(lacks)}")
         key = digest([row["item"], row["decoding"], row["sample"]])
-        if key in found:
+        if key in generations:
             raise HarnessError(
                 f"{path}, row {number}: {row['decoding']} sample {row['sample']} of item "
                 f"{row['item']!r} is there twice"
             )
-        found[key] = Generation(**{name: row[name] for name in _FIELDS if name in row})
-    if not found:
+        generations[key] = Generation(**{name: row[name] for name in _FIELDS if name in row})
+    if not generations:
         raise HarnessError(f"{path}: holds no responses")
-    return list(found.values())
+    return list(generations.values())

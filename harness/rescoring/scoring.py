@@ -7,7 +7,6 @@ responses alone. Only the scorer ``judge`` asks a model, what it was not asked b
 from __future__ import annotations
 
 import math
-import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends.base.resources import Resources
+from benchmarks.atomic import whole_file
 from benchmarks.base import Item, Verdict
 from benchmarks.data.questions import json_line
 from benchmarks.judge import NAME
@@ -27,8 +27,9 @@ from harness.experiment.spec import Judge
 from harness.rescoring.saved import Saved
 from harness.results import statistics as stats
 from harness.steps import judging
+from harness.steps.asking import EngineHolder
 from harness.steps.score import figures
-from harness.store.sources import Hashes
+from harness.store.sources.hashes import Hashes
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -105,7 +106,9 @@ def score(
 def _asked(tasks: Sequence[tuple[Item, Answer]], by: Judging) -> list[Verdict]:
     said = [answer.generation for _, answer in tasks]
     answers = [(item, answer.generation.text) for item, answer in tasks]
-    verdicts = judging.verdicts(answers, by.judge, by.root, by.resources, by.progress)
+    verdicts = judging.verdicts(
+        answers, by.judge, by.root, by.resources, EngineHolder(), by.progress
+    )
     return [
         replace(verdict, decoding=one.decoding, sample=one.sample)
         for verdict, one in zip(verdicts, said, strict=True)
@@ -207,17 +210,12 @@ def rows(saved: Saved, scored: Sequence[Scored]) -> Iterator[dict[str, Any]]:
 
 def write(path: Path, objects: Iterable[Mapping[str, Any]]) -> None:
     """JSON lines; the file appears when it is complete."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with partial.open("w", encoding="utf-8") as file:
+        with whole_file(path) as fresh, fresh.open("w", encoding="utf-8") as file:
             for each in objects:
                 file.write(json_line(each))
-        partial.replace(path)
     except OSError as error:
         raise HarnessError(f"{path}: cannot be written ({error.strerror})") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def writable(path: Path) -> None:

@@ -15,6 +15,8 @@ from typing import Any, Literal
 
 import numpy as np
 
+from harness.store.files import read_object
+
 #: ``missing`` covers what is not there yet and what will never be: the reason says which.
 State = Literal["ok", "failed", "missing"]
 
@@ -59,7 +61,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Trial:
+class TrialResult:
     """One arm (or one point of its sweep) with one seed, and what came of it.
 
     ``keys`` are those of the planned steps: they cover model, data and evaluation as well as the
@@ -109,21 +111,21 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Condition:
+class ConditionResult:
     """One row of the table: an arm, or a point of its sweep, over all its seeds."""
 
     arm: str
     point: dict[str, Any]
     label: str
     method: str
-    trials: tuple[Trial, ...]
+    trials: tuple[TrialResult, ...]
 
     @property
-    def ok(self) -> tuple[Trial, ...]:
+    def ok(self) -> tuple[TrialResult, ...]:
         return tuple(t for t in self.trials if t.state == "ok")
 
     @property
-    def holes(self) -> tuple[Trial, ...]:
+    def holes(self) -> tuple[TrialResult, ...]:
         return tuple(t for t in self.trials if t.state != "ok")
 
 
@@ -138,36 +140,27 @@ class Results:
     paper: str | None
     benchmarks: tuple[dict[str, Any], ...]
     sweep: dict[str, Any] | None
-    trials: tuple[Trial, ...]
+    trials: tuple[TrialResult, ...]
     environment: dict[str, Any]
     spec: dict[str, Any]
 
     @cached_property
-    def conditions(self) -> tuple[Condition, ...]:
+    def conditions(self) -> tuple[ConditionResult, ...]:
         """The rows of the comparison, arms first, in the order of the plan."""
-        groups: dict[tuple[str, str], list[Trial]] = {}
+        groups: dict[tuple[str, str], list[TrialResult]] = {}
         for trial in self.trials:
             groups.setdefault((trial.arm, json.dumps(trial.point, sort_keys=True)), []).append(
                 trial
             )
         rows = [
-            Condition(g[0].arm, g[0].point, g[0].label, g[0].method, tuple(g))
+            ConditionResult(g[0].arm, g[0].point, g[0].label, g[0].method, tuple(g))
             for g in groups.values()
         ]
         return tuple(sorted(rows, key=lambda c: bool(c.point)))
 
     @property
-    def arms(self) -> tuple[Condition, ...]:
+    def arms(self) -> tuple[ConditionResult, ...]:
         return tuple(c for c in self.conditions if not c.point)
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file; {} where it is absent or half written."""
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, ValueError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -192,7 +185,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 def load(run_folder: Path) -> Results:
     """Read a run folder. Raises :class:`ResultsError` where there is no plan in it."""
     folder = Path(run_folder).resolve()
-    plan = read_json(folder / "plan.json")
+    plan = read_object(folder / "plan.json")
     if not plan.get("trials"):
         raise ResultsError(f"{folder}: no run here; expected a plan.json that lists trials")
     root = folder.parent
@@ -205,15 +198,15 @@ def load(run_folder: Path) -> Results:
         benchmarks=tuple(plan.get("benchmarks", ())),
         sweep=plan.get("sweep"),
         trials=tuple(load_trial(folder, root, planned) for planned in plan["trials"]),
-        environment=read_json(folder / "environment.json"),
-        spec=read_json(folder / "spec.json"),
+        environment=read_object(folder / "environment.json"),
+        spec=read_object(folder / "spec.json"),
     )
 
 
-def load_trial(folder: Path, root: Path, planned: dict[str, Any]) -> Trial:
+def load_trial(folder: Path, root: Path, planned: dict[str, Any]) -> TrialResult:
     """One trial of the plan with what its folder says of it."""
     place = folder / "trials" / planned["id"]
-    status, result = read_json(place / "status.json"), read_json(place / "result.json")
+    status, result = read_object(place / "status.json"), read_object(place / "result.json")
     state, reason = _state(status, result)
     scores = {}
     for benchmark, info in result.get("scores", {}).items():
@@ -221,7 +214,7 @@ def load_trial(folder: Path, root: Path, planned: dict[str, Any]) -> Trial:
         scores[benchmark] = score
         if state == "ok" and not (score.path / "values.parquet").is_file():
             state, reason = "missing", f"the scores of {benchmark} are not in {info.get('path')}"
-    return Trial(
+    return TrialResult(
         id=planned["id"],
         arm=planned["arm"],
         point=planned.get("point") or {},
@@ -248,7 +241,7 @@ def _training(root: Path, planned: dict[str, Any], result: dict[str, Any]) -> tu
         return tuple(root / path for path in result["training"])
     found: list[Path] = []
     for step in planned.get("steps", ()):
-        if step["kind"] != "train" or ": " in step["name"]:  # a teacher's is "<arm>: train"
+        if step["kind"] != "train" or step.get("of"):
             continue
         key = step["key"][:16]
         done = (root / "store" / "train").glob(f"*-{key}/metrics.jsonl")

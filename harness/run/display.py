@@ -104,7 +104,7 @@ class LiveTable:
         table = Table.grid(padding=(0, 2))
         for one in runner.plan.trials:
             state = runner.states[one.id]
-            if state["state"] == "running":
+            if state["state"] in ("queued", "running"):
                 table.add_row(*self._row(runner, one, state))
         head = Table.grid(padding=(0, 2))
         failed = states.count("failed")
@@ -125,19 +125,19 @@ class LiveTable:
             said = f"{progress['done']}/{progress['total']} {progress['unit']}"
         return [
             f"  {escape(one.id)}",
-            state.get("step") or "starting",
+            state.get("step") or state["state"],
             bar,
             f"[dim]{escape(said)}[/]",
             f"[cyan]{figures(runner.work_folder(one))}[/]",
-            f"[dim]{_clock(time.time() - (state.get('started') or time.time()))}[/]",
+            f"[dim]{clock(time.time() - (state.get('started') or time.time()))}[/]",
         ]
 
     def _remaining(self, over: int, total: int) -> str:
         done = over - self._at_start
         if not done or over == total:
-            return f"[dim]{_clock(time.time() - self._began)}[/]"
+            return f"[dim]{clock(time.time() - self._began)}[/]"
         left = (time.time() - self._began) / done * (total - over)
-        return f"[dim]{_clock(time.time() - self._began)}, about {_clock(left)} left[/]"
+        return f"[dim]{clock(time.time() - self._began)}, about {clock(left)} left[/]"
 
 
 def figures(work: Path | None) -> str:
@@ -168,11 +168,11 @@ def _took(state: Mapping[str, Any]) -> str:
     if state.get("note"):
         return str(state["note"])
     if state.get("started") and state.get("ended"):
-        return f"in {_clock(state['ended'] - state['started'])}"
+        return f"in {clock(state['ended'] - state['started'])}"
     return ""
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """``41 s``, ``3:05``, ``2:10:00``."""
     whole = int(seconds)
     if whole < 60:

@@ -23,9 +23,11 @@ from harness import environment
 from harness.errors import HarnessError
 from harness.experiment.spec import Experiment
 from harness.plan.planner import Plan, Trial
-from harness.run import status, trial
-from harness.run.executors.local import LocalPool, Running
-from harness.run.sweep import Sweep
+from harness.results.trackers.base import Tracker
+from harness.run import job, status, trial
+from harness.run.executors.base import Executor
+from harness.run.job import Job
+from harness.run.sweep import SweepStudy
 from harness.store.files import read_json, update_json, write_json
 from harness.store.results import Store
 
@@ -48,16 +50,6 @@ class Observer(Protocol):
     def end(self) -> None: ...
 
 
-class Mirror(Protocol):
-    """What mirrors a run elsewhere (:class:`harness.results.mlflow_mirror.Mirror`)."""
-
-    def start(self) -> None: ...
-
-    def update(self, trial_id: str) -> None: ...
-
-    def finish(self) -> None: ...
-
-
 @dataclass(frozen=True)
 class Outcome:
     """How a run ended: trial ids by how they ended, and whether anything was done at all."""
@@ -68,15 +60,15 @@ class Outcome:
 
 
 class Runner:
-    """Runs one plan in ``<root>/<name>``."""
+    """Runs one plan in ``<root>/<name>``. ``start`` makes the executor, when there is work."""
 
     def __init__(
         self,
         plan: Plan,
         root: Path,
         observer: Observer,
-        mirror: Mirror | None = None,
-        workers: int | None = None,
+        start: Callable[[], Executor],
+        tracker: Tracker | None = None,
     ) -> None:
         self.plan = plan
         self.store = Store(root)
@@ -84,9 +76,9 @@ class Runner:
         self.states: dict[str, dict[str, Any]] = {}
         self.workers = 0
         self._observer = observer
-        self._mirror = mirror
-        self._wanted_workers = workers
-        self._running: dict[str, Running] = {}
+        self._start_executor = start
+        self._tracker = tracker
+        self._running: dict[str, Job] = {}
         self._trials = {t.id: t for t in plan.trials}
         self._waiting: list[Trial] = []
         self._shown: dict[str, tuple[Any, ...]] = {}
@@ -99,18 +91,18 @@ class Runner:
         """
         with self._only_one():
             self._write_head(experiment, text)
-            sweep = Sweep(self.plan, self.folder) if self.plan.sweep else None
+            sweep = SweepStudy(self.plan, self.folder) if self.plan.sweep else None
             self._waiting = [t for t in self.plan.trials if not self._is_done(t)]
             worked = bool(self._waiting)
-            if self._mirror:
-                self._mirror.start()
+            if self._tracker:
+                self._tracker.start()
             if sweep:
                 sweep.begin()
                 self._guarded(sweep.update)
             if worked:
                 self._work(sweep)
-            if self._mirror:
-                self._mirror.finish()
+            if self._tracker:
+                self._guarded(self._tracker.finish)
         failed = {
             t.id: str(self.states[t.id].get("reason") or "no reason was recorded")
             for t in self.plan.trials
@@ -166,7 +158,7 @@ class Runner:
         return False
 
     def _set(self, one: Trial, state: str, reason: str, note: str = "") -> None:
-        """Write the status of a trial that has no process."""
+        """Write the status of a trial that no executor has."""
         now = time.time()
         value = {
             "state": state,
@@ -181,44 +173,45 @@ class Runner:
         }
         self.states[one.id] = value
         with suppress(OSError):  # a full disk must not take the runner down with the trial
+            (self.trial_folder(one) / job.FILE).unlink(missing_ok=True)
             write_json(self.trial_folder(one) / status.FILE, value)
 
-    def _work(self, sweep: Sweep | None) -> None:
+    def _work(self, sweep: SweepStudy | None) -> None:
         write_json(self.folder / "environment.json", environment.describe())
-        pool = LocalPool(self.plan.resources, self._wanted_workers)
-        self.workers = pool.workers
-        self._event("run", workers=pool.workers, trials=len(self._waiting))
+        executor = self._start_executor()
+        self.workers = executor.workers
+        self._event("run", workers=executor.workers, trials=len(self._waiting))
         self._guarded(self._observer.begin, self)
         try:
             while self._waiting or self._running:
-                self._start(pool)
+                self._start(executor)
                 time.sleep(_POLL_SECONDS)
                 for name in list(self._running):
-                    self._look(self._trials[name], pool, sweep)
+                    self._look(self._trials[name], executor, sweep)
                 self._guarded(self._observer.tick)
         finally:
             stopped = list(self._running)
-            pool.stop(list(self._running.values()))
+            executor.cancel(list(self._running.values()))
             for name in stopped:
                 self._set(self._trials[name], "pending", "interrupted; `harness run` goes on")
             self._event("end", interrupted=stopped)
             self._guarded(self._observer.end)
 
-    def _start(self, pool: LocalPool) -> None:
+    def _start(self, executor: Executor) -> None:
         """Start trials while there is room, none that would only wait for what another makes."""
-        if not pool.has_room:
+        if not executor.has_room:
             return
         for one in self._order():
             try:
-                self._take_up(one, pool)
+                self._take_up(one, executor)
             except OSError as error:  # a full disk, most often: it fails this trial, not the run
                 self._waiting.remove(one)
                 self._set(one, "failed", trial.reason(error, None))
                 self._ended(one)
-            if not pool.has_room:
+            if not executor.has_room:
                 return
 
-    def _take_up(self, one: Trial, pool: LocalPool) -> None:
+    def _take_up(self, one: Trial, executor: Executor) -> None:
         """Start a waiting trial, or end it where it needs no process, or leave it waiting."""
         broken = next((s.key for s in one.steps if s.key in self._broken), None)
         if broken:
@@ -230,9 +223,13 @@ class Runner:
             self._set(one, "ok", "", note="from the store")
             self._ended(one)
         elif self._missing(one).isdisjoint(self._in_progress()):
-            self._running[one.id] = pool.start(self.trial_folder(one))
+            folder = self.trial_folder(one)
+            (folder / status.FILE).unlink(missing_ok=True)  # from here on it is the trial's own
+            self._running[one.id] = given = executor.submit(folder)
             self._waiting.remove(one)
-            self.states[one.id] = {"state": "running", "step": None, "started": time.time()}
+            with suppress(OSError):  # it runs, with or without what tells other nodes of it
+                job.record(folder, given)
+            self.states[one.id] = {"state": "queued", "step": None, "started": time.time()}
             self._event("start", trial=one.id)
 
     def _order(self) -> list[Trial]:
@@ -251,12 +248,11 @@ class Runner:
     def _in_progress(self) -> set[str]:
         return {key for name in self._running for key in self._missing(self._trials[name])}
 
-    def _look(self, one: Trial, pool: LocalPool, sweep: Sweep | None) -> None:
+    def _look(self, one: Trial, executor: Executor, sweep: SweepStudy | None) -> None:
         """Take note of what a running trial has done since."""
-        running = self._running[one.id]
-        code = pool.ended(running)
+        code = executor.poll(self._running[one.id])
         seen = read_json(self.trial_folder(one) / status.FILE)
-        if isinstance(seen, dict) and seen.get("pid") == running.process.pid:
+        if isinstance(seen, dict):
             self.states[one.id] = seen
         if code is None:
             self._notice(one)
@@ -295,8 +291,8 @@ class Runner:
         state = self.states[one.id]
         self._event(state["state"], trial=one.id, reason=state.get("reason", ""))
         self._guarded(self._observer.changed, one, state)
-        if self._mirror:
-            self._mirror.update(one.id)
+        if self._tracker:
+            self._guarded(self._tracker.update, one.id)
 
     def _guarded(self, work: Callable[..., None], *details: Any) -> None:
         """Do what only shows or counts the trials: where it fails it costs a warning, never a

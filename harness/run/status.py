@@ -1,20 +1,28 @@
 """``status.json`` of a trial: what it is doing, for people and for the runner.
 
-Progress is written at most once a second; a write that fails (a full disk) never stops the work.
+Progress is written at most once a second, and a sign of life twice a minute: that is how another
+node tells a trial that runs from one that is gone. A write that fails (a full disk) never stops the
+work.
 """
 
 from __future__ import annotations
 
 import os
+import socket
 import threading
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from harness.run import job
 from harness.store.files import read_json, write_json
 
 FILE = "status.json"
+
+_BEAT_SECONDS = 30.0
+#: A trial of which nothing was heard for so long is gone, where nobody can say better.
+_SILENCE_SECONDS = 300.0
 
 
 class Status:
@@ -34,6 +42,7 @@ class Status:
             "started": time.time(),
             "updated": time.time(),
             "ended": None,
+            "host": socket.gethostname(),
             "pid": os.getpid(),
         }
         self._write()
@@ -72,7 +81,7 @@ class Status:
             if watched:
                 with suppress(OSError):
                     self.progress(lines(watched[0]), *watched[1:])
-            if self._changed:
+            if self._changed or time.time() - self.state["updated"] > _BEAT_SECONDS:
                 self._write()
 
     def _write(self) -> None:
@@ -92,28 +101,25 @@ def lines(file: Path) -> int:
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The status in a trial's folder; ``pending`` where there is none. A running trial whose
-    process is gone reads as ``interrupted``.
+    """The status in a trial's folder: ``pending`` where there is none, ``queued`` where an executor
+    has it and it has not begun. A running trial whose job is gone reads as ``interrupted``; where
+    that cannot be told from here, one that has been silent for five minutes.
     """
     state = read_json(folder / FILE)
     if not isinstance(state, dict):
-        return {"state": "pending", "reason": "", "step": None, "progress": None}
-    if state.get("state") == "running" and not alive(state.get("pid")):
-        state |= {"state": "interrupted", "reason": "its process is gone; `harness run` goes on"}
+        state = {"state": "pending", "reason": "", "step": None, "progress": None}
+    given = job.recorded(folder)
+    alive = given.alive() if given else None
+    if state["state"] == "pending" and given and alive is not False:
+        state |= {"state": "queued", "reason": f"job {given.id} of {given.executor}"}
+    if state["state"] != "running":
+        return state
+    if alive is None:
+        silence = time.time() - state["updated"]
+        gone = silence > _SILENCE_SECONDS
+        heard = f"on {state['host']}, nothing heard for {silence / 60:.0f} minutes"
+    else:
+        gone, heard = not alive, "its process is gone"
+    if gone:
+        state |= {"state": "interrupted", "reason": f"{heard}; `harness run` goes on"}
     return state
-
-
-def alive(pid: Any) -> bool:
-    """Whether a process runs; one that is dead and not yet waited for does not."""
-    if not isinstance(pid, int):
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except (OSError, IndexError):  # no /proc here
-        return True

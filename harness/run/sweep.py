@@ -20,7 +20,7 @@ DATABASE = "study.db"
 _TOLD = "study.json"
 
 
-class Sweep:
+class SweepStudy:
     """The study of a plan's sweep; opened only when there is something to ask for or to tell.
 
     Its name ends with a hash of all that its points have in common, so that one study never mixes

@@ -18,19 +18,19 @@ from typing import Any
 
 from backends.base.backend import TrainingError
 from backends.base.config import Config
-from backends.base.engine import Server
 from backends.base.resources import Resources
 from backends.training.workers import die_with
 from benchmarks.base import DataError
 from harness import environment
 from harness.errors import HarnessError
-from harness.experiment.spec import Judge
 from harness.plan.planner import BenchmarkPlan, Plan, Step, Trial
+from harness.plan.services import Services
 from harness.plan.specs import KINDS
 from harness.run.status import Status
+from harness.steps.asking import EngineHolder
 from harness.store.files import read_json, write_json
 from harness.store.results import Result, Store
-from harness.store.sources import Located
+from harness.store.sources.located import Located
 
 #: Set by a runner to its process id: the trial then ends when that process does.
 PARENT = "HARNESS_RUNNER_PID"
@@ -42,9 +42,7 @@ class TrialSpec(Config):
     trial: Trial
     resources: Resources
     benchmarks: tuple[BenchmarkPlan, ...]
-    server: Server | None
-    servers: tuple[Server, ...]
-    judge: Judge | None
+    services: Services
     sources: dict[str, Located]
 
 
@@ -53,9 +51,7 @@ def freeze(plan: Plan, trial: Trial) -> TrialSpec:
         trial=trial,
         resources=plan.resources,
         benchmarks=plan.benchmarks,
-        server=plan.server,
-        servers=plan.servers,
-        judge=plan.judge,
+        services=plan.services,
         sources=plan.sources,
     )
 
@@ -92,6 +88,7 @@ def run(spec: TrialSpec, folder: Path, status: Status) -> None:
     began = time.time()
     steps = []
     done: dict[str, Result] = {}
+    engines = EngineHolder()
     for step in spec.trial.steps:
         started = time.time()
         found = store.find(step.kind, step.key)
@@ -99,7 +96,7 @@ def run(spec: TrialSpec, folder: Path, status: Status) -> None:
             print(f"{time.strftime('%H:%M:%S')} {step.name}", flush=True)
         cached = found is not None
         if found is None:
-            found, cached = _make(step, spec, store, done, status)
+            found, cached = _make(step, spec, store, done, status, engines)
         done[step.key] = found
         steps.append(_entry(step, found, store, cached, time.time() - started))
     finish(spec, folder, store, steps, time.time() - began)
@@ -122,6 +119,8 @@ def _entry(step: Step, found: Result, store: Store, cached: bool, seconds: float
     return {
         "kind": step.kind,
         "name": step.name,
+        "benchmark": step.benchmark,
+        "of": step.of,
         "key": step.key,
         "path": found.path.relative_to(store.root).as_posix(),
         "cached": cached,
@@ -130,7 +129,12 @@ def _entry(step: Step, found: Result, store: Store, cached: bool, seconds: float
 
 
 def _make(
-    step: Step, spec: TrialSpec, store: Store, done: Mapping[str, Result], status: Status
+    step: Step,
+    spec: TrialSpec,
+    store: Store,
+    done: Mapping[str, Result],
+    status: Status,
+    engines: EngineHolder,
 ) -> tuple[Result, bool]:
     """The step's result, and whether another process made it while this one waited."""
     status.step(step.name)
@@ -144,7 +148,7 @@ def _make(
         started = time.time()
         out = work / "out"
         out.mkdir(parents=True, exist_ok=True)
-        _execute(step, spec, store, done, status, work)
+        _execute(step, spec, store, done, status, engines, work)
         return (
             store.commit(
                 step.kind,
@@ -169,6 +173,7 @@ def _execute(
     store: Store,
     done: Mapping[str, Result],
     status: Status,
+    engines: EngineHolder,
     work: Path,
 ) -> None:
     from harness.steps import curate, generate, respond, score, synthesize, train
@@ -181,9 +186,8 @@ def _execute(
         parents={role: done[key].path for role, key in step.parents.items()},
         located=spec.sources,
         resources=spec.resources,
-        server=spec.server,
-        servers=spec.servers,
-        judge=spec.judge,
+        services=spec.services,
+        engines=engines,
         progress=status.progress,
         watch=status.watch,
     )
@@ -208,7 +212,7 @@ def finish(
     by_key = {entry["key"]: entry for entry in steps}
     template = {s.key: s.spec for s in trial.steps if s.kind == "generate"}
     for one in spec.benchmarks:
-        step = next(s for s in trial.steps if s.name == f"score {one.name}")
+        step = next(s for s in trial.steps if s.kind == "score" and s.benchmark == one.name)
         path = by_key[step.key]["path"]
         summary = read_json(store.root / path / "summary.json")
         asked = template[step.parents["generations"]]
@@ -241,7 +245,7 @@ def finish(
             "training": [
                 f"{entry['path']}/metrics.jsonl"
                 for entry in steps
-                if entry["kind"] == "train" and ": " not in entry["name"]  # "<arm>: train"
+                if entry["kind"] == "train" and entry["of"] is None
             ],
         },
     )

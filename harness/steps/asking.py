@@ -20,54 +20,58 @@ if TYPE_CHECKING:
 #: {"text": str, "finish": "stop" | "length" | "dropped", "tokens": int, "seconds": float}
 Answer = dict[str, Any]
 
-_held: tuple[object, Engine] | None = None
 
+class EngineHolder:
+    """The one engine that is open: two models at a time may not fit, and a trial asks one often."""
 
-def engine(
-    model: Path | None,
-    resources: Resources,
-    max_prompt_tokens: int,
-    *,
-    name: str = "hf",
-    max_tokens: int = 1024,
-    min_pixels: int | None = None,
-    max_pixels: int | None = None,
-    server: Server | None = None,
-) -> Engine:
-    """The engine ``name`` over a model folder, or on a server; the last one is kept: a trial asks
-    one model often. ``max_tokens`` is the most that a response may have.
+    def __init__(self) -> None:
+        self._settings: object = None
+        self._engine: Engine | None = None
 
-    Raises :class:`StepError` where it does not start.
-    """
-    global _held
-    from backends.engines.registry import open_engine
-    from backends.models.families import ModelError
+    def open(
+        self,
+        name: str,
+        model: Path | None,
+        resources: Resources,
+        max_prompt_tokens: int,
+        *,
+        max_tokens: int = 1024,
+        min_pixels: int | None = None,
+        max_pixels: int | None = None,
+        server: Server | None = None,
+    ) -> Engine:
+        """The engine ``name`` over a model folder, or on a server: the one that is open, if it is
+        that one. ``max_tokens`` is the most that a response may have.
 
-    settings: dict[str, Any] = {
-        "dtype": resources.dtype,
-        "device": resources.device,
-        "max_prompt_tokens": max_prompt_tokens,
-        "max_tokens": max_tokens,
-        "min_pixels": min_pixels,
-        "max_pixels": max_pixels,
-        "server": server,
-    }
-    key = (name, model, settings)
-    if _held is None or _held[0] != key:
-        release()
-        try:
-            _held = key, open_engine(name, model, **settings)
-        except (EngineError, ModelError) as error:
-            raise StepError(str(error)) from error
-    return _held[1]
+        Raises :class:`StepError` where it does not start.
+        """
+        from backends.engines.registry import open_engine
+        from backends.models.families import ModelError
 
+        settings: dict[str, Any] = {
+            "dtype": resources.dtype,
+            "device": resources.device,
+            "max_prompt_tokens": max_prompt_tokens,
+            "max_tokens": max_tokens,
+            "min_pixels": min_pixels,
+            "max_pixels": max_pixels,
+            "server": server,
+        }
+        wanted = (name, model, settings)
+        if self._engine is None or self._settings != wanted:
+            self.release()
+            try:
+                self._engine = open_engine(name, model, **settings)
+            except (EngineError, ModelError) as error:
+                raise StepError(str(error)) from error
+            self._settings = wanted
+        return self._engine
 
-def release() -> None:
-    """Let go of the engine: what follows needs the memory."""
-    global _held
-    if _held is not None:
-        _held[1].close()
-    _held = None
+    def release(self) -> None:
+        """Let go of the engine: what follows needs the memory."""
+        if self._engine is not None:
+            self._engine.close()
+        self._engine = None
 
 
 def ask(

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from backends.base.engine import Server
 from backends.base.resources import Resources
 from benchmarks import benchmark
 from benchmarks.base import Benchmark, Item
 from benchmarks.official.benchmark import OfficialBenchmark
-from harness.experiment.spec import Judge
 from harness.plan import published_data as data
-from harness.store import sources
+from harness.plan.services import Services
+from harness.steps.asking import EngineHolder
 from harness.store.results import Store
-from harness.store.sources import SERVED, Hashes, Located
+from harness.store.sources import benchmark_data
+from harness.store.sources.benchmark_data import Data
+from harness.store.sources.hashes import Hashes
+from harness.store.sources.located import Located
+from harness.store.sources.models import Model, ServedModel
+from harness.store.sources.questions import Questions
 
 
 @dataclass(frozen=True)
@@ -30,9 +34,7 @@ class Context:
 
     ``parents`` maps a role to a finished step's folder, ``located`` a content id to its place.
     ``progress(done, total, unit)`` tells people; ``watch(file, total, unit)`` lets the number of
-    lines of a growing file tell them. ``server`` is who is asked by the engine openai for a
-    benchmark's items, ``servers`` whose models write training data, ``judge`` who is asked by the
-    scorer of that name.
+    lines of a growing file tell them. ``engines`` holds the engine that the steps of a trial share.
     """
 
     store: Store
@@ -43,47 +45,53 @@ class Context:
     resources: Resources
     progress: Callable[[int, int, str], None]
     watch: Callable[[Path, int, str], None]
-    server: Server | None = None
-    servers: tuple[Server, ...] = ()
-    judge: Judge | None = None
+    services: Services = field(default_factory=Services)
+    engines: EngineHolder = field(default_factory=EngineHolder)
 
     def model(self, content_id: str | None) -> Path:
         """The model folder: the one of this id, or the parent ``model``'s checkpoint."""
         if content_id is None:
             return self.parents["model"] / "checkpoint"
-        found = self.located[content_id]
-        sources.unchanged({"model": found}, Hashes(self.store.root))
-        return sources.model_path(found)
+        model = self.located[content_id]
+        assert isinstance(model, Model)
+        model.refuse_change("model", Hashes(self.store.root))
+        return model.path()
 
     def writer(self, content_id: str | None, engine: str) -> dict[str, Any]:
-        """How :func:`harness.steps.asking.engine` is told to ask the model of this id: the server
-        that has it, or its folder by this engine."""
-        for server in self.servers:
-            if content_id == f"{SERVED}{server.identity}":
+        """How :meth:`EngineHolder.open` asks the model of this id: the server that has it, or its
+        folder by this engine."""
+        for server in self.services.writers:
+            if content_id == ServedModel.named(server.identity).id:
                 return {"name": "openai", "model": None, "server": server}
         return {"name": engine, "model": self.model(content_id)}
 
     def questions(self, content_id: str) -> list[Item]:
         """The question pool of this id."""
-        return sources.planned_questions(self.located[content_id], Hashes(self.store.root))
+        pool = self.located[content_id]
+        assert isinstance(pool, Questions)
+        return pool.load(Hashes(self.store.root))
 
     def benchmark(self, name: str, data_id: str) -> Benchmark:
         """The benchmark of this name, whose data has this id."""
-        return sources.benchmark_at(name, self.located[data_id])
+        return benchmark_data.benchmark_of(name, self._data(data_id))
 
     def items(self, name: str, data_id: str, limit: int | None) -> list[Item]:
         """A benchmark's items in the owners' order; with ``limit`` a part, whole clusters."""
-        found = self.located[data_id]
-        folder = sources.benchmark_folder(found, self.store)
-        items = _items(sources.address(name, found), folder, found.split)
-        sources.unchanged({f"data of {name}": found}, Hashes(self.store.root))
+        located = self._data(data_id)
+        items = _items(located.address(name), located.path(self.store), located.split)
+        located.refuse_change(f"data of {name}", Hashes(self.store.root))
         return subset(items, limit)
 
     def check(self, name: str, data_id: str) -> tuple[int, list[str]]:
         """See :func:`harness.plan.published_data.compare`."""
-        found = self.located[data_id]
+        located = self._data(data_id)
         items, one = self.items(name, data_id, None), self.benchmark(name, data_id)
-        return data.compare(one, found, items, sources.benchmark_folder(found, self.store))
+        return data.compare(one, located, items, located.path(self.store))
+
+    def _data(self, data_id: str) -> Data:
+        located = self.located[data_id]
+        assert isinstance(located, Data)
+        return located
 
 
 @lru_cache(maxsize=4)

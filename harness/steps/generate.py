@@ -10,7 +10,7 @@ from backends.engines.registry import samples_locally
 from benchmarks.prompts import template
 from harness.plan.published_data import refuse_broken
 from harness.plan.specs import Generate
-from harness.steps.asking import ask, engine
+from harness.steps.asking import ask
 from harness.steps.context import Context
 
 
@@ -34,15 +34,15 @@ def run(spec: Generate, context: Context) -> None:
     total = len(items) * len(decodings)
     for number, (decoding, sampling) in enumerate(decodings.items()):
         answers = ask(
-            lambda: engine(
+            lambda: context.engines.open(
+                spec.engine,
                 model,
                 context.resources,
                 spec.max_prompt_tokens,
-                name=spec.engine,
                 max_tokens=spec.max_tokens,
                 min_pixels=spec.min_pixels,
                 max_pixels=spec.max_pixels,
-                server=context.server,
+                server=context.services.evaluated,
             ),
             requests,
             sampling,

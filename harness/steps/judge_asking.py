@@ -18,6 +18,7 @@ from benchmarks import judge
 from benchmarks.judge import Case
 from harness.errors import StepError
 from harness.experiment.spec import Judge
+from harness.steps.asking import EngineHolder
 
 if TYPE_CHECKING:
     from backends.base.engine import Engine
@@ -46,17 +47,22 @@ class Asking:
     ``model`` is the folder of a local one.
     """
 
-    def __init__(self, settings: Judge, model: Path | None, resources: Resources) -> None:
+    def __init__(
+        self, settings: Judge, model: Path | None, resources: Resources, engines: EngineHolder
+    ) -> None:
         self.settings = settings
         self.model = model
         self.resources = resources
+        self.engines = engines
         self.name = settings.model + (f" at {settings.base_url}" if settings.base_url else "")
 
     def __enter__(self) -> Asking:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        if (engine := self.__dict__.pop("_engine", None)) is not None:
+        if self.model is not None:
+            self.engines.release()
+        elif (engine := self.__dict__.get("_engine")) is not None:
             engine.close()
 
     def check(self) -> None:
@@ -117,18 +123,14 @@ class Asking:
             if self.model is None:
                 server = Server.model_validate(settings.model_dump(exclude={"engine"}))
                 return open_engine(settings.engine, None, server=server)
-            from harness.steps import asking
-
-            asking.release()  # two models at a time may not fit
-            return open_engine(
+            return self.engines.open(
                 settings.engine,
                 self.model,
-                dtype=self.resources.dtype,
-                device=self.resources.device,
-                max_prompt_tokens=MAX_PROMPT_TOKENS,
+                self.resources,
+                MAX_PROMPT_TOKENS,
                 max_tokens=judge.MAX_TOKENS,
             )
-        except EngineError as error:
+        except (EngineError, StepError) as error:
             raise StepError(f"the judge {self.name}: {error}") from error
 
 

@@ -18,10 +18,10 @@ from benchmarks.base import Item, Verdict
 from benchmarks.judge import Case
 from harness.experiment.judges import identity, local_model
 from harness.experiment.spec import Judge
+from harness.steps.asking import EngineHolder
 from harness.steps.judge_asking import Asking, Failure
-from harness.store import sources
 from harness.store.keys import digest
-from harness.store.sources import Hashes
+from harness.store.sources.hashes import Hashes
 
 
 def verdicts(
@@ -29,6 +29,7 @@ def verdicts(
     settings: Judge,
     root: Path,
     resources: Resources,
+    engines: EngineHolder,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Verdict]:
     """The judge's verdict on each (item, response): what is kept below ``root``, and by asking.
@@ -46,7 +47,7 @@ def verdicts(
     cache = Cache.of(root, identity(settings, Hashes(root), resources.dtype))
     known: dict[str, bool | Failure] = {k: v for k, v in cache.read().items() if k in cases}
     todo = {key: case for key, case in cases.items() if key not in known}
-    for key, outcome in _asked(todo, settings, root, resources):
+    for key, outcome in _asked(todo, settings, root, resources, engines):
         known[key] = outcome
         if isinstance(outcome, bool):
             cache.add(key, outcome)
@@ -63,7 +64,11 @@ def _verdict(case: Case, outcome: bool | Failure) -> Verdict:
 
 
 def _asked(
-    todo: Mapping[str, Case], settings: Judge, root: Path, resources: Resources
+    todo: Mapping[str, Case],
+    settings: Judge,
+    root: Path,
+    resources: Resources,
+    engines: EngineHolder,
 ) -> Iterator[tuple[str, bool | Failure]]:
     """Each case's outcome, once the known pairs are graded rightly. What gets no reply is asked for
     once more, if the judge still answers."""
@@ -71,8 +76,8 @@ def _asked(
         return
     model = None
     if settings.base_url is None:
-        model = sources.model_path(local_model(settings, Hashes(root)))
-    with Asking(settings, model, resources) as asking:
+        model = local_model(settings, Hashes(root)).path()
+    with Asking(settings, model, resources, engines) as asking:
         for final in (False, True):
             asking.check()
             silent = {}

@@ -16,7 +16,7 @@ from benchmarks.data.questions import json_line
 from benchmarks.prompts import template
 from harness.errors import StepError
 from harness.plan.specs import Respond
-from harness.steps.asking import ask, engine
+from harness.steps.asking import ask
 from harness.steps.context import Context
 
 FILE = "responses.jsonl"
@@ -64,7 +64,7 @@ def run(spec: Respond, context: Context) -> None:
     )
     writer = context.writer(spec.model, spec.engine)
     answers = ask(
-        lambda: engine(
+        lambda: context.engines.open(
             resources=context.resources,
             max_prompt_tokens=spec.max_prompt_tokens,
             max_tokens=spec.max_tokens,

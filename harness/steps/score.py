@@ -15,7 +15,7 @@ from harness.plan.specs import Score
 from harness.steps import judging
 from harness.steps.context import Context
 from harness.store.files import write_json
-from harness.store.sources import Hashes
+from harness.store.sources.hashes import Hashes
 
 
 def run(spec: Score, context: Context) -> None:
@@ -88,7 +88,7 @@ def _judge(
 ) -> list[Verdict]:
     """The verdicts in the order of the rows; equal responses to an item are judged once."""
     dtype, hashes = context.resources.dtype, Hashes(context.store.root)
-    now = judges.scorer_id(one, spec.scorer, context.judge, hashes, dtype)
+    now = judges.scorer_id(one, spec.scorer, context.services.judge, hashes, dtype)
     if now != spec.scorer_id:
         raise StepError(
             f"the scorer {spec.scorer!r} is now {now}, and was planned as {spec.scorer_id}; "
@@ -97,12 +97,13 @@ def _judge(
     by_id = {item.id: item for item in items}
     answers = [(by_id[row["item"]], row["text"]) for row in rows]
     if spec.scorer == judges.NAME:
-        assert context.judge is not None  # it has an identity
+        assert context.services.judge is not None  # it has an identity
         judged = judging.verdicts(
             answers,
-            context.judge,
+            context.services.judge,
             context.store.root,
             context.resources,
+            context.engines,
             lambda done, total: context.progress(done, total, "verdicts"),
         )
     else:

@@ -12,7 +12,7 @@ from benchmarks.data.questions import save_questions
 from benchmarks.prompts import SYNTHESIS
 from harness.errors import StepError
 from harness.plan.specs import Synthesize
-from harness.steps.asking import ask, engine
+from harness.steps.asking import ask
 from harness.steps.context import Context
 from harness.store.files import write_json
 
@@ -44,7 +44,7 @@ def run(spec: Synthesize, context: Context) -> None:
     # Questions of a training pool: its own limit on prompts applies when they are trained on.
     writer = context.writer(spec.model, "hf")
     answers = ask(
-        lambda: engine(
+        lambda: context.engines.open(
             resources=context.resources,
             max_prompt_tokens=4096,
             max_tokens=spec.max_tokens,

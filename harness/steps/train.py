@@ -14,7 +14,6 @@ from benchmarks.data.questions import json_line, load_questions, save_questions
 from harness.errors import StepError
 from harness.plan.specs import Train
 from harness.steps import respond
-from harness.steps.asking import release
 from harness.steps.context import Context
 
 
@@ -28,7 +27,7 @@ def run(spec: Train, context: Context) -> None:
         spec.seed,
         _external(spec, context, folder / "external.jsonl"),
     )
-    release()
+    context.engines.release()
     context.watch(context.out / "metrics.jsonl", spec.stage.steps, "steps")
     checkpoint = backend(spec.backend).train(spec.stage, inputs, context.resources, context.out)
     if checkpoint != context.out / "checkpoint" or not checkpoint.is_dir():

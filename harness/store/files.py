@@ -1,30 +1,19 @@
-"""Small files that are whole or not there."""
+"""JSON files that are whole or not there, and what a file contains."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from benchmarks.atomic import whole_file
 
 
 def write_json(path: Path, value: Any, sync: bool = False) -> None:
     """Replace a JSON file in one instant: a reader sees the old or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            json.dump(value, file, indent=1, ensure_ascii=False, allow_nan=False)
-            if sync:
-                file.flush()
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    except BaseException:
-        with suppress(OSError):
-            temporary.unlink()
-        raise
+    with whole_file(path, sync) as fresh, fresh.open("w", encoding="utf-8") as file:
+        json.dump(value, file, indent=1, ensure_ascii=False, allow_nan=False)
 
 
 def update_json(path: Path, value: Any) -> None:
@@ -39,6 +28,12 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The object in a JSON file; empty where :func:`read_json` finds none."""
+    value = read_json(path)
+    return value if isinstance(value, dict) else {}
 
 
 def sha256(path: Path) -> str:

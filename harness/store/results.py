@@ -1,9 +1,10 @@
 """Results by content hash: a step whose key is here is not run again.
 
-Layout below a root: ``store/<kind>/<label>-<key16>/`` holds finished results, ``work/<key16>/`` one
-under way, whose ``out/`` becomes the result. ``manifest.json`` is written last and the folder moved
-by one rename, so a folder without a valid manifest does not exist, and a process killed at any
-instant leaves either nothing or a work folder from which the next one goes on.
+Layout below a root: ``store/<kind>/<label>-<key16>/`` holds finished results, ``store/FORMAT`` the
+schema of their keys, ``work/<key16>/`` a step under way, whose ``out/`` becomes the result.
+``manifest.json`` is written last and the folder moved by one rename, so a folder without a valid
+manifest does not exist, and a process killed at any instant leaves either nothing or a work folder
+from which the next one goes on.
 
 A claim is an exclusive lock of the operating system on ``work/<key16>.lock``, held by the process
 that does the work; the kernel releases it when that process dies, however it dies.
@@ -23,9 +24,13 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from benchmarks.atomic import write_text
 from harness.store.files import read_json, sha256, write_json
+from harness.store.keys import SCHEMA
 
 MANIFEST = "manifest.json"
+#: What is no step's result, but written once for its readers: its keys have no schema.
+DATA = "data"
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,30 @@ class Store:
             manifest = _manifest(path.parent)
             if manifest:
                 yield Result(path.parent, manifest)
+
+    def outdated(self) -> str:
+        """What to tell people of a store whose results no key of this version can meet; empty
+        where there is nothing to tell. The first new result ends it; the old ones stay."""
+        if self._is_current():
+            return ""
+        results = (self.root / "store").glob(f"*/*/{MANIFEST}")
+        if all(manifest.parts[-3] == DATA for manifest in results):
+            return ""
+        return (
+            f"{self.root / 'store'} holds results of another version, which are kept and not used: "
+            "their keys were made otherwise, so every step is run again. CHANGELOG says what "
+            f"changed under 'Store format {SCHEMA}'."
+        )
+
+    @property
+    def _format(self) -> Path:
+        return self.root / "store" / "FORMAT"
+
+    def _is_current(self) -> bool:
+        try:
+            return self._format.read_text(encoding="utf-8").strip() == str(SCHEMA)
+        except FileNotFoundError:  # as the stores of schema 1 were
+            return False
 
     def work(self, key: str) -> Path:
         """Where the step with this key is worked on; the same after a kill, so it can resume."""
@@ -112,6 +141,8 @@ class Store:
         write_json(out / MANIFEST, manifest, sync=True)
         final = self.root / "store" / kind / f"{label}-{key[:16]}"
         final.parent.mkdir(parents=True, exist_ok=True)
+        if kind != DATA and not self._is_current():
+            write_text(self._format, f"{SCHEMA}\n")
         try:
             out.rename(final)
         except OSError as error:

@@ -9,7 +9,7 @@ from typing import Any
 from harness.experiment import checks
 from harness.experiment.spec import Experiment
 from harness.plan.planner import Plan, make
-from harness.store.sources import Hashes
+from harness.store.sources.hashes import Hashes
 
 #: DESIGN's example, with a model folder in place of the tiny model.
 EXAMPLE = """\

@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from harness.errors import Problem
+from harness.experiment import extensions
 from harness.experiment.checks import arms, evaluation, sweep
 from harness.experiment.checks.shape import shape
+from harness.experiment.derived import settle
 from harness.experiment.spec import Experiment
 from harness.experiment.yaml_file import Mistake, YamlFile, dotted
-from harness.store import sources
+from harness.store.sources.hashes import Hashes
 
 
 def read(path: Path, root: Path) -> tuple[Experiment, str]:
@@ -24,7 +26,7 @@ def read(path: Path, root: Path) -> tuple[Experiment, str]:
     file = YamlFile(path)
     experiment, mistakes = shape(file.data)
     if experiment is not None:
-        mistakes += meaning(experiment, sources.Hashes(root))
+        mistakes += meaning(experiment, Hashes(root))
     if mistakes:
         seen = dict.fromkeys(mistakes)
         raise file.error([Problem(dotted(p), said, file.line(p)) for p, said in seen])
@@ -32,13 +34,22 @@ def read(path: Path, root: Path) -> tuple[Experiment, str]:
     return experiment, file.text
 
 
-def meaning(experiment: Experiment, hashes: sources.Hashes) -> list[Mistake]:
-    """What is wrong with an experiment of the right shape."""
+def meaning(experiment: Experiment, hashes: Hashes) -> list[Mistake]:
+    """What is wrong with an experiment of the right shape, as it is settled on this machine."""
+    experiment, _ = settle(experiment)
     parts: Sequence[Callable[[], Iterator[Mistake]]] = (
         lambda: arms.references(experiment),
         lambda: sweep.check(experiment),
         lambda: arms.check(experiment, hashes),
         lambda: evaluation.check(experiment, hashes),
         lambda: evaluation.judge(experiment, hashes),
+        lambda: _extensions(experiment),
     )
     return [mistake for part in parts for mistake in part()]
+
+
+def _extensions(experiment: Experiment) -> Iterator[Mistake]:
+    for said in extensions.mistakes(extensions.EXECUTORS, experiment.executor):
+        yield ("executor",), said
+    for said in extensions.mistakes(extensions.TRACKERS, experiment.tracker):
+        yield ("tracker",), said

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
+from backends.base.config import Config, SettingError
 from backends.methods import method, names
 from benchmarks.plugins import unknown
 from harness import papers
@@ -15,8 +16,9 @@ from harness.experiment.checks import prompts, training
 from harness.experiment.conditions import Condition
 from harness.experiment.spec import Arm, Experiment
 from harness.experiment.yaml_file import Mistake, Place
-from harness.store import sources
-from harness.store.sources import Hashes
+from harness.store.sources import models, questions
+from harness.store.sources.hashes import Hashes
+from harness.store.sources.models import TrainedModel
 
 
 def references(experiment: Experiment) -> Iterator[Mistake]:
@@ -46,7 +48,7 @@ def check(experiment: Experiment, hashes: Hashes) -> Iterator[Mistake]:
 
 def _models(experiment: Experiment, hashes: Hashes) -> Iterator[Mistake]:
     try:
-        sources.locate_model(experiment.model, hashes)
+        models.locate(experiment.model, hashes)
     except HarnessError as error:
         yield ("model",), str(error)
     if (source := experiment.synthesis.model) is not None:
@@ -72,9 +74,8 @@ def _arm(
             yield (*place, key), f"method {arm.method!r} trains nothing, so {key} has no use"
     try:
         condition = conditions.condition(experiment, name)
-    except ValueError as error:
-        at = _blame(str(error), place, arm.model_fields_set - {"method"}, experiment)
-        yield at, str(error)
+    except SettingError as error:
+        yield _place(error, name, experiment), str(error)
         return
     yield from prompts.check(condition.template, (*place, "template"), experiment, trains)
     if trains:
@@ -92,23 +93,32 @@ def _sources(
     if not condition.questions:
         yield (), f"'questions' is required: arm {condition.arm!r} trains on them"
     for source in condition.teachers:
-        if not source.startswith(conditions.ARM) and source not in checked:
+        if TrainedModel.of(source) is None and source not in checked:
             checked.add(source)
             yield from training.writer(experiment, source, (*place, "external", "models"), hashes)
     for pool in condition.questions:
         if pool not in checked:
             checked.add(pool)
             try:
-                sources.locate_questions(pool, hashes)
+                questions.locate(pool, hashes)
             except HarnessError as error:
                 yield (*place, "questions") if arm.questions else ("questions",), str(error)
 
 
-def _blame(message: str, place: Place, own: Collection[str], experiment: Experiment) -> Place:
-    """The place of the setting that a message speaks of: on the arm, else among the shared ones."""
-    for word in re.findall(r"\w+", message):
-        if word in own:
-            return (*place, word)
-        if word in experiment.training.model_fields_set:
-            return ("training", word)
-    return place
+def _place(error: SettingError, arm: str, experiment: Experiment) -> Place:
+    """Where the settings that an error is about are set: on the arm, else among the shared ones."""
+    layers = {("arms", arm): experiment.arms[arm], ("training",): experiment.training}
+    for place, layer in layers.items():
+        for setting in error.settings:
+            path = setting.split(".")
+            if _is_set(layer, path):
+                return (*place, *path)
+    return ("arms", arm)
+
+
+def _is_set(config: Any, path: Sequence[str]) -> bool:
+    for name in path:
+        if not isinstance(config, Config) or name not in config.model_fields_set:
+            return False
+        config = getattr(config, name)
+    return True

@@ -12,11 +12,12 @@ from harness.experiment import judges
 from harness.experiment.checks import prompts
 from harness.experiment.spec import Experiment
 from harness.experiment.yaml_file import Mistake
-from harness.store import sources
-from harness.store.sources import SERVED
+from harness.store.sources import benchmark_data
+from harness.store.sources.hashes import Hashes
+from harness.store.sources.models import ServedModel
 
 
-def check(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
+def check(experiment: Experiment, hashes: Hashes) -> Iterator[Mistake]:
     from benchmarks import benchmark
     from benchmarks.base import DataError
 
@@ -26,14 +27,12 @@ def check(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
     names = [choice.name for choice in experiment.benchmarks]
     for i, choice in enumerate(experiment.benchmarks):
         place = ("benchmarks", i)
-        where = choice.name
-        if where.startswith(sources.LM_EVAL):
-            where = sources.lm_eval_address(choice.name, choice.data, choice.num_fewshot)
-        elif choice.num_fewshot is not None:
+        if choice.num_fewshot is not None and not benchmark_data.is_lm_eval(choice.name):
             said = "only the tasks of lm-eval, lm_eval:<task>, have few-shot examples"
             yield (*place, "num_fewshot"), said
         try:
-            known = judges.scorers(benchmark(where))
+            address = benchmark_data.address(choice.name, choice.data, choice.num_fewshot)
+            known = judges.scorers(benchmark(address))
         except (KeyError, DataError) as error:
             yield place, str(error.args[0])
             continue
@@ -42,7 +41,7 @@ def check(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
         if choice.scorer is not None and choice.scorer not in known:
             yield (*place, "scorer"), unknown("scorer", choice.scorer, known)
         try:
-            sources.locate_benchmark(
+            benchmark_data.locate(
                 choice.name,
                 choice.data,
                 experiment.model,
@@ -57,6 +56,7 @@ def check(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
 def _engine(experiment: Experiment) -> Iterator[Mistake]:
     """Whether the engine that asks is there, and can ask what the experiment compares."""
     asked = experiment.evaluation
+    assert asked.engine is not None, "settled"
     if reason := missing(asked.engine):
         yield ("evaluation", "engine"), reason
     if asked.template is not None:
@@ -68,13 +68,13 @@ def _engine(experiment: Experiment) -> Iterator[Mistake]:
         if asked.server is not None:
             said = f"engine {asked.engine!r} loads the model itself; a server needs engine: openai"
             yield ("evaluation", "server"), said
-        if experiment.model.startswith(SERVED):
+        if ServedModel.of(experiment.model) is not None:
             yield ("model",), f"{experiment.model!r} is on a server: set evaluation.engine: openai"
         return
     if asked.server is None:
         said = "asks a server: say which, with server: {base_url: ..., model: ...}"
         yield ("evaluation",), f"engine {asked.engine} {said}"
-    elif experiment.model != f"{SERVED}{asked.server.identity}":
+    elif experiment.model != ServedModel.named(asked.server.identity).source:
         said = f"the server answers with {asked.server.identity!r}; leave `model` out"
         yield ("model",), said
     for key in ("min_pixels", "max_pixels"):
@@ -93,7 +93,7 @@ def _engine(experiment: Experiment) -> Iterator[Mistake]:
         yield ("evaluation", "server", "api_key_env"), said
 
 
-def judge(experiment: Experiment, hashes: sources.Hashes) -> Iterator[Mistake]:
+def judge(experiment: Experiment, hashes: Hashes) -> Iterator[Mistake]:
     """Whether there is a judge where one is asked, and only there."""
     asked = [i for i, c in enumerate(experiment.benchmarks) if c.scorer == judges.NAME]
     settings = experiment.judge

@@ -9,7 +9,7 @@ from benchmarks.plugins import BrokenExtension, UnknownExtension, unknown
 from benchmarks.prompts import OFFICIAL, Template, names, template
 from harness.experiment.spec import Experiment
 from harness.experiment.yaml_file import Mistake, Place
-from harness.store import sources
+from harness.store.sources import benchmark_data
 
 
 def check(
@@ -36,7 +36,7 @@ def check(
         yield place, f"template {name!r} asks the items of a benchmark; training questions need one"
         return
     for one in experiment.benchmarks:
-        if name == OFFICIAL or one.name.startswith(sources.LM_EVAL):
+        if name == OFFICIAL or benchmark_data.is_lm_eval(one.name):
             continue
         with suppress(KeyError):  # an unknown benchmark is reported where it is named
             if name not in (known := benchmark(one.name).templates):

@@ -9,19 +9,25 @@ from backends.engines.registry import missing
 from benchmarks.plugins import unknown
 from harness.errors import HarnessError
 from harness.experiment import conditions
-from harness.experiment.spec import ROLLOUT_FIELDS, Experiment
+from harness.experiment.spec import Experiment
 from harness.experiment.yaml_file import Mistake, Place
-from harness.store import sources
-from harness.store.sources import SERVED
+from harness.store.sources import models
+from harness.store.sources.hashes import Hashes
+from harness.store.sources.models import ServedModel, TrainedModel
 
 
 def unused(place: Place, key: str, stages: Sequence[Stage]) -> Iterator[Mistake]:
     """A setting that no stage reads would be a comparison of equal things."""
-    if key in ROLLOUT_FIELDS and not any(stage.objective == "grpo" for stage in stages):
-        done = {"sft": "supervised fine-tuning", "dpo": "preference optimisation"}
-        yield place, f"{done[stages[-1].objective]} has no rollouts, so {key} has no use"
-    if key == "dpo_beta" and not any(stage.objective == "dpo" for stage in stages):
-        yield place, "no stage has objective dpo, so dpo_beta has no use"
+    if key not in conditions.idle(stages):
+        return
+    done = {"grpo": "grpo", "sft": "supervised fine-tuning", "dpo": "preference optimisation"}
+    what = done[stages[-1].objective]
+    if key in Stage.only_for("pairs"):
+        yield place, f"no stage has objective dpo, so {key} has no use"
+    elif key in Stage.only_for("responses"):
+        yield place, f"{what} on given demonstrations writes no responses, so {key} has no use"
+    else:
+        yield place, f"{what} has no rollouts, so {key} has no use"
 
 
 def check(
@@ -67,9 +73,9 @@ def _teachers(
         if stage.external is not None and not stage.external.models:
             yield at, "'models' is required: the models whose responses join each group"
     for source in condition.teachers:
-        if not source.startswith(conditions.ARM):
+        if (trained := TrainedModel.of(source)) is None:
             continue
-        other = source.removeprefix(conditions.ARM)
+        other = trained.arm
         if other not in experiment.arms:
             yield at, unknown("arm", other, experiment.arms)
         elif condition.arm in _needed(experiment, other):
@@ -78,12 +84,10 @@ def _teachers(
             yield at, f"arm {other!r} trains nothing; name its model itself: {experiment.model}"
 
 
-def writer(
-    experiment: Experiment, source: str, place: Place, hashes: sources.Hashes
-) -> Iterator[Mistake]:
+def writer(experiment: Experiment, source: str, place: Place, hashes: Hashes) -> Iterator[Mistake]:
     """Whether a model that writes training data is there."""
-    served = [f"{SERVED}{server.identity}" for server in experiment.servers]
-    if source.startswith(SERVED):
+    served = [ServedModel.named(server.identity).source for server in experiment.servers]
+    if ServedModel.of(source) is not None:
         if source not in served:
             known = f"known: {', '.join(served)}" if served else "there are none"
             yield place, f"{source!r} is none of `servers`; {known}"
@@ -91,7 +95,7 @@ def writer(
             yield place, reason
         return
     try:
-        sources.locate_model(source, hashes)
+        models.locate(source, hashes)
     except HarnessError as error:
         yield place, str(error)
 
@@ -105,5 +109,5 @@ def _needed(experiment: Experiment, name: str) -> set[str]:
         if one in experiment.arms and one not in needed:
             needed.add(one)
             named = (experiment.arms[one].settings().get("external") or {}).get("models", ())
-            todo += [m.removeprefix(conditions.ARM) for m in named if m.startswith(conditions.ARM)]
+            todo += [trained.arm for trained in map(TrainedModel.of, named) if trained is not None]
     return needed

@@ -22,6 +22,7 @@ from benchmarks.base import PICTURE_MARK, DataError, Item, Scorer, Values, Verdi
 from benchmarks.official.benchmark import OfficialBenchmark
 from benchmarks.prompts import asked
 from harness.results.statistics import interval
+from harness.store.sources.base import tiny_name
 
 #: What hf-multimodal counts pictures by, and a text that it does not.
 _PLACE, _NO_PLACE = PICTURE_MARK, "<image >"
@@ -67,9 +68,9 @@ def data(name: str, mini: str | None = None, **settings: Any) -> dict[str, Datas
 
 @lru_cache(maxsize=8)
 def _items(name: str, source: str, split: str | None) -> dict[str, Item]:
-    if source.startswith("tiny/"):
+    if (mini := tiny_name(source)) is not None:
         with tempfile.TemporaryDirectory() as folder:
-            tiny.write_benchmark(source.partition("/")[2], Path(folder))
+            tiny.write_benchmark(mini, Path(folder))
             items = [_in_memory(item) for item in benchmark(name).load(Path(folder))]
     else:
         one = benchmark(name)

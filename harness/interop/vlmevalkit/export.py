@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.atomic import whole_file
 from benchmarks.base import Generation, Item
 from benchmarks.plugins import unknown
 from harness.errors import HarnessError
@@ -228,13 +228,11 @@ def _write(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     writer.writeheader()
     writer.writerows(rows)
     content = text.getvalue().encode("utf-8")
-    path.parent.mkdir(parents=True, exist_ok=True)
     if path.exists() and path.read_bytes() == content:
         return
     _refuse_stale(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    partial.write_bytes(content)
-    partial.replace(path)
+    with whole_file(path) as fresh:
+        fresh.write_bytes(content)
 
 
 def _refuse_stale(path: Path) -> None:

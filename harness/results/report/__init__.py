@@ -7,10 +7,10 @@ and SVG) in ``<run>/report``. All are views of one :class:`~harness.results.repo
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
+from benchmarks.atomic import write_text
 from harness.results import reading as results
 
 
@@ -27,10 +27,10 @@ def write(run_folder: Path) -> Path:
     folder = found.folder / "report"
     folder.mkdir(exist_ok=True)
     report = report.model_copy(update={"figures": plots.write(report, found, folder)})
-    _replace(folder / "report.json", report.model_dump_json(indent=1))
+    write_text(folder / "report.json", report.model_dump_json(indent=1))
     schema = json.dumps(Report.model_json_schema(), indent=1)
-    _replace(folder / "report.schema.json", schema)
-    _replace(folder / "report.md", markdown.render(report))
+    write_text(folder / "report.schema.json", schema)
+    write_text(folder / "report.md", markdown.render(report))
     return folder
 
 
@@ -46,9 +46,3 @@ def print_table(run_folder: Path) -> None:
     from harness.results.report import summary, terminal
 
     terminal.show(summary.build(results.load(run_folder)))
-
-
-def _replace(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(text)
-    part.replace(path)

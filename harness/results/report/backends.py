@@ -7,12 +7,12 @@ from itertools import combinations
 
 import numpy as np
 
-from harness.results.reading import Condition
+from harness.results.reading import ConditionResult
 from harness.results.report import comparison
 from harness.results.report.model import Metric, Pace, Pair
 
 
-def pairs(arms: Sequence[Condition], metrics: Sequence[Metric]) -> list[Pair]:
+def pairs(arms: Sequence[ConditionResult], metrics: Sequence[Metric]) -> list[Pair]:
     """Every two arms whose settings are equal but for the backend, with their paired differences;
     Holm's correction is over these pairs."""
     found = [(a, b) for a, b in combinations(arms, 2) if _only_backends_differ(a, b)]
@@ -32,7 +32,7 @@ def pairs(arms: Sequence[Condition], metrics: Sequence[Metric]) -> list[Pair]:
     ]
 
 
-def pace(condition: Condition) -> Pace | None:
+def pace(condition: ConditionResult) -> Pace | None:
     """Seconds of a training step: of its phases together, as the trainer measured them."""
     seconds = [
         sum(value for name, value in row.items() if name.startswith("seconds_"))
@@ -45,10 +45,10 @@ def pace(condition: Condition) -> Pace | None:
     return Pace(median=float(median), low=float(low), high=float(high), steps=len(seconds))
 
 
-def _only_backends_differ(a: Condition, b: Condition) -> bool:
+def _only_backends_differ(a: ConditionResult, b: ConditionResult) -> bool:
     ours, theirs = dict(a.trials[0].settings), dict(b.trials[0].settings)
     return ours.pop("backend", "") != theirs.pop("backend", "") and ours == theirs
 
 
-def _backend(condition: Condition) -> str:
+def _backend(condition: ConditionResult) -> str:
     return str(condition.trials[0].settings.get("backend", ""))

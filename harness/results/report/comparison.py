@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from harness.results import statistics as stats
-from harness.results.reading import Condition, Score, Trial
+from harness.results.reading import ConditionResult, Score, TrialResult
 from harness.results.report.model import Delta
 from harness.results.statistics import Interval, NotComparable
 
 ALPHA = 0.05
 
 #: What has to be the same on both sides, with the word for it in a refusal.
-_IDENTITY = {"scorer": "scorers", "data": "data", "n": "numbers of items", "budget": "decoding"}
+_IDENTITY = {"scorer": "scorers", "data": "data", "n": "numbers of items", "decoding": "decoding"}
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Evaluation:
     units: np.ndarray
     clusters: np.ndarray
     seeds: tuple[int, ...]
-    trials: tuple[Trial, ...]
+    trials: tuple[TrialResult, ...]
     score: Score
     shared: bool
 
@@ -43,20 +43,10 @@ class Evaluation:
 
 def identity(score: Score) -> dict[str, Any]:
     """What a score is a score of. The prompt may belong to the method; its token budget may not."""
-    info = score.info
-    budget = info.get("decoding")
-    if budget is None and isinstance(info.get("prompt"), dict):
-        wording = ("name", "template", "hash", "system", "user")
-        budget = {k: v for k, v in info["prompt"].items() if k not in wording}
-    return {
-        "scorer": info.get("scorer"),
-        "data": info.get("data"),
-        "n": info.get("n"),
-        "budget": budget,
-    }
+    return {key: score.info.get(key) for key in _IDENTITY}
 
 
-def evaluation(condition: Condition, benchmark: str, metric: str) -> Evaluation | None:
+def evaluation(condition: ConditionResult, benchmark: str, metric: str) -> Evaluation | None:
     """The finished seeds of a condition, or None where none of them has this metric.
 
     Raises :class:`NotComparable` where its own seeds were not scored on one item set by one rule.
@@ -96,7 +86,9 @@ def own_interval(found: Evaluation) -> Interval | None:
         return None
 
 
-def difference(arm: Condition, base: Condition, benchmark: str, metric: str) -> Interval:
+def difference(
+    arm: ConditionResult, base: ConditionResult, benchmark: str, metric: str
+) -> Interval:
     """Mean paired difference ``arm - base``, by unit and by seed, with its interval and p-value.
 
     Raises :class:`NotComparable` when a planned seed is missing on either side, and when scorers,
@@ -127,7 +119,7 @@ def difference(arm: Condition, base: Condition, benchmark: str, metric: str) -> 
 
 
 def column(
-    pairs: Sequence[tuple[Condition, Condition]], benchmark: str, metric: str
+    pairs: Sequence[tuple[ConditionResult, ConditionResult]], benchmark: str, metric: str
 ) -> list[Delta]:
     """The difference of each (arm, base) in one metric, with Holm's correction over the pairs."""
     found: list[Interval | str] = []

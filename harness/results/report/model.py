@@ -134,7 +134,7 @@ class BenchmarkRecord(_Part):
     prompts: dict[str, str] = Field(default_factory=dict, description="row label -> prompt")
 
 
-class Sweep(_Part):
+class SweepTable(_Part):
     """A declared sweep of one arm; ``rows`` are its points, the arm itself first."""
 
     of: str
@@ -178,7 +178,7 @@ class Report(_Part):
     benchmarks: list[BenchmarkRecord]
     metrics: list[Metric]
     rows: list[Row] = Field(description="the arms, in the order of the plan")
-    sweep: Sweep | None = None
+    sweep: SweepTable | None = None
     holes: list[str] = Field(description="trials that are failed or missing, with their reasons")
     footnotes: list[str]
     pairs: list[Pair] = Field(

@@ -16,7 +16,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
-from harness.results.reading import Condition, Results
+from harness.results.reading import ConditionResult, Results
 from harness.results.report import text
 from harness.results.report.model import Report, Row
 
@@ -78,7 +78,7 @@ def _save(figure: Figure, stem: Path) -> None:
     plt.close(figure)
 
 
-def training(arms: Sequence[Condition]) -> Figure | None:
+def training(arms: Sequence[ConditionResult]) -> Figure | None:
     """Training curves, one panel a quantity; stages of one trial follow each other."""
     data = {(arm.label, t.seed): t.curve() for arm in arms for t in arm.trials}
     names = [n for n in _CURVES if any(n in row for rows in data.values() for row in rows)]

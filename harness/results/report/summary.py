@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from harness import papers
-from harness.results.reading import Condition, Results
+from harness.results.reading import ConditionResult, Results, TrialResult
 from harness.results.report import backends, comparison
 from harness.results.report.comparison import ALPHA
 from harness.results.report.model import (
@@ -20,7 +20,7 @@ from harness.results.report.model import (
     Published,
     Report,
     Row,
-    Sweep,
+    SweepTable,
     TrialRecord,
 )
 from harness.results.statistics import NotComparable
@@ -44,7 +44,7 @@ def build(results: Results) -> Report:
         benchmarks=[_benchmark(results, b, rows) for b in results.benchmarks],
         metrics=metrics,
         rows=rows,
-        sweep=Sweep(
+        sweep=SweepTable(
             of=sweep["of"],
             axes=sweep.get("axes", {}),
             default=sweep.get("default", {}),
@@ -61,10 +61,7 @@ def build(results: Results) -> Report:
 
 def model_name(results: Results) -> str:
     """The model as the experiment names it."""
-    model = results.spec.get("model", "")
-    if isinstance(model, dict):
-        model = model.get("id") or model.get("name") or model.get("path") or ""
-    return str(model)
+    return str(results.spec.get("model", ""))
 
 
 def _metrics(results: Results) -> list[Metric]:
@@ -90,7 +87,7 @@ def _is_sampled(metric: str) -> bool:
     return last == "pass_at_1" or last.startswith("maj_at_")
 
 
-def _sweep_conditions(results: Results) -> tuple[Condition, ...]:
+def _sweep_conditions(results: Results) -> tuple[ConditionResult, ...]:
     """The points of the sweep, and first the arm itself: the point of the default settings."""
     assert results.sweep is not None
     mine = [c for c in results.conditions if c.arm == results.sweep["of"]]
@@ -99,8 +96,8 @@ def _sweep_conditions(results: Results) -> tuple[Condition, ...]:
 
 def _rows(
     results: Results,
-    conditions: Sequence[Condition],
-    base: Condition | None,
+    conditions: Sequence[ConditionResult],
+    base: ConditionResult | None,
     metrics: Sequence[Metric],
 ) -> list[Row]:
     cells = {c.label: {m.name: _cell(results, c, m) for m in metrics} for c in conditions}
@@ -126,7 +123,7 @@ def _rows(
     ]
 
 
-def _cell(results: Results, condition: Condition, metric: Metric) -> Cell:
+def _cell(results: Results, condition: ConditionResult, metric: Metric) -> Cell:
     try:
         found = comparison.evaluation(condition, metric.benchmark, metric.name)
     except NotComparable as error:
@@ -154,7 +151,7 @@ def _cell(results: Results, condition: Condition, metric: Metric) -> Cell:
 
 
 def _deltas(
-    conditions: Sequence[Condition], base: Condition | None, metric: Metric
+    conditions: Sequence[ConditionResult], base: ConditionResult | None, metric: Metric
 ) -> dict[str, Delta]:
     """One column of differences to the base."""
     if base is None:
@@ -164,7 +161,7 @@ def _deltas(
     return {c.label: delta for c, delta in zip(others, found, strict=True)}
 
 
-def _record(results: Results, trial: Any) -> TrialRecord:
+def _record(results: Results, trial: TrialResult) -> TrialRecord:
     return TrialRecord(
         id=trial.id,
         seed=trial.seed,
@@ -177,7 +174,7 @@ def _record(results: Results, trial: Any) -> TrialRecord:
     )
 
 
-def _other(condition: Condition, metrics: Sequence[Metric]) -> dict[str, dict[str, float]]:
+def _other(condition: ConditionResult, metrics: Sequence[Metric]) -> dict[str, dict[str, float]]:
     columns = {m.name for m in metrics}
     found: dict[str, dict[str, float]] = {}
     for trial in condition.ok:
@@ -187,7 +184,7 @@ def _other(condition: Condition, metrics: Sequence[Metric]) -> dict[str, dict[st
     return found
 
 
-def _counts(condition: Condition) -> dict[str, dict[str, int]]:
+def _counts(condition: ConditionResult) -> dict[str, dict[str, int]]:
     """Responses counted apart from right and wrong, summed over distinct evaluations."""
     found: dict[str, dict[str, int]] = {}
     distinct = {(s.benchmark, s.path): s for t in condition.ok for s in t.scores.values()}
@@ -201,7 +198,7 @@ def _counts(condition: Condition) -> dict[str, dict[str, int]]:
 def _decoding(info: dict[str, Any]) -> str:
     """``greedy and 4 samples at temperature 0.7, at most 32 tokens``."""
     how = info.get("decoding")
-    if not isinstance(how, dict):
+    if not how:
         return ""
     parts = ["greedy"] if how.get("greedy") else []
     if sampled := how.get("sampled"):
@@ -217,17 +214,14 @@ def _benchmark(results: Results, planned: dict[str, Any], rows: Sequence[Row]) -
     for trial in results.trials:
         if trial.state == "ok" and name in trial.scores:
             info = info or trial.scores[name].info
-            prompt = trial.scores[name].info.get("prompt", "")
-            if isinstance(prompt, dict):
-                prompt = prompt.get("name") or prompt.get("template") or ""
-            prompts.setdefault(trial.arm, str(prompt))
+            prompts.setdefault(trial.arm, trial.scores[name].info["prompt"])
     headline = planned["headline"]
     units = [r.cells[headline].n for r in rows if r.cells[headline].n is not None]
     return BenchmarkRecord(
         name=name,
-        title=planned.get("title", name),
+        title=planned["title"],
         headline=headline,
-        n=info.get("n", planned.get("n")),
+        n=info.get("n"),
         units=units[0] if units else None,
         data=str(info.get("data") or planned.get("data") or ""),
         limit=info.get("limit", planned.get("limit")),

@@ -1,2 +1,2 @@
-"""Executors place trials: each starts ``python -m harness.run.trial <folder>/spec.json``
+"""Executors place trials: each has ``python -m harness.run.trial <folder>/spec.json`` run
 somewhere."""

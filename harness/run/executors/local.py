@@ -5,9 +5,10 @@ from __future__ import annotations
 import importlib.util
 import os
 import signal
+import socket
 import subprocess
-import sys
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,29 +16,31 @@ from pathlib import Path
 from backends.base.resources import Resources
 from harness import environment
 from harness.errors import HarnessError
+from harness.run.executors.base import command, surroundings
+from harness.run.job import Job
 from harness.run.trial import PARENT, root_of
 
 #: How long a trial may take to end after it was asked to.
 _GRACE_SECONDS = 5.0
 
 
-@dataclass
-class Running:
+@dataclass(frozen=True)
+class _Running:
     """A trial's process and the GPUs it holds ("" for none)."""
 
     process: subprocess.Popen[bytes]
     gpus: str
 
 
-class LocalPool:
-    """At most ``workers`` trials at a time. With GPUs, each gets ``resources.processes`` of its
-    own.
+class LocalExecutor:
+    """Processes of this machine, which end with the runner. With GPUs, each trial gets
+    ``resources.processes`` of its own; without, as many trials run as the cores allow.
 
     Raises :class:`HarnessError` where the machine has fewer GPUs than one trial needs.
     """
 
     def __init__(self, resources: Resources, workers: int | None = None) -> None:
-        self._threads = resources.threads
+        self._resources = resources
         gpus = [] if resources.device == "cpu" else [g["index"] for g in environment.gpus()]
         if (gpus or resources.device == "cuda") and len(gpus) < resources.processes:
             raise HarnessError(
@@ -52,59 +55,104 @@ class LocalPool:
             fits = max(1, environment.cores() // (each * resources.threads))
             self._free = [""] * (workers or fits)
         self.workers = len(self._free)
+        self._running: dict[str, _Running] = {}
 
     @property
     def has_room(self) -> bool:
         return bool(self._free)
 
-    def start(self, folder: Path) -> Running:
-        """Start the trial whose ``spec.json`` is in this folder; its output is added to
-        ``log.txt``.
-        """
+    def submit(self, folder: Path) -> Job:
         gpus = self._free[0]
-        surroundings = os.environ | {
+        variables = {
+            **surroundings(self._resources),
             "CUDA_VISIBLE_DEVICES": gpus,
-            "OMP_NUM_THREADS": str(self._threads),
-            "PYTHONUNBUFFERED": "1",
-            "TOKENIZERS_PARALLELISM": "false",
             PARENT: str(os.getpid()),
         }
-        if "PYTHONDONTWRITEBYTECODE" in surroundings and not _is_compiled("torch"):
+        if "PYTHONDONTWRITEBYTECODE" in variables and not _is_compiled("torch"):
             # Every trial would compile torch and transformers again, which takes longer than a
             # small training. The bytecode goes beside the results, not beside the sources.
-            del surroundings["PYTHONDONTWRITEBYTECODE"]
-            surroundings["PYTHONPYCACHEPREFIX"] = str(root_of(folder) / "work" / "bytecode")
+            del variables["PYTHONDONTWRITEBYTECODE"]
+            variables["PYTHONPYCACHEPREFIX"] = str(root_of(folder) / "work" / "bytecode")
         with (folder / "log.txt").open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "harness.run.trial", str(folder / "spec.json")],
+                command(folder),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=surroundings,
+                env=variables,
                 # Its own group: Ctrl-C reaches the runner only, a stop all that the trial started.
                 start_new_session=True,
             )
         self._free.remove(gpus)
-        return Running(process, gpus)
+        job = Job(executor="local", id=_identity(process.pid), host=socket.gethostname())
+        self._running[job.id] = _Running(process, gpus)
+        return job
 
-    def ended(self, running: Running) -> int | None:
-        """The exit code (negative: the signal that killed it), or None while it runs."""
+    def poll(self, job: Job) -> int | None:
+        running = self._running[job.id]
         code = running.process.poll()
         if code is not None:
-            _signal(running, signal.SIGKILL)  # whatever it left behind in its group
-            self._free.append(running.gpus)
+            _signal(job, signal.SIGKILL)  # whatever it left behind in its group
+            self._end(job)
         return code
 
-    def stop(self, trials: list[Running]) -> None:
-        """End these trials and everything they started."""
-        for running in trials:
-            _signal(running, signal.SIGTERM)
+    def cancel(self, jobs: Sequence[Job]) -> None:
+        here = [j for j in jobs if j.id in self._running or LocalExecutor.alive(j)]
+        for job in here:
+            _signal(job, signal.SIGTERM)
         until = time.monotonic() + _GRACE_SECONDS
-        for running in trials:
-            with suppress(subprocess.TimeoutExpired):
-                running.process.wait(max(0.0, until - time.monotonic()))
-            _signal(running, signal.SIGKILL)
-            running.process.wait()
+        for job in here:
+            while self._is_alive(job) and time.monotonic() < until:
+                time.sleep(0.02)
+            _signal(job, signal.SIGKILL)
+            while self._is_alive(job):
+                time.sleep(0.02)
+            self._end(job)
+
+    @staticmethod
+    def alive(job: Job) -> bool | None:
+        if job.host != socket.gethostname():
+            return None
+        return _identity(_pid(job)) == job.id and alive(_pid(job))
+
+    def _is_alive(self, job: Job) -> bool:
+        running = self._running.get(job.id)
+        return running.process.poll() is None if running else bool(LocalExecutor.alive(job))
+
+    def _end(self, job: Job) -> None:
+        running = self._running.pop(job.id, None)
+        if running:
+            self._free.append(running.gpus)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process of this machine runs; one that is dead and not yet waited for does not."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    fields = _stat(pid)
+    return not fields or fields[0] != "Z"
+
+
+def _identity(pid: int) -> str:
+    """A process by its number and the time of its start: numbers are given again."""
+    fields = _stat(pid)
+    return f"{pid}@{fields[19]}" if fields else str(pid)
+
+
+def _stat(pid: int) -> list[str]:
+    """What Linux tells of a process after its name (proc(5)); nothing where there is no /proc."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []
+
+
+def _pid(job: Job) -> int:
+    return int(job.id.partition("@")[0])
 
 
 def _is_compiled(package: str) -> bool:
@@ -115,6 +163,7 @@ def _is_compiled(package: str) -> bool:
     return Path(importlib.util.cache_from_source(spec.origin)).exists()
 
 
-def _signal(running: Running, number: signal.Signals) -> None:
+def _signal(job: Job, number: signal.Signals) -> None:
+    """To the job's process group, which its process leads."""
     with suppress(ProcessLookupError, PermissionError):
-        os.killpg(running.process.pid, number)
+        os.killpg(_pid(job), number)

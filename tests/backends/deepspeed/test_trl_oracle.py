@@ -28,6 +28,7 @@ from backends.models.prompt import Prompt
 from backends.training.groups import Group
 from backends.training.ranks import Ranks
 from backends.training.samples import Sample
+from tests.backends.trained import SMALL
 
 accelerate = pytest.importorskip("accelerate")
 trl = pytest.importorskip("trl", reason="TRL is an optional dependency: pip install trl")
@@ -202,8 +203,9 @@ def theirs(stage: Stage, loss_type: str, scale: str) -> tuple[float, Tensor, lis
 
 def compare(loss_type: str, scale: str = "group", tokens_budget: int = 1000, **fields: Any) -> None:
     stage = Stage.model_validate(
-        {
-            "rewards": [{"name": "majority"}],
+        SMALL
+        | {
+            "group_size": 8,
             "advantage": {"group": "group_norm", "batch": "batch_norm", "none": "group_mean"}[
                 scale
             ],

@@ -9,7 +9,7 @@ import pytest
 from harness.errors import SpecError
 from harness.experiment import checks
 from harness.plan import planner as plan
-from harness.store.sources import Hashes
+from harness.store.sources.hashes import Hashes
 
 FILE = Path(__file__).resolve().parents[3] / "experiments" / "backends.yaml"
 

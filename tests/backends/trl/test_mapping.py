@@ -140,8 +140,8 @@ def test_micro_batches_divide_the_step_and_keep_to_the_budget(
 def test_naming_the_backend_loads_neither_torch_nor_trl() -> None:
     code = (
         "import sys; from backends.registry import backend;"
-        "from backends.base.resources import Resources; from backends.base.stage import Stage;"
-        "backend('trl').problems(Stage(rewards=[{'name': 'majority'}]), Resources());"
+        "from backends.base.resources import Resources; from backends.methods import method;"
+        "backend('trl').problems(method('mm_upt').resolve()[0], Resources());"
         "assert not {'torch', 'trl', 'mlflow'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

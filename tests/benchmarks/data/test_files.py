@@ -139,11 +139,12 @@ def test_a_pinned_hub_revision_is_read_from_the_hubs_cache(tmp_path) -> None:
         "one = benchmark('mathvision')\n"
         f"print(len(one.load({source!r})), len(one.load({source!r}, 'testmini')))\n"
         "from pathlib import Path\n"
-        "from harness.store import sources\n"
+        "from harness.store.sources import benchmark_data\n"
+        "from harness.store.sources.hashes import Hashes\n"
         "from harness.store.results import Store\n"
-        f"found = sources.locate_benchmark('mathvision', {source!r}, '', "
-        f"sources.Hashes(Path({str(tmp_path)!r})), split='testmini')\n"
-        f"folder = sources.benchmark_folder(found, Store(Path({str(tmp_path)!r})))\n"
+        f"found = benchmark_data.locate('mathvision', {source!r}, '', "
+        f"Hashes(Path({str(tmp_path)!r})), split='testmini')\n"
+        f"folder = found.path(Store(Path({str(tmp_path)!r})))\n"
         "print(found.id, len(one.load(folder, found.split)))\n"
     )
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path / "hub")}

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.base import DataError, Item
+from benchmarks.data.hub import at_hub
 from benchmarks.data.questions import (
-    hub,
     is_image,
     json_line,
     load_questions,
@@ -225,7 +225,7 @@ def test_a_split_is_found_in_every_usual_layout(tmp_path) -> None:
 
 def test_a_hub_source_needs_its_revision() -> None:
     with pytest.raises(DataError, match="owner/name@revision"):
-        hub("hub:owner/name[train]")
+        at_hub("hub:owner/name[train]")
 
 
 def test_a_hub_source_is_read_from_the_hubs_cache(tmp_path) -> None:

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
-from harness import cli
-from harness.commands import evaluation
-from harness.commands.listing import sections
+from harness.commands import eval as eval_
+from harness.commands.list import sections
+from harness.commands.run import print_report
 from harness.run import status
 from harness.store.files import write_json
 from tests.harness import synthetic_run
@@ -139,14 +139,14 @@ def test_models_whose_folders_have_one_name_are_evaluated_in_two(tmp_path: Path)
     names = set()
     for weights in (b"one", b"two"):
         model = model_folder(tmp_path / weights.decode() / "checkpoint", weights)
-        spec = evaluation.experiment(
+        settings = eval_.Settings(
             model=str(model),
-            benchmarks=[{"name": "wemath", "data": "tiny/wemath"}],
-            template="boxed",
-            asked={},
-            resources={"device": "cpu"},
+            benchmarks="wemath",
+            data="tiny/wemath",
+            device="cpu",
             root=tmp_path / "runs",
         )
+        spec = eval_.experiment(settings)
         assert re.fullmatch("eval-checkpoint-[0-9a-f]{6}", spec.name)
         names.add(spec.name)
     assert len(names) == 2
@@ -162,7 +162,7 @@ def test_figures_that_are_undefined_are_shown_as_such(tmp_path: Path) -> None:
     none: dict[str, list[Any]] = {"metric": [], "cluster": [], "value": []}
     pq.write_table(pa.table(none), step / "values.parquet")
     console = Console(width=110, record=True, file=io.StringIO())
-    evaluation.show(tmp_path / "eval-m", console)
+    eval_.show(tmp_path / "eval-m", console)
     shown = console.export_text()
     assert re.search(r"wemath/RM_strict +undefined", shown)
     assert "data hub:a/b[test]" in shown
@@ -178,15 +178,15 @@ def test_a_report_is_printed_again_only_if_it_is_of_the_last_run_and_can_be_read
 ) -> None:
     arms = {"base": synthetic_run.ARMS["base"]}
     run = synthetic_run.make(tmp_path, arms=arms, sweep=False, holes=False, steps=3)
-    cli._print_report(run)
+    print_report(run)
     report = run / "report" / "report.json"
     now = report.stat().st_mtime
     for file in run.rglob("*.json"):
         os.utime(file, (now - 9, now - 9))
-    cli._print_report(run)
+    print_report(run)
     assert report.stat().st_mtime == pytest.approx(now - 9, abs=1)
     report.write_text('{"of": "another version"}')
-    cli._print_report(run)
+    print_report(run)
     assert json.loads(report.read_text())["name"] == "tiny-ablation"
     # A trial that failed when it was tried again: its result is gone, its status is new.
     trial = run / "trials" / "base-s0"
@@ -195,7 +195,7 @@ def test_a_report_is_printed_again_only_if_it_is_of_the_last_run_and_can_be_read
     later = report.stat().st_mtime + 9
     os.utime(trial / status.FILE, (later, later))
     capsys.readouterr()
-    cli._print_report(run)
+    print_report(run)
     assert "out of memory" in capsys.readouterr().out
 
 

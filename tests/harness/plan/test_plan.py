@@ -15,7 +15,7 @@ from harness.experiment import checks
 from harness.plan.planner import Plan, Trial, make
 from harness.steps.context import subset
 from harness.steps.train import mix
-from harness.store.sources import Hashes
+from harness.store.sources.hashes import Hashes
 from tests.harness.examples import EXAMPLE, model_folder, planned
 
 EXPERIMENTS = Path(__file__).resolve().parents[3] / "experiments"
@@ -167,7 +167,7 @@ def test_plan_json_says_what_the_report_reads(plan: Plan) -> None:
     assert {"name", "baseline", "paper", "benchmarks", "sweep", "trials"} <= set(summary)
     assert {"name", "title", "headline", "data", "scorer"} <= set(summary["benchmarks"][0])
     step = summary["trials"][0]["steps"][0]
-    assert set(step) == {"kind", "name", "key", "label"}
+    assert set(step) == {"kind", "name", "key", "label", "benchmark", "of"}
 
 
 def test_planning_creates_nothing_and_loads_neither_torch_nor_mlflow(

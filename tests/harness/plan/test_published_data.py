@@ -13,13 +13,11 @@ import pytest
 
 from benchmarks import benchmark
 from benchmarks.base import DataError
-from harness.errors import HarnessError, StepError
+from harness.errors import HarnessError
 from harness.plan import published_data as data
 from harness.results.report.model import BenchmarkRecord
 from harness.results.report.text import subset
-from harness.store import sources
 from harness.store.results import Store
-from harness.store.sources import Hashes
 from tests.benchmarks import owners_files as made
 from tests.harness.examples import planned
 
@@ -41,51 +39,6 @@ def both(tmp_path: Path) -> Path:
     made.write_json("mathvision", made.mathvision(3), folder, "test")
     made.write_json("mathvision", made.mathvision(2), folder, "testmini")
     return folder
-
-
-def locate(folder: Path | str, split: str | None = None, name: str = "mathvision"):
-    return sources.locate_benchmark(name, str(folder), "", Hashes(Path("none")), split=split)
-
-
-def test_a_split_that_is_not_the_usual_one_is_part_of_what_the_data_is(both) -> None:
-    whole, mini = locate(both), locate(both, "testmini")
-    assert locate(both, "test") == whole
-    assert whole.split is None
-    assert mini.split == "testmini"
-    assert mini.id == f"{whole.id}[testmini]"
-    (both / "test.jsonl").unlink()
-    assert locate(both).split == "testmini"  # all that is there, and labelled
-    with pytest.raises(HarnessError, match=r"unknown split of mathvision 'mini'.*testmini"):
-        locate(both, "mini")
-    with pytest.raises(HarnessError, match="holds no split 'test', but 'testmini'"):
-        locate(both, "test")
-
-
-def test_data_that_changes_after_the_plan_stops_the_step(both, tmp_path) -> None:
-    table = made.write_tsv("mathvision", made.mathvision(3), tmp_path / "MathVision.tsv")
-    for found in (locate(both, "testmini"), locate(table)):
-        sources.unchanged({"data": found}, Hashes(tmp_path))
-    found = [locate(both, "testmini"), locate(table)]
-    made.write_json("mathvision", made.mathvision(1), both, "testmini")
-    made.write_tsv("mathvision", made.mathvision(2), table)
-    for each in found:
-        with pytest.raises(StepError, match="changed since the run was planned"):
-            sources.unchanged({"data": each}, Hashes(tmp_path))
-
-
-def test_a_single_file_must_hold_its_pictures(both, tmp_path) -> None:
-    table = made.write_tsv("mathvision", made.mathvision(3), tmp_path / "MathVision_MINI.tsv")
-    found = locate(table)
-    assert (found.source, found.split) == (str(table.resolve()), "testmini")
-    assert sources.benchmark_folder(found, Store(tmp_path)) == table.resolve()
-    with pytest.raises(
-        HarnessError,
-        match="outside the file; name the folder that holds the file and its pictures, and",
-    ):
-        locate(both / "testmini.jsonl")
-    table.write_text(table.read_text().replace("\timage\n", "\timage_path\n"))
-    with pytest.raises(HarnessError, match="outside the file; name the folder"):
-        locate(table)
 
 
 EXPERIMENT = """\

@@ -133,6 +133,7 @@ def test_a_teacher_is_trained_first_with_the_same_seed(folder: Path) -> None:
     for seed in (0, 1):
         teacher, pupil = steps(made, f"grpo-s{seed}"), steps(made, f"pupil-s{seed}")
         assert list(pupil) == ["grpo: train", "external 1", "train"]
+        assert [step.of for step in pupil.values()] == ["grpo", None, None]
         assert pupil["grpo: train"].key == teacher["train"].key
         assert pupil["external 1"].parents == {"model": teacher["train"].key}
         assert pupil["train"].spec["stage"]["external"]["models"] == ["trained"]
@@ -184,7 +185,7 @@ def test_a_server_teaches_by_its_models_name_and_not_by_its_address(folder: Path
     assert external.spec["model"] == "server:gpt@may"
     assert external.spec["engine"] == "openai"
     assert external.key == steps(there, "a-s0")["external 1"].key
-    assert [server.identity for server in here.servers] == ["gpt@may"]
+    assert [server.identity for server in here.services.writers] == ["gpt@may"]
 
 
 def test_a_server_may_write_the_synthetic_questions(folder: Path) -> None:

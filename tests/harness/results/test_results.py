@@ -111,7 +111,7 @@ def test_reading_and_reporting_wait_with_heavy_imports() -> None:
     """`harness --help` and `harness plan` must not pay for plots and tracking."""
     script = (
         "import sys, harness.results.reading, harness.results.report\n"
-        "import harness.results.mlflow_mirror\n"
+        "import harness.results.trackers.mlflow\n"
         "heavy = {'mlflow', 'torch', 'matplotlib', 'pyarrow'} & sys.modules.keys()\n"
         "assert not heavy, heavy"
     )

@@ -15,17 +15,19 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from backends.base.resources import Resources
-from harness.commands import tables
+from harness.commands.status import show
 from harness.errors import HarnessError
 from harness.run import status
 from harness.run.display import Lines, LiveTable
-from harness.run.executors.local import LocalPool
+from harness.run.executors.local import LocalExecutor, alive
+from harness.run.job import Job
 from harness.run.runner import Runner
 from harness.store.files import write_json
 from harness.store.results import Store
@@ -53,13 +55,16 @@ RUN = """
 import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 from pathlib import Path
-from harness import cli, checks
+import typer
+from harness.commands.run import execute
+from harness.errors import HarnessError
+from harness.experiment import checks
 try:
     spec, text = checks.read(Path(sys.argv[1]), Path(sys.argv[2]))
-    outcome = cli._execute(spec, text, Path(sys.argv[2]), None, tracking=False)
-except cli.typer.Exit as left:
+    outcome = execute(spec, text, Path(sys.argv[2]), None, tracking=False)
+except typer.Exit as left:
     sys.exit(left.exit_code)
-except checks.HarnessError as error:
+except HarnessError as error:
     print(error, file=sys.stderr)
     sys.exit(2)
 heavy = [m for m in ("torch", "mlflow", "optuna", "transformers") if m in sys.modules]
@@ -132,7 +137,7 @@ class Place:
 def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An installed distribution that offers the backend, as a third party would ship it."""
     site = tmp_path_factory.mktemp("site")
-    (site / "steady_backend.py").write_text((HERE / "steady.py").read_text())
+    (site / "steady_backend.py").write_text((HERE.parent / "steady.py").read_text())
     info = site / "steady_backend-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: steady-backend\nVersion: 1.0\n")
@@ -242,7 +247,7 @@ def test_trials_die_with_their_runner(place: Place) -> None:
     assert len(pids) == 2
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
-    while any(status.alive(pid) for pid in pids):
+    while any(alive(pid) for pid in pids):
         time.sleep(0.05)
     assert not place.lines("end"), "a trial outlived its runner"
     assert {place.state(name)["state"] for name in IDS} == {"interrupted", "pending"}
@@ -258,7 +263,7 @@ def test_ctrl_c_ends_the_trials_and_says_how_to_go_on(place: Place) -> None:
     said = f"Interrupted. What is done is in {place.root}; the same command goes on from there."
     assert error.splitlines() == ["", said]
     assert "Traceback" not in error
-    assert not any(status.alive(pid) for pid in pids)
+    assert not any(alive(pid) for pid in pids)
     assert {place.state(name)["state"] for name in IDS} == {"pending"}
     code, out, error = place.run()
     assert code == 0, out + error
@@ -333,14 +338,15 @@ class Broken:
 def test_neither_a_full_disk_nor_what_shows_a_run_takes_the_runner_down(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def full(self: LocalPool, folder: Path) -> None:
+    def full(self: LocalExecutor, folder: Path) -> Job:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder / "log.txt"))
 
     model_folder(tmp_path / "model")
     question_file(tmp_path)
     text = TEXT.replace("backend: steady\n", "").format(name="test", folder=tmp_path)
-    runner = Runner(planned(text, tmp_path), tmp_path / "runs", Broken())
-    monkeypatch.setattr(LocalPool, "start", full)
+    start = partial(LocalExecutor, Resources(device="cpu"))
+    runner = Runner(planned(text, tmp_path), tmp_path / "runs", Broken(), start)
+    monkeypatch.setattr(LocalExecutor, "submit", full)
     outcome = runner.run(read(text, tmp_path), text)
     assert list(outcome.failed) == IDS
     assert all(reason.startswith("the disk is full") for reason in outcome.failed.values())
@@ -348,10 +354,10 @@ def test_neither_a_full_disk_nor_what_shows_a_run_takes_the_runner_down(
 
 
 def test_a_trial_that_cannot_be_started_keeps_no_worker(tmp_path: Path) -> None:
-    pool = LocalPool(Resources(device="cpu"), 1)
+    executor = LocalExecutor(Resources(device="cpu"), 1)
     with pytest.raises(FileNotFoundError):
-        pool.start(tmp_path / "gone")
-    assert pool.has_room
+        executor.submit(tmp_path / "gone")
+    assert executor.has_room
 
 
 def test_reasons_with_brackets_are_shown_as_they_are(tmp_path: Path) -> None:
@@ -361,7 +367,7 @@ def test_reasons_with_brackets_are_shown_as_they_are(tmp_path: Path) -> None:
     write_json(trials.parent / "plan.json", {"trials": [{"id": "vote-s0", "steps": []}]})
     write_json(trials / "vote-s0" / status.FILE, {"state": "failed", "reason": reason})
     console = Console(width=200, record=True, file=io.StringIO())
-    tables.show_status(trials.parent, console)
+    show(trials.parent, console)
     one = planned(EXAMPLE.format(model=model_folder(tmp_path / "model")), tmp_path).trials[0]
     for shown in (LiveTable(console), Lines(console)):
         shown.changed(one, {"state": "failed", "reason": reason})
@@ -392,8 +398,8 @@ def test_gpus_are_handed_out_as_the_surroundings_name_them(
 ) -> None:
     monkeypatch.setenv("PATH", f"{nvidia_smi(tmp_path)}:{os.environ['PATH']}")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    pool = LocalPool(Resources(), workers=len(free))
-    assert pool._free == free
+    executor = LocalExecutor(Resources(), workers=len(free))
+    assert executor._free == free
 
 
 def test_too_few_gpus_are_an_error_and_not_the_cpu(
@@ -402,8 +408,8 @@ def test_too_few_gpus_are_an_error_and_not_the_cpu(
     monkeypatch.setenv("PATH", f"{nvidia_smi(tmp_path)}:{os.environ['PATH']}")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-0a,GPU-1a")
     with pytest.raises(HarnessError, match=r"4 GPU.* offers 2"):
-        LocalPool(Resources(processes=4))
-    assert LocalPool(Resources(processes=4, device="cpu"), workers=1)._free == [""]
+        LocalExecutor(Resources(processes=4))
+    assert LocalExecutor(Resources(processes=4, device="cpu"), workers=1)._free == [""]
 
 
 def test_gpus_are_handed_out_and_never_shared(place: Place, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from harness.plan.planner import Plan, Trial
-from harness.run.sweep import DATABASE, Sweep
+from harness.run.sweep import DATABASE, SweepStudy
 from harness.store.files import write_json
 from tests.harness.examples import EXAMPLE, model_folder, planned
 
@@ -48,8 +48,8 @@ def trials(run: Path) -> list[optuna.trial.FrozenTrial]:
     return optuna.load_study(study_name=name, storage=storage).get_trials()
 
 
-def begun(plan: Plan, run: Path) -> Sweep:
-    sweep = Sweep(plan, run)
+def begun(plan: Plan, run: Path) -> SweepStudy:
+    sweep = SweepStudy(plan, run)
     sweep.begin()
     sweep.update()
     return sweep
@@ -101,7 +101,7 @@ def test_a_killed_controller_leaves_no_zombie_and_counts_nothing_twice(
     for number, point in enumerate(ALL):
         begun(plan, tmp_path)  # asked, and never told: killed here
         finish(plan, tmp_path, point, 0.1 * number, 0.1 * number, 0.1 * number)
-        sweep = Sweep(plan, tmp_path)
+        sweep = SweepStudy(plan, tmp_path)
         sweep.begin()  # killed here, after asking
         sweep = begun(plan, tmp_path)  # told
         (tmp_path / "study.json").unlink(missing_ok=True)  # killed before this was written
@@ -119,7 +119,7 @@ def test_a_point_that_was_enqueued_but_not_asked_for_is_not_enqueued_again(
     with monkeypatch.context() as patch:
         patch.setattr(optuna.Study, "ask", killed)
         with pytest.raises(KeyboardInterrupt):
-            Sweep(plan, tmp_path).begin()
+            SweepStudy(plan, tmp_path).begin()
     assert [t.state for t in trials(tmp_path)] == [TrialState.WAITING] * 5
     begun(plan, tmp_path)
     assert [t.state for t in trials(tmp_path)] == [TrialState.RUNNING] * 5
@@ -136,7 +136,7 @@ def test_a_failed_point_never_enters_as_finished_and_is_tried_again(
     states = [t.state for t in trials(tmp_path)]
     assert states.count(TrialState.FAIL) == 1
     assert states.count(TrialState.COMPLETE) == 4
-    sweep = Sweep(plan, tmp_path)
+    sweep = SweepStudy(plan, tmp_path)
     write_json(
         tmp_path / "trials" / swept(plan, {"group_size": 16})[1].id / "status.json",
         {"state": "pending"},
@@ -163,4 +163,4 @@ def test_a_study_that_knows_everything_is_not_opened(
 
 def test_other_seeds_or_settings_are_another_study(plan: Plan, tmp_path: Path) -> None:
     fewer = plan.model_copy(update={"trials": tuple(t for t in plan.trials if t.seed < 2)})
-    assert Sweep(plan, tmp_path).name != Sweep(fewer, tmp_path).name
+    assert SweepStudy(plan, tmp_path).name != SweepStudy(fewer, tmp_path).name

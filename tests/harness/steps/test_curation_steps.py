@@ -25,14 +25,17 @@ from benchmarks.base import Item
 from benchmarks.data.questions import load_questions, save_questions
 from benchmarks.prompts import template
 from harness.errors import StepError
+from harness.plan.services import Services
 from harness.plan.specs import Curate, Respond, Synthesize
 from harness.steps import curate, respond, synthesize
 from harness.steps.context import Context
 from harness.steps.train import _external
 from harness.store.files import read_json
 from harness.store.results import Store
-from harness.store.sources import Hashes, locate_model, locate_questions
+from harness.store.sources import models, questions
+from harness.store.sources.hashes import Hashes
 from tests.backends.engines.chat_server import ChatServer
+from tests.backends.trained import SMALL
 
 QUESTIONS = 12
 
@@ -56,8 +59,8 @@ def pool(root: Path) -> Path:
 def made(root: Path, pool: Path) -> Callable[..., Context]:
     hashes = Hashes(root)
     found = [
-        locate_model("tiny", hashes),
-        locate_questions(str(pool), hashes),
+        models.locate("tiny", hashes),
+        questions.locate(str(pool), hashes),
     ]
 
     def context(name: str, **parents: Path) -> Context:
@@ -272,7 +275,7 @@ def test_what_was_too_long_to_be_asked_is_counted_as_that(made: Any, tmp_path: P
     assert summary["over_long"] == 12
     assert summary.get("none_correct", 0) == 0
 
-    stage = Stage.model_validate({"rewards": [{"name": "accuracy"}], "external": {"models": ["a"]}})
+    stage = Stage.model_validate(SMALL | {"external": {"models": ["a"]}})
     train = SimpleNamespace(stage=stage)
     path = _external(train, made("taught", **{"external 0": short.out}), tmp_path / "file.jsonl")  # type: ignore[arg-type]
     assert path is not None
@@ -285,9 +288,7 @@ def test_external_responses_reach_the_backend_by_question_and_model(
 ) -> None:
     from harness.plan.specs import Train
 
-    stage = Stage.model_validate(
-        {"rewards": [{"name": "accuracy"}], "external": {"models": ["sha256:aa", "trained"]}}
-    )
+    stage = Stage.model_validate(SMALL | {"external": {"models": ["sha256:aa", "trained"]}})
     spec = Train(
         model=None,
         questions=made.pool,
@@ -321,12 +322,12 @@ def test_a_server_teaches_and_what_it_said_before_it_broke_down_is_kept(
     with ChatServer(lambda number, body: "status 500" if number > 7 else None) as server:
         reached = Server(base_url=server.url, model="gpt", revision="may", concurrency=1, retries=0)
         with pytest.raises(StepError, match="500"):
-            respond.run(spec, replace(context, servers=(reached,)))
+            respond.run(spec, replace(context, services=Services(writers=(reached,))))
     first = len((context.scratch / "answers.jsonl").read_text().splitlines())
     assert 0 < first < QUESTIONS
     with ChatServer() as server:
         reached = Server(base_url=server.url, model="gpt", revision="may", concurrency=1)
-        respond.run(spec, replace(context, servers=(reached,)))
+        respond.run(spec, replace(context, services=Services(writers=(reached,))))
         assert len({json.dumps(b["messages"]) for b in server.bodies}) == QUESTIONS - first
     assert [len(row["texts"]) for row in rows(context.out)] == [2] * QUESTIONS
 

@@ -18,15 +18,17 @@ import pytest
 from backends.base.engine import Server
 from backends.base.resources import Resources
 from benchmarks.prompts import Template, template
-from harness.commands import evaluation
+from harness.commands import eval as eval_
 from harness.errors import HarnessError, SpecError, StepError
 from harness.experiment.spec import Experiment
 from harness.plan.planner import make
+from harness.plan.services import Services
 from harness.plan.specs import Generate
-from harness.steps import asking, generate
+from harness.steps import generate
 from harness.steps.context import Context
 from harness.store.results import Store
-from harness.store.sources import Hashes, locate_benchmark, locate_model
+from harness.store.sources import benchmark_data, models
+from harness.store.sources.hashes import Hashes
 from tests.harness.examples import read
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -164,22 +166,24 @@ def test_mm_upts_protocol_is_expressed(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_options_of_harness_eval_name_a_server(tmp_path: Path) -> None:
     options = ["base_url=http://a/v1", "revision=abc", "retries=2"]
-    server = evaluation.server("org/m", options)
+    server = eval_.server("org/m", options)
     assert server == Server(base_url="http://a/v1", model="org/m", revision="abc", retries=2)
-    spec = evaluation.experiment(
+    settings = eval_.Settings(
         model="org/m",
-        benchmarks=[{"name": "wemath", "data": "tiny/wemath"}],
-        template="boxed",
-        asked={"engine": "openai", "server": server, "samples": 0},
-        resources={},
+        benchmarks="wemath",
+        data="tiny/wemath",
+        engine="openai",
+        server=options,
+        device="cpu",
         root=tmp_path,
     )
+    spec = eval_.experiment(settings)
     assert spec.model == "server:org/m@abc"
     assert re.fullmatch("eval-m-[0-9a-f]{6}", spec.name)
-    assert read(evaluation.text(spec), tmp_path) == spec
+    assert read(eval_.text(spec), tmp_path) == spec
     for wrong, said in (("base-url=x", "base_url"), ("base_url=x", "--server base_url")):
         with pytest.raises(HarnessError, match=said):
-            evaluation.server("m", [wrong])
+            eval_.server("m", [wrong])
 
 
 # --------------------------------------------------------------------------------------- the step
@@ -187,8 +191,8 @@ def test_options_of_harness_eval_name_a_server(tmp_path: Path) -> None:
 
 def context(root: Path, name: str, server: Server | None = None) -> Context:
     hashes = Hashes(root)
-    data = locate_benchmark("wemath", "tiny/wemath", "tiny", hashes)
-    found = [locate_model("tiny", hashes), data]
+    data = benchmark_data.locate("wemath", "tiny/wemath", "tiny", hashes)
+    found = [models.locate("tiny", hashes), data]
     work = root / name
     (work / "out").mkdir(parents=True, exist_ok=True)
     return Context(
@@ -200,7 +204,7 @@ def context(root: Path, name: str, server: Server | None = None) -> Context:
         resources=Resources(device="cpu"),
         progress=lambda done, total, unit: None,
         watch=lambda file, total, unit: None,
-        server=server,
+        services=Services(evaluated=server),
     )
 
 
@@ -260,7 +264,8 @@ def test_a_killed_vllm_generation_goes_on_to_the_same_texts(tmp_path: Path) -> N
     lines = (again.scratch / "sampled.jsonl").read_text().splitlines()
     assert 3 <= done < len(lines), "it was not killed midway"
     generate.run(spec, whole)
-    asking.release()
+    for each in (again, whole):
+        each.engines.release()
     assert texts(again) == texts(whole)
     rows = pq.read_table(whole.out / "generations.parquet").to_pylist()
     assert all(row["seconds"] >= 0 for row in rows)
@@ -289,6 +294,5 @@ def test_a_generation_that_a_server_left_goes_on_when_it_is_back(tmp_path: Path)
         asked_again = len(back.bodies)
         whole = run("whole", back)
     assert asked_again == len({row[0] for row in texts(whole)}) - 10
-    asking.release()
     assert texts(left) == texts(whole)
     assert {row[-1] for row in texts(left)} == {7}

@@ -18,6 +18,7 @@ from benchmarks.judge import KNOWN
 from harness.errors import HarnessError, SpecError, StepError
 from harness.experiment.checks import read
 from harness.experiment.spec import Judge
+from harness.plan.services import Services
 from harness.plan.specs import Score
 from harness.rescoring import saved
 from harness.rescoring import scoring as rescore
@@ -25,7 +26,8 @@ from harness.steps import judging, score
 from harness.steps.context import Context
 from harness.store.files import read_json
 from harness.store.results import Store
-from harness.store.sources import Hashes, locate_benchmark
+from harness.store.sources import benchmark_data
+from harness.store.sources.hashes import Hashes
 from tests.harness.commands.test_cli import harness
 from tests.harness.examples import EXAMPLE, model_folder
 from tests.harness.judge_server import DROP, JudgeServer, judge, parts, serve
@@ -146,7 +148,7 @@ def step(tmp_path: Path, server: JudgeServer) -> tuple[Score, Context]:
     """A score step on 300 responses: every third right in words, wrong in words, and empty."""
     hashes = Hashes(tmp_path)
     tiny.write_benchmark("mathvista", tmp_path / "data")
-    data = locate_benchmark("mathvista", str(tmp_path / "data"), "tiny", hashes)
+    data = benchmark_data.locate("mathvista", str(tmp_path / "data"), "tiny", hashes)
     one = benchmark("mathvista")
     items = one.load(tmp_path / "data")
     texts = ["After a good look I say it is {0}, as far as I can tell.", "No idea, honestly.", ""]
@@ -181,7 +183,7 @@ def step(tmp_path: Path, server: JudgeServer) -> tuple[Score, Context]:
         resources=CPU,
         progress=lambda done, total, unit: None,
         watch=lambda file, total, unit: None,
-        judge=who,
+        services=Services(judge=who),
     )
     return spec, context
 

@@ -21,8 +21,9 @@ from harness.errors import HarnessError, StepError
 from harness.experiment.spec import Experiment, Judge
 from harness.plan.planner import Plan, make
 from harness.steps import judging
+from harness.steps.asking import EngineHolder
 from harness.steps.judging import Cache
-from harness.store.sources import Hashes
+from harness.store.sources.hashes import Hashes
 from tests.harness.examples import model_folder
 from tests.harness.judge_server import (
     DROP,
@@ -70,7 +71,7 @@ def ask(
     server: JudgeServer, root: Path, given: list[tuple[Item, str]] | None = None, **changes: Any
 ) -> list[Verdict]:
     given = answers() if given is None else given
-    return judging.verdicts(given, settings(server, **changes), root, CPU)
+    return judging.verdicts(given, settings(server, **changes), root, CPU, EngineHolder())
 
 
 def questions(server: JudgeServer) -> list[str]:
@@ -89,7 +90,9 @@ def is_question(prompt: str, n: int) -> bool:
 def test_verdicts_are_the_judges_and_are_asked_once(server: JudgeServer, tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     given = [*answers(), *answers()[:5], (item(3), ""), (item(3), "\\boxed{4}")]
-    found = judging.verdicts(given, settings(server), tmp_path, CPU, lambda *t: told.append(t))
+    found = judging.verdicts(
+        given, settings(server), tmp_path, CPU, EngineHolder(), lambda *t: told.append(t)
+    )
     assert [v.correct for v in found[:N]] == [i % 2 == 0 for i in range(N)]
     assert [v.item for v in found] == [one.id for one, _ in given]
     assert {v.rule for v in found[:N]} == {"judge/boxed"}
@@ -100,7 +103,7 @@ def test_verdicts_are_the_judges_and_are_asked_once(server: JudgeServer, tmp_pat
     assert told[-1] == (N, N)
 
     server.stop()  # nobody needs it now
-    assert judging.verdicts(given, settings(server), tmp_path, CPU) == found
+    assert judging.verdicts(given, settings(server), tmp_path, CPU, EngineHolder()) == found
 
 
 def test_what_is_kept_is_of_one_judge(server: JudgeServer, tmp_path: Path) -> None:
@@ -163,9 +166,9 @@ def test_a_local_model_that_cannot_judge_is_refused(tmp_path: Path) -> None:
     """The tiny model has never seen a judge's prompt."""
     tiny = Judge(engine="hf", model="tiny")
     with pytest.raises(StepError, match="the judge tiny is not fit to judge: it graded") as caught:
-        judging.verdicts(answers(2), tiny, tmp_path, CPU)
+        judging.verdicts(answers(2), tiny, tmp_path, CPU, EngineHolder())
     assert "should be correct, got no verdict in" in str(caught.value)
-    decided = judging.verdicts([(item(1), "\\boxed{2}")], tiny, tmp_path, CPU)
+    decided = judging.verdicts([(item(1), "\\boxed{2}")], tiny, tmp_path, CPU, EngineHolder())
     assert decided[0].correct  # and is not needed for this
 
 
@@ -371,8 +374,8 @@ def test_a_local_judge_is_known_by_its_content(tmp_path: Path) -> None:
         r"mathvista/judge1@\w{12}:judge@[0-9a-f]{16}\+float32", first.benchmarks[0].scorer_id
     )
     assert keys(first)[1] != keys(plan(tmp_path, model=str(two), **local))[1]
-    assert first.judge is not None
-    assert first.judge.model == str(one.resolve())
+    assert first.services.judge is not None
+    assert first.services.judge.model == str(one.resolve())
     copy = model_folder(tmp_path / "c" / "judge")
     assert keys(first) == keys(plan(tmp_path, model=str(copy), **local))
 

@@ -22,7 +22,8 @@ from harness.steps import generate, score, synthesize
 from harness.steps.context import Context
 from harness.store.files import read_json
 from harness.store.results import Store
-from harness.store.sources import Hashes, locate_benchmark, locate_model, locate_questions
+from harness.store.sources import benchmark_data, models, questions
+from harness.store.sources.hashes import Hashes
 from tests.benchmarks.owners_files import PNG
 
 LIMIT = 12
@@ -39,10 +40,10 @@ def made(root: Path) -> Callable[..., Context]:
     torch.set_num_threads(1)  # as a trial has it; more only wait for each other on a busy machine
     hashes = Hashes(root)
     found = [
-        locate_model("tiny", hashes),
-        locate_questions("tiny/train", hashes),
-        locate_benchmark("mathvista", None, "tiny", hashes),
-        locate_benchmark("wemath", None, "tiny", hashes),
+        models.locate("tiny", hashes),
+        questions.locate("tiny/train", hashes),
+        benchmark_data.locate("mathvista", None, "tiny", hashes),
+        benchmark_data.locate("wemath", None, "tiny", hashes),
     ]
 
     def context(name: str, **parents: Path) -> Context:
@@ -260,40 +261,19 @@ def test_data_that_changed_since_the_plan_stops_the_step(
     pool.write_text(line)
     tiny.write_benchmark("mathvista", tmp_path / "data")
     hashes = Hashes(tmp_path)
-    questions = locate_questions(str(pool), hashes)
-    data = locate_benchmark("mathvista", str(tmp_path / "data"), "tiny", hashes)
-    monkeypatch.setitem(context.located, questions.id, questions)
+    chosen = questions.locate(str(pool), hashes)
+    data = benchmark_data.locate("mathvista", str(tmp_path / "data"), "tiny", hashes)
+    monkeypatch.setitem(context.located, chosen.id, chosen)
     monkeypatch.setitem(context.located, data.id, data)
-    assert [item.answer for item in context.questions(questions.id)] == ["5"]
+    assert [item.answer for item in context.questions(chosen.id)] == ["5"]
     assert context.items("mathvista", data.id, None)
     pool.write_text(line.replace("5", "6"))
     with pytest.raises(StepError, match=r"pool\.jsonl changed since the run was planned"):
-        context.questions(questions.id)
+        context.questions(chosen.id)
     pool.write_text(line)
     (tmp_path / "dot.png").write_bytes(PNG + b"other")
     with pytest.raises(StepError, match=r"pool\.jsonl changed"):
-        context.questions(questions.id)
+        context.questions(chosen.id)
     next((tmp_path / "data").rglob("*.json")).write_text("{}")
     with pytest.raises(StepError, match=r"data of mathvista .* changed"):
         context.items("mathvista", data.id, None)
-
-
-def test_a_linked_folder_counts_by_what_it_leads_to(tmp_path: Path) -> None:
-    data, pictures = tmp_path / "data", tmp_path / "pictures"
-    (data / "own").mkdir(parents=True)
-    pictures.mkdir()
-    (data / "own" / "a.txt").write_text("a")
-    (pictures / "b.png").write_bytes(b"one")
-    (data / "round").symlink_to(data)  # a loader does not go round either
-    hashes = Hashes(tmp_path)
-    alone = hashes.folder(data)
-    (data / "images").symlink_to(pictures)
-    linked = hashes.folder(data)
-    (pictures / "b.png").write_bytes(b"other")
-    assert len({alone, linked, hashes.folder(data)}) == 3
-    copy = tmp_path / "copy"
-    (copy / "images").mkdir(parents=True)
-    (copy / "own").mkdir()
-    (copy / "own" / "a.txt").write_text("a")
-    (copy / "images" / "b.png").write_bytes(b"other")
-    assert hashes.folder(copy) == hashes.folder(data)

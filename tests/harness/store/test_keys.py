@@ -29,7 +29,14 @@ from harness.plan.specs import (
 )
 from harness.store.keys import canonical, differences, plain, step_key
 
-STAGE = Stage(rewards=(Reward(name="majority"),), kl=KL(beta=0.01))
+STAGE = Stage(
+    rewards=(Reward(name="majority"),),
+    steps=30,
+    questions_per_step=32,
+    max_response_tokens=32,
+    kl=KL(beta=0.01),
+    lr=1e-6,
+)
 SPECS: dict[str, StepSpec] = {
     "synthesize": Synthesize(
         model="sha256:aa",
@@ -173,9 +180,10 @@ def test_changing_any_field_changes_the_key(kind: str) -> None:
 
 
 def test_a_default_counts_as_much_as_a_value_that_was_written() -> None:
-    stage = {"rewards": [{"name": "majority"}]}
-    short = Stage.model_validate(stage)
-    long = Stage.model_validate(stage | {"group_size": 8, "kl": {"form": "k3"}})
+    short = STAGE
+    plain = STAGE.model_dump(mode="json", exclude_unset=True)
+    long = Stage.model_validate(plain | {"group_size": 8, "kl": {"beta": 0.01, "form": "k3"}})
+    assert long.model_fields_set > short.model_fields_set
     assert canonical(short.model_dump(mode="json")) == canonical(long.model_dump(mode="json"))
     assert set(Stage.model_fields) == set(short.model_dump(mode="json"))
 

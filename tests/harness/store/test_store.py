@@ -14,7 +14,10 @@ from pathlib import Path
 import pytest
 
 from harness.store.files import read_json, write_json
+from harness.store.keys import SCHEMA
 from harness.store.results import MANIFEST, Result, Store
+from harness.store.sources import benchmark_data
+from harness.store.sources.hashes import Hashes
 
 KEY = "ab" * 32
 
@@ -82,6 +85,29 @@ def test_verify_names_a_file_whose_content_changed_at_equal_size(tmp_path: Path)
     made = make(store)
     (made.path / "sub" / "data.txt").write_text("rEsult")
     assert store.verify(made) == ["sub/data.txt"]
+
+
+def test_a_store_tells_that_earlier_results_are_not_met_until_it_holds_one_of_now(tmp_path) -> None:
+    store = Store(tmp_path)
+    assert store.outdated() == ""
+    result = make(store)
+    assert (tmp_path / "store" / "FORMAT").read_text().strip() == str(SCHEMA)
+    assert store.outdated() == ""
+    (tmp_path / "store" / "FORMAT").unlink()  # as before there was one
+    assert f"{tmp_path / 'store'} holds results of another version" in store.outdated()
+    assert f"'Store format {SCHEMA}'" in store.outdated()
+    (tmp_path / "store" / "FORMAT").write_text("1\n")
+    assert store.outdated()
+    make(store, key="cd" * 32)
+    assert store.outdated() == ""
+    assert result.path.exists()
+
+
+def test_data_that_is_written_for_its_readers_says_nothing_of_the_results(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    benchmark_data.locate("wemath", "tiny/wemath", "", Hashes(tmp_path)).path(store)
+    assert store.outdated() == ""
+    assert not (tmp_path / "store" / "FORMAT").exists()
 
 
 def test_an_error_leaves_no_result_and_keeps_the_work(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from backends.models.prompt import Prompt
 from backends.training.groups import Group
 from backends.training.ranks import Ranks
 from backends.training.samples import Sample
+from tests.backends.trained import SMALL
 
 rewards = st.lists(st.floats(-10, 10, width=32), min_size=2, max_size=16)
 
@@ -93,7 +94,7 @@ def groups(rewards: list[list[float | None]] = REWARDS) -> list[Sample]:
 
 
 def stage(**fields: Any) -> Stage:
-    return Stage.model_validate({"rewards": [{"name": "majority"}], **fields})
+    return Stage.model_validate(SMALL | {"group_size": 8} | fields)
 
 
 def estimated(samples: list[Sample], **fields: Any) -> list[list[float]]:

@@ -1,4 +1,4 @@
-"""A plan and a run's state as tables: ``harness plan`` and ``harness status``."""
+"""``harness plan``: what a run would do."""
 
 from __future__ import annotations
 
@@ -6,17 +6,23 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from harness.errors import HarnessError
-from harness.plan.costs import Costs
-from harness.run import status
-from harness.run.display import _clock, figures
-from harness.store.files import read_json
-from harness.store.results import Store
+from harness.commands.options import ROOT, ExperimentFile, Root
+from harness.console import console
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from harness.plan.planner import Plan, Step, Trial
+
+
+def command(experiment: ExperimentFile, root: Root = ROOT) -> None:
+    """Show what `run` would do: trials, what the store holds, what each costs. Creates nothing."""
+    from harness.experiment import checks
+    from harness.plan.planner import make
+    from harness.store.sources.hashes import Hashes
+
+    spec, _ = checks.read(experiment, root)
+    show(make(spec, Hashes(root)), root, console())
 
 
 def show(plan: Plan, root: Path, console: Console) -> None:
@@ -26,6 +32,9 @@ def show(plan: Plan, root: Path, console: Console) -> None:
     """
     from rich.markup import escape
     from rich.table import Table
+
+    from harness.plan.costs import Costs
+    from harness.store.results import Store
 
     store = Store(root)
     costs = Costs(store)
@@ -58,13 +67,15 @@ def show(plan: Plan, root: Path, console: Console) -> None:
     console.print(
         f"[bold]{plan.name}[/]: {len(plan.trials)} trials (seeds {seeds}), {len(steps)} steps"
     )
-    for one in plan.benchmarks:
-        part = f", a subset of about {one.limit} items" if one.limit else ""
+    for benchmark in plan.benchmarks:
+        part = f", a subset of about {benchmark.limit} items" if benchmark.limit else ""
         console.print(
-            f"  {one.title}: data {one.data.id}, scorer {one.scorer_id}{part}",
+            f"  {benchmark.title}: data {benchmark.data.id}, scorer {benchmark.scorer_id}{part}",
             markup=False,
             soft_wrap=True,
         )
+    if outdated := store.outdated():
+        console.print(f"Note: {outdated}", markup=False, soft_wrap=True)
     console.print()
     console.print(table)
     console.print()
@@ -75,56 +86,26 @@ def show(plan: Plan, root: Path, console: Console) -> None:
                 console.print(f"  {label}: {'; '.join(trials[0].differences)}", markup=False)
         console.print()
     known = [costs.seconds(step) for step in todo.values()]
-    said = f"{len(todo)} steps to run, {len(steps) - len(todo)} in the store"
+    line = f"{len(todo)} steps to run, {len(steps) - len(todo)} in the store"
     if todo:
-        said += f"; {_estimate(known)} of work, by what such steps took here"
+        line += f"; {_estimate(known)} of work, by what such steps took here"
     if None in known:
-        said += " (? stands for steps whose like was never run here)"
-    console.print(said)
+        line += " (? stands for steps whose like was never run here)"
+    console.print(line)
 
 
 def _estimate(seconds: list[float | None]) -> str:
     """``2:10``, ``2:10 + ?`` where some are unknown, ``?`` where all are."""
     if not seconds:
         return ""
+    from harness.run.display import clock
+
     known = [s for s in seconds if s is not None]
     if not known:
         return "?"
-    return _clock(sum(known)) + (" + ?" if len(known) < len(seconds) else "")
+    return clock(sum(known)) + (" + ?" if len(known) < len(seconds) else "")
 
 
 def _kinds(steps: list[Step]) -> str:
     """What there is to run: ``3 train, 9 generate, 9 score``."""
     return ", ".join(f"{n} {kind}" for kind, n in Counter(s.kind for s in steps).items()) or "–"
-
-
-def show_status(run_folder: Path, console: Console) -> None:
-    """Print where each trial of a run is. Raises :class:`HarnessError` where there is no run."""
-    from rich.markup import escape
-    from rich.table import Table
-
-    plan = read_json(run_folder / "plan.json")
-    if not isinstance(plan, dict):
-        raise HarnessError(f"{run_folder}: no run here; expected a plan.json, as in runs/<name>")
-    store = Store(run_folder.resolve().parent)
-    table = Table(box=None, header_style="bold")
-    for column in ("trial", "state", "step", "progress", "now", "note"):
-        table.add_column(column, overflow="fold")
-    colour = {"ok": "green", "failed": "red", "running": "cyan", "interrupted": "yellow"}
-    counts: Counter[str] = Counter()
-    for trial in plan["trials"]:
-        state = status.read(run_folder / "trials" / trial["id"])
-        counts[state["state"]] += 1
-        progress = state.get("progress")
-        key = next((s["key"] for s in trial["steps"] if s["name"] == state.get("step")), None)
-        running = state["state"] == "running"
-        table.add_row(
-            escape(trial["id"]),
-            f"[{colour.get(state['state'], 'dim')}]{state['state']}[/]",
-            state.get("step") or "",
-            f"{progress['done']}/{progress['total']} {progress['unit']}" if progress else "",
-            figures(store.work(key)) if key and running else "",
-            escape(str(state.get("reason") or state.get("note") or "")),
-        )
-    console.print(table)
-    console.print(", ".join(f"{n} {state}" for state, n in counts.items()))

@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
-from benchmarks.plugins import unknown
-from harness.errors import HarnessError
+import typer
+
+from harness.console import console
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from benchmarks.base import Benchmark
+    from benchmarks.plugins import Registry
     from benchmarks.prompts import Template
+
+
+def command(
+    section: Annotated[
+        str | None, typer.Argument(help="Only this one, such as prompts or benchmarks.")
+    ] = None,
+) -> None:
+    """List methods, rewards, prompts, benchmarks, scorers, backends, executors and trackers."""
+    show(console(), section)
 
 
 def sections() -> dict[str, list[tuple[str, str]]]:
@@ -24,6 +35,7 @@ def sections() -> dict[str, list[tuple[str, str]]]:
     from benchmarks import BENCHMARKS, benchmark, judge
     from benchmarks.official.golds import gold_exceptions
     from benchmarks.prompts import OFFICIAL, SYNTHESIS, templates
+    from harness.experiment.extensions import EXECUTORS, TRACKERS
 
     known = {name: benchmark(name) for name in BENCHMARKS}
     return {
@@ -57,8 +69,23 @@ def sections() -> dict[str, list[tuple[str, str]]]:
                 for scorer in one.scorers
             ),
         ],
-        "backends": [(name, found.target) for name, found in BACKENDS.all().items()],
+        "backends": _extensions(BACKENDS),
+        "executors": _extensions(EXECUTORS),
+        "trackers": _extensions(TRACKERS),
     }
+
+
+def _extensions(registry: Registry) -> list[tuple[str, str]]:
+    """Every extension of a kind: what it says of itself, whose it is, and why it cannot be used."""
+    from benchmarks.plugins import BrokenExtension, summary
+
+    rows = []
+    for name, extension in registry.all().items():
+        try:
+            rows.append((name, f"{summary(extension.load())}  ({extension.origin})"))
+        except BrokenExtension as error:
+            rows.append((name, f"broken: {error}"))
+    return rows + [(name, f"refused: {why}") for name, why in registry.refused().items()]
 
 
 def _default(name: str, default: str) -> str:
@@ -87,18 +114,21 @@ def _wrong(golds: Mapping[str, str]) -> str:
     by_reason: dict[str, list[str]] = {}
     for item, reason in golds.items():
         by_reason.setdefault(reason, []).append(item)
-    said = "; ".join(f"{', '.join(items)}: {reason}" for reason, items in by_reason.items())
-    return f"\n{len(golds)} published golds are wrong by it: {said}"
+    reasons = "; ".join(f"{', '.join(items)}: {why}" for why, items in by_reason.items())
+    return f"\n{len(golds)} published golds are wrong by it: {reasons}"
 
 
 def show(console: Console, only: str | None = None) -> None:
     """Print the sections, or the one whose title is ``only``. Raises :class:`HarnessError`."""
     from rich.table import Table
 
-    found = sections()
-    if only is not None and only not in found:
-        raise HarnessError(unknown("section", only, found))
-    for title, rows in found.items():
+    from benchmarks.plugins import unknown
+    from harness.errors import HarnessError
+
+    known = sections()
+    if only is not None and only not in known:
+        raise HarnessError(unknown("section", only, known))
+    for title, rows in known.items():
         if only not in (None, title):
             continue
         table = Table(

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 
-from harness.results import mlflow_mirror as tracking
-from harness.results.mlflow_mirror import Mirror, TrackingError
+from harness.results.trackers import mlflow_client
+from harness.results.trackers.base import TrackingError
+from harness.results.trackers.mlflow import MlflowTracker
+from harness.testing.trackers import TrackerContract
 from tests.harness import synthetic_run
 
 # MLflow's own, on import and in SQLAlchemy sessions that it leaves to the garbage collector.
@@ -30,8 +32,39 @@ pytestmark = [
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty migrated database: its migrations take seconds, a copy takes none."""
     root = tmp_path_factory.mktemp("mlflow")
-    tracking._client(f"sqlite:///{root / 'mlflow.db'}")
+    mlflow_client.connect(f"sqlite:///{root / 'mlflow.db'}")
     return root / "mlflow.db"
+
+
+class TestContract(TrackerContract):
+    @pytest.fixture(autouse=True)
+    def _empty(self, database: Path) -> None:
+        self.database = database
+
+    def make(self, run_folder: Path, root: Path) -> MlflowTracker:
+        if not (root / "mlflow.db").exists():
+            shutil.copy(self.database, root / "mlflow.db")
+        return MlflowTracker(run_folder, root)
+
+    def make_dead(self, run_folder: Path, root: Path) -> MlflowTracker:
+        return MlflowTracker(run_folder, root, "nosuchscheme://x")
+
+    def mirrored(self, run_folder: Path, root: Path) -> dict[str, Any]:
+        api = client(run_folder)
+        return {
+            name: (
+                found.info.run_name,
+                found.info.status,
+                found.data.params,
+                found.data.metrics,
+                found.data.tags.get("harness.reason"),
+                [
+                    (m.step, m.value)
+                    for m in api.get_metric_history(found.info.run_id, "train/reward")
+                ],
+            )
+            for name, found in runs(run_folder).items()
+        }
 
 
 def make(root: Path, database: Path) -> Path:
@@ -55,7 +88,7 @@ def mirrored(tmp_path_factory: pytest.TempPathFactory, database: Path) -> Path:
 
 
 def client(run: Path) -> Any:
-    return tracking._client(f"sqlite:///{run.parent / 'mlflow.db'}")
+    return mlflow_client.connect(f"sqlite:///{run.parent / 'mlflow.db'}")
 
 
 def runs(run: Path, condition: str = "") -> dict[str, Any]:
@@ -68,8 +101,8 @@ def state(run: Path) -> dict[str, Any]:
     return found
 
 
-def mirror(run: Path) -> Mirror:
-    found = Mirror(run, run.parent)
+def mirror(run: Path) -> MlflowTracker:
+    found = MlflowTracker(run, run.parent)
     found.start()
     for planned in json.loads((run / "plan.json").read_text())["trials"]:
         found.update(planned["id"])
@@ -127,8 +160,9 @@ def test_mirroring_twice_changes_nothing(mirrored: Path) -> None:
 
 def test_nothing_new_does_not_import_mlflow(mirrored: Path) -> None:
     script = (
-        "import sys; from pathlib import Path; from harness.results.mlflow_mirror import Mirror\n"
-        f"m = Mirror(Path({str(mirrored)!r}), Path({str(mirrored.parent)!r})); m.start()\n"
+        "import sys; from pathlib import Path\n"
+        "from harness.results.trackers.mlflow import MlflowTracker\n"
+        f"m = MlflowTracker(Path({str(mirrored)!r}), Path({str(mirrored.parent)!r})); m.start()\n"
         "m.update('mm_upt-s2'); m.finish()\n"
         "assert 'mlflow' not in sys.modules, 'imported'"
     )
@@ -140,7 +174,7 @@ def test_a_training_is_followed_while_it_runs(run: Path) -> None:
     live = run.parent / "store/train/mm_upt-s2/metrics.jsonl"
     rows = live.read_text().splitlines(keepends=True)
     live.write_text("".join(rows[:2]))
-    found = Mirror(run, run.parent)
+    found = MlflowTracker(run, run.parent)
     found.start()
     found.update("mm_upt-s2")
     live.write_text("".join(rows))
@@ -219,8 +253,8 @@ def test_sync_rebuilds_a_lost_database(run: Path, database: Path) -> None:
     (run.parent / "mlflow.db").unlink()
     other = run.parent / "again.db"
     shutil.copy(database, other)
-    ids = tracking.sync(run, run.parent, f"sqlite:///{other}")
-    found = tracking._client(f"sqlite:///{other}").search_runs([ids["experiment"]])
+    MlflowTracker(run, run.parent, f"sqlite:///{other}").sync()
+    found = mlflow_client.connect(f"sqlite:///{other}").search_runs([state(run)["experiment"]])
     after = {r.data.tags.get("harness.run.trial", "study"): dict(r.data.metrics) for r in found}
     assert after == before
 
@@ -229,7 +263,7 @@ def test_sync_finds_runs_again_without_its_memory(run: Path) -> None:
     mirror(run)
     before = {k: r.info.run_id for k, r in runs(run).items()}
     (run / "mlflow.json").unlink()
-    tracking.sync(run, run.parent)
+    MlflowTracker(run, run.parent).sync()
     after = runs(run)
     assert {k: r.info.run_id for k, r in after.items()} == before
     history = client(run).get_metric_history(after["mm_upt-s1"].info.run_id, "train/reward")
@@ -242,36 +276,36 @@ def test_a_wrong_address_stops_the_run_at_its_start(
 ) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     with pytest.raises(TrackingError, match="MLflow cannot be used at"):
-        Mirror(run, run.parent, uri).start()
+        MlflowTracker(run, run.parent, uri).start()
 
 
 def test_a_mirror_that_breaks_later_costs_one_warning(
     run: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    found = Mirror(run, run.parent)
+    found = MlflowTracker(run, run.parent)
     found.start()
     found.update("base-s1")
     for end in ("", "-wal", "-shm"):
         (run.parent / f"mlflow.db{end}").unlink(missing_ok=True)
     (run.parent / "mlflow.db").mkdir()
     found._client = None
-    with caplog.at_level(logging.WARNING, logger="harness.results.mlflow_mirror"):
+    with caplog.at_level(logging.WARNING, logger="harness.results.trackers.mlflow"):
         for _ in range(3):
             found.update("mm_upt-s2")
             found.update("mm_upt-s1")
         found.finish()
-    warnings = [r for r in caplog.records if r.name == "harness.results.mlflow_mirror"]
+    warnings = [r for r in caplog.records if r.name == "harness.results.trackers.mlflow"]
     assert len(warnings) == 1
     assert "harness sync" in warnings[0].getMessage()
 
 
 def test_names_are_made_legal() -> None:
-    assert tracking._legal("mathvista/pass@1") == "mathvista/pass_at_1"
-    assert tracking._legal("kl (k3), %") == "kl _k3__ _"
+    assert mlflow_client.legal("mathvista/pass@1") == "mathvista/pass_at_1"
+    assert mlflow_client.legal("kl (k3), %") == "kl _k3__ _"
 
 
 def test_the_page_is_served_from_this_root_only_to_this_machine(tmp_path: Path) -> None:
-    command = tracking.ui_command(tmp_path)
+    command = mlflow_client.ui_command(tmp_path)
     assert command[command.index("--backend-store-uri") + 1] == f"sqlite:///{tmp_path}/mlflow.db"
     assert os.path.isabs(command[0])
     assert command[command.index("--host") + 1] == "127.0.0.1"

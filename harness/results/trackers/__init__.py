@@ -1,0 +1,1 @@
+"""Trackers mirror a run elsewhere, for people who follow it there."""

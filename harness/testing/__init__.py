@@ -1,0 +1,1 @@
+"""Contract tests for authors of executors and trackers: pytest classes to subclass."""
