@@ -58,7 +58,7 @@ def generations(spec: Experiment, root: Path) -> list[dict[str, Any]]:
     [
         (file("{engine: openai}"), "evaluation", "say which, with server:"),
         (file(f"{{engine: openai, server: {SERVED}}}"), "model", "answers with 'org/m@abc'"),
-        (file(f"{{server: {SERVED}}}"), "evaluation.server", "needs engine: openai"),
+        (file(f"{{engine: hf, server: {SERVED}}}"), "evaluation.server", "needs engine: openai"),
         (file("{}", model="model: server:org/m"), "model", "set evaluation.engine: openai"),
         (
             file(
