@@ -1,1 +1,1 @@
-"""Contract tests for authors of engines and model families: pytest classes to subclass."""
+"""Contract tests for extensions: classes that a plug-in's own test suite subclasses."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from backends.base.backend import TrainingError
 from backends.base.stage import Stage
-from backends.rewards import reward as reward_entry
+from backends.rewards import mistakes, reward
 from backends.rewards.correctness import label
 from backends.training.demonstrations import target
 from backends.training.preferences import pair
@@ -14,10 +14,13 @@ from benchmarks.base import Item
 
 
 def check_questions(items: list[Item], stage: Stage, path: Path) -> None:
-    """Raise TrainingError where the pool at ``path`` has nothing for the stage to learn from."""
+    """Raise TrainingError where the pool at ``path`` has nothing for the stage to learn from, or a
+    reward is wrong."""
     if not items:
         raise TrainingError(f"{path} holds no question")
-    supervised = [r.name for r in stage.rewards if reward_entry(r.name).needs_answer]
+    if wrong := [said for _, said in mistakes(stage.rewards)]:
+        raise TrainingError("; ".join(wrong))
+    supervised = [term.name for term in stage.rewards if reward(term).needs_answer]
     if stage.objective == "grpo" and supervised and not any(label(i.answer) for i in items):
         raise TrainingError(
             f"reward {supervised[0]!r} needs labels and none of the {len(items)} questions of "

@@ -8,7 +8,6 @@ from typing import Any
 
 from backends.base.resources import Resources
 from backends.base.stage import Stage
-from backends.rewards import reward
 from benchmarks.prompts import template
 
 #: TRL's trainers are subclassed at private methods, and each release moves defaults: another one
@@ -66,8 +65,6 @@ def problems(stage: Stage, resources: Resources) -> list[str]:
             found.append(f"{field}: {asked} has no counterpart, only {able}: {why}")
     try:
         template(stage.template)
-        for part in stage.rewards:
-            reward(part.name)
     except KeyError as error:
         found.append(str(error.args[0]))
     return found + (_grpo(stage) if stage.objective == "grpo" else _sft(stage))

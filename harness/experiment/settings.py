@@ -29,7 +29,7 @@ from backends.base.stage import (
     ObjectiveName,
     Positive,
     RatioLevel,
-    Reward,
+    RewardTerm,
     Schedule,
     Share,
 )
@@ -81,7 +81,7 @@ class StageSettings(SharedSettings):
 
     objective: ObjectiveName | None = None
     template: TemplateChoice | None = None
-    rewards: tuple[Reward, ...] | None = None
+    rewards: tuple[RewardTerm, ...] | None = None
     external: External | None = None
     curation: Curation | None = None
 
@@ -91,7 +91,7 @@ class Axes(Config):
 
     objective: Axis[ObjectiveName] = None
     template: Axis[TemplateChoice] = None
-    rewards: Axis[tuple[Reward, ...]] = None
+    rewards: Axis[tuple[RewardTerm, ...]] = None
     steps: Axis[Count] = None
     questions_per_step: Axis[Count] = None
     group_size: Axis[Count] = None

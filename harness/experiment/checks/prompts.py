@@ -16,7 +16,7 @@ def check(
     choice: str | Template, place: Place, experiment: Experiment, trained: bool
 ) -> Iterator[Mistake]:
     """Whether a template is known, and whether what it asks with is there to ask with."""
-    from benchmarks import benchmark
+    from benchmarks.registry import benchmark
 
     if choice == OFFICIAL:
         fields: tuple[str, ...] = (OFFICIAL,)
