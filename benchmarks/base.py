@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from benchmarks.plugins import unknown
+
 #: Why a verdict says what it says. Only ``ok`` verdicts are judgements of an answer; the others are
 #: counted apart from wrong answers and score 0.
 Status = Literal["ok", "unparsed", "undecided", "judge_failed"]
@@ -156,18 +158,41 @@ class Ratio(float):
 class Scorer(ABC):
     """A named, versioned rule that turns (item, response) into a verdict.
 
-    ``id`` is part of every result's identity: results of different scorers are never compared.
+    ``id`` is part of every result's identity: results of different scorers are never compared. A
+    scorer that a package offers (``scorer.<name>`` in the entry-point group ``harness.plugins``)
+    declares a ``version``, raised whenever a verdict can change, and gets its id from it and the
+    benchmark that it judges: see :func:`benchmarks.registry.scorer`.
     """
 
     id: str
+    #: The benchmarks that a package's scorer can judge; empty: any.
+    benchmarks: tuple[str, ...] = ()
 
     @abstractmethod
     def score(self, item: Item, response: str) -> Verdict:
         """Judge one raw response. Never raises on any text: model output is hostile."""
 
 
+@dataclass(frozen=True)
+class Edition:
+    """One split as published: ``n`` rows in ``groups`` clusters (0: not known), and how many rows
+    have a value of a facet. ``source`` says where the fingerprints were taken from, ``kit`` under
+    which names VLMEvalKit's one table of it is found."""
+
+    split: str
+    n: int
+    groups: int = 0
+    counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    source: str = ""
+    kit: tuple[str, ...] = ()
+
+
 class Benchmark(ABC):
-    """A benchmark: where its items come from, who judges them, what its figures are."""
+    """A benchmark: where its items come from, who judges them, what its figures are.
+
+    A subclass implements :meth:`read`, :meth:`make_scorer` and :meth:`values`. Where its owners'
+    rows are known, it has ``editions`` and compares with them; the rest compare with nothing.
+    """
 
     name: str  # "mathvista"
     title: str  # "MathVista (testmini)"
@@ -175,23 +200,59 @@ class Benchmark(ABC):
     default_scorer: str = "official"
     scorers: tuple[str, ...] = ()
     splits: tuple[str, ...] = ()  # the parts that its owners publish; the first is the usual one
+    editions: tuple[Edition, ...] = ()  # what its owners published, a split each; () is not known
     templates: tuple[str, ...] = ()  # its owners' prompts in benchmarks.prompts, the usual first
 
     @property
     def address(self) -> str:
-        """What :func:`benchmarks.benchmark` takes to make it again, in another process."""
+        """What :func:`benchmarks.registry.benchmark` takes to make it again, in another process."""
         return self.name
 
-    @abstractmethod
-    def load(self, source: Path) -> list[Item]:
-        """Read the items from a local folder or file, in their official order.
+    # ------------------------------------------------------------------------------------- items
 
-        Raises :class:`DataError` on a file that is missing, corrupt or inconsistent.
+    def load(self, source: Path | str, split: str | None = None) -> list[Item]:
+        """The items of a split of a local folder or file, in their official order. Default: the
+        first of ``splits`` that is there.
+
+        Raises :class:`DataError` on a split that is not one of ``splits``, naming the nearest, and
+        on a file that is missing, corrupt or inconsistent.
         """
+        return self.read(source, self.known_split(split), pictures=True)
+
+    def load_text(self, source: Path | str, split: str | None = None) -> list[Item]:
+        """As :meth:`load`, without the images: enough to score stored responses."""
+        return self.read(source, self.known_split(split), pictures=False)
 
     @abstractmethod
+    def read(self, source: Path | str, split: str | None, pictures: bool) -> list[Item]:
+        """What :meth:`load` gives, of a split that is known (None: the usual one). Without
+        ``pictures`` they need not be there."""
+
+    def known_split(self, split: str | None) -> str | None:
+        """The split as it is. Raises :class:`DataError` where it is none of ``splits``."""
+        if split is not None and split not in self.splits:
+            raise DataError(unknown(f"split of {self.name}", split, self.splits))
+        return split
+
+    def held_split(self, source: Path | str, split: str | None = None) -> str | None:
+        """The split that :meth:`load` would take of a source, where the source tells it.
+
+        Raises :class:`DataError` where it does not hold the split, or not its pictures.
+        """
+        return self.known_split(split)
+
+    # ---------------------------------------------------------------------------------- judgement
+
     def scorer(self, name: str | None = None) -> Scorer:
         """The scorer of this name (default: ``default_scorer``). KeyError with the known names."""
+        name = name or self.default_scorer
+        if name not in self.scorers:
+            raise KeyError(unknown(f"scorer of {self.name}", name, self.scorers))
+        return self.make_scorer(name)
+
+    @abstractmethod
+    def make_scorer(self, name: str) -> Scorer:
+        """The scorer of a name that is one of ``scorers``."""
 
     @abstractmethod
     def values(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> list[Values]:
@@ -208,3 +269,32 @@ class Benchmark(ABC):
         """Which figures are not given for these items, because rows are missing, and what would be
         right; empty where nothing is."""
         return ""
+
+    # ------------------------------------------------------------------- beside what was published
+
+    def edition(
+        self, source: Path | str, items: Sequence[Item], split: str | None = None
+    ) -> Edition | None:
+        """What the owners published as this split; None where nothing is known of it."""
+        return None
+
+    def fitting(self, items: Sequence[Item]) -> Edition | None:
+        """The smallest of ``editions`` that can hold these items; None where none is known."""
+        return None
+
+    def check(
+        self, source: Path | str, items: Sequence[Item], split: str | None = None
+    ) -> list[str]:
+        """What all items of a source are otherwise than as their owners published them; empty:
+        nothing that is known of. A legitimate other revision differs too: it is a note, no error.
+        """
+        return []
+
+    def compared(self, source: Path | str, items: Sequence[Item], split: str | None = None) -> str:
+        """With what :meth:`check` compares these items, in words."""
+        return "nothing: what its owners published is not known"
+
+    def altered(self, items: Sequence[Item]) -> list[str]:
+        """What a part of the items is otherwise than as published, where that is known: of rows
+        that another file holds, such as one of published answers."""
+        return []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
+import warnings
 from typing import Any
 
 import typer
@@ -47,6 +49,9 @@ def main() -> None:
     """
     from harness.errors import HarnessError
 
+    if not sys.stdout.isatty():
+        os.environ.setdefault("TERMINAL_WIDTH", "110")  # of help, which would follow COLUMNS
+    warnings.formatwarning = lambda message, *_: f"Note: {message}\n"
     try:
         sys.exit(app(standalone_mode=False))
     except _UsageError as error:  # typer's own panel would wrap it

@@ -41,10 +41,13 @@ class Backend(Protocol):
     ``train`` leaves a checkpoint (safetensors, config, processor) in ``workdir/checkpoint``,
     appends one JSON object a step to ``workdir/metrics.jsonl`` (by the names of
     :mod:`backends.base.metrics`), keeps what it needs to resume in ``workdir/resume``, and goes on
-    from there when called again with the same arguments after being killed.
+    from there when called again with the same arguments after being killed. ``version`` is part of
+    a training's key: it is raised with every change of what is computed. Rewards are checked by who
+    makes the stage, not by ``problems``.
     """
 
     name: str
+    version: int
 
     def problems(self, stage: Stage, resources: Resources) -> list[str]:
         """Why this backend cannot train the stage: refused at plan time. Empty: it can."""

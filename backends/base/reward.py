@@ -1,24 +1,34 @@
-"""The contract of a reward: a group in, its rewards out."""
+"""The contract of a reward: a group of responses in, a reward for each out."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar, Literal
+
+from backends.base.config import Config
+
+#: Why a response ended: by itself, or at the limit of its length.
+Finish = Literal["stop", "length"]
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """One group as a reward function sees it: a question and its G responses, in sample order.
+    """One group as a reward sees it: a question and its G responses, in sample order.
 
-    ``truncated[i]`` says that response i ended by length. ``answer`` is the gold; the trainer hands
-    it over only to functions that declare ``needs_answer``; others get an empty string.
+    ``lengths`` [G] are the responses' tokens, an end-of-turn token included, and ``finishes`` [G]
+    say why they ended. ``max_response_tokens`` is the stage's limit. ``answer`` is the gold, and
+    ``meta`` what else the question came with: both are handed over only to rewards that declare
+    ``needs_answer``; others get an empty string and None.
     """
 
     id: str
     question: str
     responses: tuple[str, ...]
-    truncated: tuple[bool, ...]
+    lengths: tuple[int, ...]
+    finishes: tuple[Finish, ...]
+    max_response_tokens: int
     answer: str = ""
     meta: Mapping[str, Any] | None = None
 
@@ -32,6 +42,37 @@ class GroupReward:
     stats: Mapping[str, float]
 
 
-#: Pure and bounded in time: the trainer calls it in its own process and waits, so what may hang (a
-#: judge, a solver) needs a time limit of its own, and raises or returns None when it is reached.
-RewardFunction = Callable[[Rollout], GroupReward]
+class NoParameters(Config):
+    """Of a reward that has nothing to set."""
+
+
+class Reward(ABC):
+    """What a group's responses are worth. The first sentence of its docstring is what lists show.
+
+    ``name`` is what it is called in messages, ``version`` is raised with every change of what it
+    computes (the source of a user's own file is hashed instead). Only a reward with
+    ``needs_answer`` is shown the label. ``Parameters`` are the settings that an experiment may give
+    it under ``parameters:``; a wrong name or type is told when the experiment is planned.
+
+    One object is made of each setting and rewards every group of a training. A vote may say
+    ``order_matters``: of equal candidates the first wins; to every other reward the order of the
+    responses is nothing.
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[int]
+    needs_answer: ClassVar[bool] = False
+    order_matters: ClassVar[bool] = False
+    Parameters: ClassVar[type[Config]] = NoParameters
+
+    def __init__(self, parameters: Any = None) -> None:
+        self.parameters = self.Parameters() if parameters is None else parameters
+
+    @abstractmethod
+    def __call__(self, group: Rollout) -> GroupReward:
+        """The rewards of the group, in the order of its responses.
+
+        Pure and bounded in time: the trainer calls it in its own process and waits, so what may
+        hang (a judge, a solver) needs a time limit of its own, and raises or returns None when it
+        is reached. Responses are untrusted text of any form and length, the empty one included.
+        """

@@ -6,9 +6,9 @@ It is pure data, so a new method is a preset (``methods/``), not code.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from backends.base.config import Config, SettingError
 
@@ -46,11 +46,17 @@ Schedule = Literal["constant", "cosine", "linear"]
 RolloutEngine = Literal["hf", "vllm"]
 
 
-class Reward(Config):
-    """One reward function by name; a response's reward is the weighted sum of its functions."""
+class RewardTerm(Config):
+    """One term of the weighted sum that a response is rewarded with."""
 
-    name: str
+    name: str = Field(description="`harness list rewards`, or path/to/file.py:ClassName")
     weight: float = 1.0
+    parameters: dict[str, Any] = Field(default={}, description="of this reward; unset: its own")
+
+    @model_serializer(mode="wrap")
+    def _without_empty_parameters(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Most rewards have none, and a line of differences should not repeat it."""
+        return {k: v for k, v in dump(self).items() if k != "parameters" or v}
 
 
 class KL(Config):
@@ -155,8 +161,8 @@ class Stage(Config):
 
     objective: ObjectiveName = "grpo"
     template: str = Field(default="boxed", description="the prompt: `harness list prompts`")
-    rewards: OfRollouts[tuple[Reward, ...]] = Field(
-        default=(), description="functions by name, `harness list rewards`, each with its weight"
+    rewards: OfRollouts[tuple[RewardTerm, ...]] = Field(
+        default=(), description="by name, `harness list rewards`, each with its weight"
     )
 
     steps: Count = Field(description="rollouts, each with its updates; of sft and dpo: updates")

@@ -9,7 +9,6 @@ from backends.base.backend import Inputs, TrainingError
 from backends.base.resources import Resources
 from backends.base.stage import Stage
 from backends.engines import missing
-from backends.rewards import reward
 from backends.training.objectives import objective
 from backends.training.workers import Job, launch, user_errors
 from benchmarks.prompts import template
@@ -19,6 +18,7 @@ class DeepSpeedBackend:
     """Our trainer: GRPO, SFT and DPO of Qwen2.5-VL models, on 1..N processes of one machine."""
 
     name = "deepspeed"
+    version = 1
 
     def problems(self, stage: Stage, resources: Resources) -> list[str]:
         """Why a stage cannot be trained as asked; empty where it can."""
@@ -32,11 +32,6 @@ class DeepSpeedBackend:
             )
         if stage.external is not None and stage.vote_size is not None:
             found.append("vote_size and external both decide who is in a group: leave one out")
-        for part in stage.rewards:
-            try:
-                reward(part.name)
-            except KeyError as error:
-                found.append(str(error.args[0]))
         try:
             template(stage.template)
         except KeyError as error:

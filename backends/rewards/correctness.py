@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from backends.base.reward import GroupReward, Rollout
+from backends.base.reward import GroupReward, Reward, Rollout
 from backends.rewards.majority import vote
 from benchmarks.answers.equality import equivalent, normalise
 
@@ -17,40 +17,58 @@ _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 NOTHING = frozenset(("none", "n/a", "n.a", "null", "nan", "nil"))
 
 
-def accuracy(rollout: Rollout) -> GroupReward:
-    """1 for a response whose extracted answer is equivalent to the label, else 0.
+class Accuracy(Reward):
+    """1 for an answer equivalent to the label.
 
     The answer is read from the whole response, whatever its template: a box, ``<answer>`` tags, a
     statement. A question without a :func:`label` has no reward (all None, counted as
     ``unlabelled``): LMM-R1's code pays 1 there (``math_verifier.py``), which rewards anything at
     all. Nor has a group in which nobody gives an answer: it teaches nothing, as in a vote.
     """
-    gold = label(rollout.answer)
-    return _paid(rollout, correct(rollout.responses, gold) if gold else None)
+
+    name = "accuracy"
+    version = 1
+    needs_answer = True
+
+    def __call__(self, group: Rollout) -> GroupReward:
+        gold = label(group.answer)
+        return _paid(group, correct(group.responses, gold) if gold else None)
 
 
-def exact(rollout: Rollout) -> GroupReward:
-    """1 where the whole response equals the label: not stripped, case-sensitive.
+class Exact(Reward):
+    """1 where the whole response equals the label (No-Thinking).
 
-    Source: No-Thinking, ``grpo_direct.py`` of the CLS-RL repository. The label alone is stripped,
-    and read from its ``<answer>`` tags where it has them. Without a label or an answer as
-    :func:`accuracy`.
+    Not stripped, case-sensitive. Source: No-Thinking, ``grpo_direct.py`` of the CLS-RL repository.
+    The label alone is stripped, and read from its ``<answer>`` tags where it has them. Without a
+    label or an answer as :class:`Accuracy`.
     """
-    gold = label(rollout.answer)
-    return _paid(rollout, [text == gold for text in rollout.responses] if gold else None)
+
+    name = "exact"
+    version = 1
+    needs_answer = True
+
+    def __call__(self, group: Rollout) -> GroupReward:
+        gold = label(group.answer)
+        return _paid(group, [text == gold for text in group.responses] if gold else None)
 
 
-def tag(rollout: Rollout) -> GroupReward:
-    """1 where the text in the response's first ``<answer>`` tags is that of the label, in any case
-    of letters; a response without tags is compared as a whole.
+class Tag(Reward):
+    """1 where the text in the <answer> tags equals the label (Thinking).
 
-    Source: Thinking, ``grpo.py`` of the CLS-RL repository, which asks this where math-verify has
-    found no equivalence. As there, tags hold one line. Without a label or an answer as
-    :func:`accuracy`.
+    The text in the response's first tags, in any case of letters; a response without tags is
+    compared as a whole. Source: Thinking, ``grpo.py`` of the CLS-RL repository, which asks this
+    where math-verify has found no equivalence. As there, tags hold one line. Without a label or an
+    answer as :class:`Accuracy`.
     """
-    gold = label(rollout.answer).lower()
-    same = [_in_tags(text, _LINE).lower() == gold for text in rollout.responses]
-    return _paid(rollout, same if gold else None)
+
+    name = "tag"
+    version = 1
+    needs_answer = True
+
+    def __call__(self, group: Rollout) -> GroupReward:
+        gold = label(group.answer).lower()
+        same = [_in_tags(text, _LINE).lower() == gold for text in group.responses]
+        return _paid(group, same if gold else None)
 
 
 def correct(responses: tuple[str, ...], gold: str) -> list[bool]:
@@ -89,12 +107,12 @@ def _closed(text: str) -> bool:
     return depth == 0
 
 
-def _paid(rollout: Rollout, right: Sequence[bool] | None) -> GroupReward:
+def _paid(group: Rollout, right: Sequence[bool] | None) -> GroupReward:
     """1 and 0 for right and wrong; no rewards without a label (``right`` is None), or where no
     response is right or gives any answer."""
     stats = {"unlabelled": float(right is None)}
-    if right is None or not (any(right) or vote(rollout.responses).winning is not None):
-        return GroupReward((None,) * len(rollout.responses), stats)
+    if right is None or not (any(right) or vote(group.responses).winning is not None):
+        return GroupReward((None,) * len(group.responses), stats)
     return GroupReward(tuple(map(float, right)), stats)
 
 

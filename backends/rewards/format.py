@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from abc import abstractmethod
 
-from backends.base.reward import GroupReward, Rollout
+from backends.base.reward import GroupReward, Reward, Rollout
 from backends.rewards.majority import MISSING, last_boxed
 
 #: CLS-RL ``grpo.py`` (arXiv 2503.16188): the whole response, white space allowed between the parts.
@@ -23,38 +24,72 @@ ANSWER_FIRST = re.compile(r"<answer>.*?</answer>\s*<reason>.*?</reason>", re.DOT
 ADAPTIVE = re.compile(r"(?:<think>.*?</think>\s*)?<answer>.*?</answer>", re.DOTALL)
 
 
-def format_boxed(rollout: Rollout) -> GroupReward:
-    """1 for a response with a closed, non-empty ``\\boxed{}``."""
-    return _paid([last_boxed(text).strip() not in ("", MISSING) for text in rollout.responses])
+class _Format(Reward):
+    """1 for a response that fits, else 0."""
+
+    @abstractmethod
+    def fits(self, text: str) -> bool:
+        """Whether a response has the form."""
+
+    def __call__(self, group: Rollout) -> GroupReward:
+        return GroupReward(tuple(float(self.fits(text)) for text in group.responses), {})
 
 
-def format_think(rollout: Rollout) -> GroupReward:
-    """1 for a response that is a thought and an answer in their tags, and nothing else."""
-    return _paid([THINK.fullmatch(text) is not None for text in rollout.responses])
+class FormatBoxed(_Format):
+    """1 for a non-empty \\boxed{} answer."""
+
+    name = "format_boxed"
+    version = 1
+
+    def fits(self, text: str) -> bool:
+        return last_boxed(text).strip() not in ("", MISSING)
 
 
-def format_answer_first(rollout: Rollout) -> GroupReward:
-    """1 for a response that is an answer and a reason in their tags, and nothing else."""
-    return _paid([ANSWER_FIRST.fullmatch(text) is not None for text in rollout.responses])
+class FormatThink(_Format):
+    """1 for <think>...</think> <answer>...</answer> and nothing else."""
+
+    name = "format_think"
+    version = 1
+
+    def fits(self, text: str) -> bool:
+        return THINK.fullmatch(text) is not None
 
 
-def format_adaptive(rollout: Rollout) -> GroupReward:
-    """1 for a response that is an answer in its tags, with a thought before it or without; counts
-    the share that thinks as ``thinking``."""
-    paid = _paid([ADAPTIVE.fullmatch(text) is not None for text in rollout.responses])
-    thoughts = sum(text.lstrip().startswith("<think>") for text in rollout.responses)
-    return GroupReward(paid.rewards, {"thinking": thoughts / len(rollout.responses)})
+class FormatAnswerFirst(_Format):
+    """1 for <answer>...</answer> <reason>...</reason> and nothing else."""
+
+    name = "format_answer_first"
+    version = 1
+
+    def fits(self, text: str) -> bool:
+        return ANSWER_FIRST.fullmatch(text) is not None
 
 
-def format_lmm_r1(rollout: Rollout) -> GroupReward:
-    """1 for LMM-R1's form of the same, which also wants each opening tag exactly once."""
-    return _paid([_lmm_r1(text.strip()) for text in rollout.responses])
+class FormatAdaptive(_Format):
+    """1 for <answer>...</answer>, with <think>...</think> before it or without.
+
+    Counts the share that thinks as ``thinking``.
+    """
+
+    name = "format_adaptive"
+    version = 1
+
+    def fits(self, text: str) -> bool:
+        return ADAPTIVE.fullmatch(text) is not None
+
+    def __call__(self, group: Rollout) -> GroupReward:
+        thoughts = sum(text.lstrip().startswith("<think>") for text in group.responses)
+        stats = {"thinking": thoughts / len(group.responses)}
+        return GroupReward(super().__call__(group).rewards, stats)
 
 
-def _lmm_r1(text: str) -> bool:
-    once = text.count("<think>") == 1 and text.count("<answer>") == 1
-    return once and LMM_R1.fullmatch(text) is not None
+class FormatLMMR1(_Format):
+    """LMM-R1's stricter form: no space between the tags, each tag once."""
 
+    name = "format_lmm_r1"
+    version = 1
 
-def _paid(right: list[bool]) -> GroupReward:
-    return GroupReward(tuple(float(r) for r in right), {})
+    def fits(self, text: str) -> bool:
+        text = text.strip()
+        once = text.count("<think>") == 1 and text.count("<answer>") == 1
+        return once and LMM_R1.fullmatch(text) is not None

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from backends.base.reward import GroupReward, Rollout
+from backends.base.reward import GroupReward, Reward, Rollout
 from benchmarks.answers.equality import classes, equivalent
 from benchmarks.answers.reading import extract
 
@@ -64,32 +64,46 @@ def vote(responses: tuple[str, ...]) -> Vote:
     )
 
 
-def majority(rollout: Rollout) -> GroupReward:
-    """1 for a response whose answer is in the winning class, else 0; all None if nobody
-    answered.
+class Majority(Reward):
+    """1 for agreeing with the group's majority; no-answer never wins.
+
+    0 for another answer; no rewards at all (None) where nobody answered.
     """
-    result = vote(rollout.responses)
-    stats = {"ties": float(result.tie)}
-    if result.winning is None:
-        return GroupReward((None,) * len(rollout.responses), stats)
-    return GroupReward(tuple(float(m == result.winning) for m in result.members), stats)
+
+    name = "majority"
+    version = 1
+    order_matters = True
+
+    def __call__(self, group: Rollout) -> GroupReward:
+        result = vote(group.responses)
+        stats = {"ties": float(result.tie)}
+        if result.winning is None:
+            return GroupReward((None,) * len(group.responses), stats)
+        return GroupReward(tuple(float(m == result.winning) for m in result.members), stats)
 
 
-def majority_released(rollout: Rollout) -> GroupReward:
-    """The vote as MM-UPT's code casts it: raw strings vote, equivalence with the winner is paid.
+class MajorityReleased(Reward):
+    """MM-UPT's released vote: raw strings, a missing answer is the string None and can win.
 
-    A response without a closed ``\\boxed{}`` votes as the string "None", which can win and is then
-    paid 1; so can an empty box. Of tied strings the one seen first wins.
+    Raw strings vote, and equivalence with the winner is paid. A response without a closed
+    ``\\boxed{}`` votes as the string "None", which can win and is then paid 1; so can an empty box.
+    Of tied strings the one seen first wins.
     """
-    raw = [last_boxed(text) for text in rollout.responses]
-    counts = Counter(raw)
-    winner, most = counts.most_common(1)[0]
-    stats = {
-        "ties": float(sum(count == most for count in counts.values()) > 1),
-        "missing_won": float(winner == MISSING),
-    }
-    same = _matches(raw, winner)
-    return GroupReward(tuple(float(answer in same) for answer in raw), stats)
+
+    name = "majority_released"
+    version = 1
+    order_matters = True
+
+    def __call__(self, group: Rollout) -> GroupReward:
+        raw = [last_boxed(text) for text in group.responses]
+        counts = Counter(raw)
+        winner, most = counts.most_common(1)[0]
+        stats = {
+            "ties": float(sum(count == most for count in counts.values()) > 1),
+            "missing_won": float(winner == MISSING),
+        }
+        same = _matches(raw, winner)
+        return GroupReward(tuple(float(answer in same) for answer in raw), stats)
 
 
 def _matches(raw: Sequence[str], winner: str) -> set[str]:

@@ -14,7 +14,7 @@ from typing import ClassVar
 
 from backends.base.backend import TrainingError
 from backends.base.stage import Stage
-from backends.rewards import reward
+from backends.rewards import mistakes, reward
 from backends.rewards.correctness import label
 from benchmarks.base import Item
 from benchmarks.prompts import template
@@ -62,9 +62,12 @@ class Objective(ABC):
         return ()
 
     def check(self, items: Sequence[Item], path: Path) -> None:
-        """Raise TrainingError where the questions of the file ``path`` hold nothing to learn."""
+        """Raise TrainingError where the questions of the file ``path`` hold nothing to learn, or a
+        reward is wrong."""
         if not items:
             raise TrainingError(f"{path} holds no question")
+        if wrong := [said for _, said in mistakes(self.stage.rewards)]:
+            raise TrainingError("; ".join(wrong))
 
     def problems(self) -> list[str]:
         """Settings of the stage that have no meaning here; empty where there are none."""
@@ -105,7 +108,7 @@ class GRPO(Objective):
 
     def check(self, items: Sequence[Item], path: Path) -> None:
         super().check(items, path)
-        supervised = [r.name for r in self.stage.rewards if reward(r.name).needs_answer]
+        supervised = [term.name for term in self.stage.rewards if reward(term).needs_answer]
         if supervised and not any(label(item.answer) for item in items):
             raise TrainingError(
                 f"reward {supervised[0]!r} needs labels and none of the {len(items)} questions of "

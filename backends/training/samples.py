@@ -174,9 +174,17 @@ def reward(question: Drawn, sample: Sample, responses: Sequence[Response], stage
     the need.
     """
     texts = tuple(r.text for r in responses)
-    cut = tuple(sample.truncated)
     item = question.item
-    rollout = Rollout(item.id, item.question, texts, cut, item.answer, item.meta)
+    rollout = Rollout(
+        item.id,
+        item.question,
+        texts,
+        tuple(sample.lengths),
+        tuple("length" if cut else "stop" for cut in sample.truncated),
+        stage.max_response_tokens,
+        item.answer,
+        item.meta,
+    )
     result = score(rollout, stage.rewards)
     sample = replace(sample, rewards=result.rewards)
     own = sample.keep([not e for e in sample.external]) if any(sample.external) else sample

@@ -36,6 +36,7 @@ class TRLBackend:
     """
 
     name = "trl"
+    version = 1
 
     def problems(self, stage: Stage, resources: Resources) -> list[str]:
         """Why TRL cannot train the stage as it is written; empty where it can."""

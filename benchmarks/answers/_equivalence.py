@@ -34,13 +34,20 @@ MEMORY_LIMIT = 4 << 30
 MAX_KNOWN = 100_000
 
 
+def sockets_folder() -> str:
+    """The temporary folder, or one whose name leaves room for that of a socket, which has 104 bytes
+    at most."""
+    found = tempfile.gettempdir()
+    return found if len(os.fsencode(found)) <= 60 else "/tmp"
+
+
 class _Server:
     """The process that has loaded math-verify. It ends when the process that started it has, and
     every process that inherited it."""
 
     def __init__(self) -> None:
         self.owner = os.getpid()
-        self.folder = tempfile.mkdtemp(prefix="math-verify-")
+        self.folder = tempfile.mkdtemp(prefix="math-verify-", dir=sockets_folder())
         self.address = os.path.join(self.folder, "s")
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(self.address)
@@ -100,7 +107,10 @@ class _Asker:
             greeting = ""
         if not greeting:
             self.close()
-            self.address = _start().address
+            try:
+                self.address = _start().address
+            except OSError as error:  # no verdict would be right
+                raise RuntimeError(f"math-verify's process does not start: {error}") from error
             greeting = self.greeted()
         if greeting.strip() != '"ready"':
             self.close()

@@ -1,8 +1,8 @@
-"""``rules``: one scorer without a judge for every official benchmark.
+"""The reader without a judge that every benchmark can use: an answer is read, and compared.
 
-It reads the answer wherever a response gives it (box, tag, statement, option text, bare value, the
-sentence that concludes), judges it by the benchmark's own criterion (MathVista's precision, the
-gold letter or its text, the same meaning), and gives no credit for an answer that is not there. A
+A benchmark says what it asked as an :class:`Asked`: the kind of answer, the options, the gold. The
+answer is read wherever a response gives it (box, tag, statement, option text, bare value, the
+sentence that concludes), judged as its kind says, and gets no credit where it is not there. A
 verdict says what it rests on: ``ok``, an answer was read and judged; ``unparsed``, none was found;
 ``undecided``, one was found, and rules cannot tell whether it is right. A response that is a
 program is ``undecided``: model output is never run.
@@ -12,8 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import wraps
+from typing import Concatenate, Literal, ParamSpec
 
 from benchmarks.answers.equality import MAX_ANSWER, choice, equivalent, rational
 from benchmarks.answers.numerals import numbers, read_number
@@ -26,7 +28,7 @@ from benchmarks.answers.prose import (
     plain,
     sentences,
 )
-from benchmarks.answers.reading import MAX_BARE, MAX_RESPONSE, extract_with_rule
+from benchmarks.answers.reading import MAX_RESPONSE, extract_with_rule
 from benchmarks.base import Item, Status, Verdict
 
 #: Part of the scorers' ids: raised by hand whenever a verdict can change.
@@ -42,21 +44,46 @@ _SYMBOLS = re.compile(r"[\\^√π]")
 _PROSE = re.compile(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}\s+[A-Za-z]{2,}")
 
 
-Judge = Callable[[Item, str], Verdict]
+Kind = Literal["choice", "number", "list", "formula", "text"]
 
 
-def _settled(judge: Judge) -> Judge:
+@dataclass(frozen=True)
+class Asked:
+    """What an item asks for, as far as its answer is read and compared.
+
+    ``question`` is its text without the options. ``gold`` is of ``kind``: the letter of one of
+    ``options`` (a text by letter); a number, in ``unit``, compared as a value or, with
+    ``decimals``, as it is written with so many; a list of numbers in brackets; a formula that means
+    the same; a text of the same words.
+    """
+
+    kind: Kind
+    question: str
+    gold: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    unit: str = ""
+    decimals: int | None = None
+
+
+P = ParamSpec("P")
+
+
+def settled(
+    judge: Callable[Concatenate[Item, str, P], Verdict],
+) -> Callable[Concatenate[Item, str, P], Verdict]:
     """The judge on what a response says before the model goes on to ask its own next question;
     where that is no answer, on all of it."""
 
     @wraps(judge)
-    def judged(item: Item, response: str) -> Verdict:
+    def judged(item: Item, response: str, *args: P.args, **kwargs: P.kwargs) -> Verdict:
         whole = answered(response[-MAX_RESPONSE:])
         if is_program(whole):
             return Verdict(item.id, False, None, "undecided", "program")
         part = before_next_question(whole)
-        verdict = judge(item, part)
-        return judge(item, whole) if verdict.status == "unparsed" and part != whole else verdict
+        verdict = judge(item, part, *args, **kwargs)
+        if verdict.status == "unparsed" and part != whole:
+            return judge(item, whole, *args, **kwargs)
+        return verdict
 
     return judged
 
@@ -178,39 +205,31 @@ def list_reader(response: str) -> tuple[str | None, str]:
     return (lists[-1], "list") if lists else (None, "none")
 
 
-@_settled
-def score_mathvista(item: Item, response: str) -> Verdict:
-    """Choice, integer, float to the item's precision, or list."""
-    meta = item.meta
-    question = item.question.partition("\nChoices:")[0]
-    if meta["question_type"] == "multi_choice":
-        options = {chr(ord("A") + i): str(text) for i, text in enumerate(meta["choices"])}
-        gold = next((k for k, text in options.items() if text == item.answer), "")
-        return score_choice(item, response, options, gold, question)
-    if meta["answer_type"] == "list":
-        return _score_list(item, response)
-    said, rule = read_value(item, response, question, meta.get("unit") or "")
-    if said is None:
+def score_number(item: Item, response: str, asked: Asked) -> Verdict:
+    """Right if the number that the response gives is the gold, at its number of ``decimals``."""
+    answer, rule = read_value(item, response, asked.question, asked.unit)
+    if answer is None:
         return Verdict(item.id, False, None, "unparsed", rule)
-    number = value(said)
+    number = value(answer)
     if number is None:
-        return Verdict(item.id, False, said, "undecided", rule)
-    if meta["answer_type"] == "integer":
-        return Verdict(item.id, number == value(item.answer), said, "ok", rule)
+        return Verdict(item.id, False, answer, "undecided", rule)
+    if asked.decimals is None:
+        return Verdict(item.id, number == value(asked.gold), answer, "ok", rule)
     try:
-        right = str(round(float(number), meta["precision"])) == item.answer
+        right = str(round(float(number), asked.decimals)) == asked.gold
     except OverflowError:
         right = False
-    return Verdict(item.id, right, said, "ok", rule)
+    return Verdict(item.id, right, answer, "ok", rule)
 
 
-def _score_list(item: Item, response: str) -> Verdict:
+def score_list(item: Item, response: str, gold: str) -> Verdict:
+    """Right if the last list in brackets has the gold's numbers."""
     extraction, rule = extract_with_rule(response)
     lists = _LIST.findall(extraction if rule in MARKED and extraction else plain(response[-20000:]))
     if not lists:
         return Verdict(item.id, False, None, "unparsed", "none")
-    said, gold = ([n.value for n in numbers(text)] for text in (lists[-1], item.answer))
-    return Verdict(item.id, said == gold, lists[-1], "ok", rule if rule in MARKED else "list")
+    given, wanted = ([n.value for n in numbers(text)] for text in (lists[-1], gold))
+    return Verdict(item.id, given == wanted, lists[-1], "ok", rule if rule in MARKED else "list")
 
 
 def score_free_form(item: Item, response: str, gold: str) -> Verdict:
@@ -252,43 +271,43 @@ def _last_formula(response: str) -> str | None:
     return None
 
 
-@_settled
-def score_wemath(item: Item, response: str) -> Verdict:
-    """The gold's letter, or the text of its option."""
-    meta = item.meta
-    question = item.question.partition("\n")[0]
-    return score_choice(item, response, meta["options"], item.answer, question)
+def score_text(item: Item, response: str, gold: str) -> Verdict:
+    """Right if the answer has the gold's words, whatever their case and the spaces between."""
+    extraction, rule = extract_with_rule(response)
+    if extraction is None:
+        return Verdict(item.id, False, None, "unparsed", rule)
+    return Verdict(item.id, _words(extraction) == _words(gold), extraction, "ok", rule)
 
 
-_LETTER = re.compile(r"(?<![A-Za-z])[A-H](?![A-Za-z])")
+def _words(text: str) -> list[str]:
+    return text.strip(" .").casefold().split()
 
 
-@_settled
-def score_mathverse(item: Item, response: str) -> Verdict:
-    """Multiple choice: the gold's letter or the text of its option. Free form: the same meaning."""
-    meta = item.meta
-    gold = _LETTER.findall(item.answer)
-    if meta["question_type"] != "multi-choice" or not gold:
-        return score_free_form(item, response, item.answer)
-    if len(gold) > 1:
-        extraction, rule = extract_with_rule(response)
-        if extraction is None and 0 < len(response.strip()) <= MAX_BARE:
-            extraction = response.strip()  # "C", new line, "D"
-        if extraction is None:
-            return Verdict(item.id, False, None, "unparsed", rule)
-        right = set(_LETTER.findall(extraction)) == set(gold)
-        return Verdict(item.id, right, extraction, "ok", rule)
-    options = dict.fromkeys("ABCD", "") | meta["options"]
-    return score_choice(item, response, options, gold[0], meta["question_for_eval"])
+def reader(asked: Asked) -> Reader:
+    """Reads an answer of this kind in prose."""
+    if asked.kind == "choice":
+        return choice_reader(asked.question, asked.options)
+    if asked.kind == "number":
+        return number_reader(asked.question, asked.unit)
+    if asked.kind == "list":
+        return list_reader
+    return formula_reader(asked.question)
 
 
-@_settled
-def score_mathvision(item: Item, response: str) -> Verdict:
-    """With options: the gold's letter or the text of its option. Without: the same meaning."""
-    texts = item.meta["options"]
-    if not texts:
-        boxed, rule = extract_with_rule(item.answer)  # a few golds stand in a box themselves
-        gold = boxed if boxed and rule == "boxed" else item.answer
-        return score_free_form(item, response, gold)
-    options = {chr(ord("A") + i): text for i, text in enumerate(texts)}
-    return score_choice(item, response, options, item.answer, item.question.partition("\n(A)")[0])
+def judge_settled(item: Item, response: str, asked: Asked) -> Verdict:
+    """As :func:`judge`, of a response that is cut to what it settles on."""
+    if asked.kind == "choice":
+        return score_choice(item, response, asked.options, asked.gold, asked.question)
+    if asked.kind == "number":
+        return score_number(item, response, asked)
+    if asked.kind == "list":
+        return score_list(item, response, asked.gold)
+    if asked.kind == "text":
+        return score_text(item, response, asked.gold)
+    return score_free_form(item, response, asked.gold)
+
+
+@settled
+def judge(item: Item, response: str, asked: Asked) -> Verdict:
+    """The verdict of the rules on a response, as the kind of answer says."""
+    return judge_settled(item, response, asked)

@@ -29,10 +29,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlencode
 
-from benchmarks import LM_EVAL
 from benchmarks.aggregate import accuracies
 from benchmarks.answers.reading import extract_with_rule
 from benchmarks.base import Benchmark, DataError, Item, Scorer, Values, Verdict, placed
+from benchmarks.bridges import LM_EVAL
 from benchmarks.bridges._lm_eval_child import TaskChild
 from benchmarks.plugins import unknown
 
@@ -51,8 +51,8 @@ _VOTES = ("majority_vote", "take_first_k")
 
 
 def address(name: str, include_path: str | None = None, num_fewshot: int | None = None) -> str:
-    """What :func:`benchmarks.benchmark` takes to make the benchmark ``lm_eval:<task>`` with these
-    settings."""
+    """What :func:`benchmarks.registry.benchmark` takes to make the benchmark ``lm_eval:<task>``
+    with these settings."""
     given = {"include_path": include_path, "num_fewshot": num_fewshot}
     query = urlencode({key: value for key, value in given.items() if value is not None})
     return f"{name}?{query}" if query else name
@@ -124,20 +124,18 @@ class LmEval(Benchmark):
                     (folder / names[-1]).write_bytes(picture)
                 file.write(json.dumps(_row(item) | {"images": names}) + "\n")
 
-    def load(self, source: Path) -> list[Item]:
-        file = source / FILE
+    def read(self, source: Path | str, split: str | None, pictures: bool) -> list[Item]:
+        folder = Path(source)
+        file = folder / FILE
         try:
             lines = file.read_text(encoding="utf-8").splitlines()
-            return [_item(json.loads(line), source) for line in lines]
+            return [_item(json.loads(line), folder) for line in lines]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(f"{file}: not the items of an lm-eval task ({error!r})") from None
 
     # ----------------------------------------------------------------------------------- figures
 
-    def scorer(self, name: str | None = None) -> Scorer:
-        name = name or self.default_scorer
-        if name not in self.scorers:
-            raise KeyError(unknown(f"scorer of {self.name}", name, self.scorers))
+    def make_scorer(self, name: str) -> Scorer:
         metric, pipeline = self.judged[self.scorers.index(name)]
         own = self.config.get("metadata") or {}
         release = own.get("version", "unversioned") if isinstance(own, Mapping) else "unversioned"

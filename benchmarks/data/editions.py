@@ -1,8 +1,8 @@
 """What the owners of a benchmark published, and what a copy of it holds otherwise.
 
-An :class:`Edition` has the numbers of rows, and where the rows themselves were at hand a
-fingerprint of each (``published_rows/<benchmark>-<split>.txt``): all that a verdict depends on,
-without regard to white space, and where the pictures were at hand their bytes. Of VLMEvalKit's
+An :class:`benchmarks.base.Edition` has the numbers of rows, and where the rows themselves were at
+hand a fingerprint of each (``published_rows/<benchmark>-<split>.txt``): all that a verdict depends
+on, without regard to white space, and where the pictures were at hand their bytes. Of VLMEvalKit's
 tables, whose wording is another, the md5 of the file is compared.
 """
 
@@ -11,32 +11,17 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.base import DataError, Item
+from benchmarks.base import DataError, Edition, Item
 from benchmarks.data import vlmevalkit_tsv
 from benchmarks.data.files import Files
 
 #: Of a fingerprint: 48 bits.
 DIGITS = 12
 _FOLDER = Path(__file__).parent / "published_rows"
-
-
-@dataclass(frozen=True)
-class Edition:
-    """One split as published: ``n`` rows in ``groups`` clusters (0: not known), and how many rows
-    have a value of a facet. ``source`` says where the fingerprints were taken from, ``kit`` under
-    which names VLMEvalKit's one table of it is found."""
-
-    split: str
-    n: int
-    groups: int = 0
-    counts: Mapping[tuple[str, str], int] = field(default_factory=dict)
-    source: str = ""
-    kit: tuple[str, ...] = ()
 
 
 def fingerprint(item: Item, judged: Sequence[str]) -> str:

@@ -11,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.aggregate import accuracies
-from benchmarks.base import Benchmark, DataError, Item, Picture, Scorer, Values, Verdict
+from benchmarks.base import Benchmark, DataError, Edition, Item, Picture, Scorer, Values, Verdict
 from benchmarks.data import editions
-from benchmarks.data.editions import Edition
 from benchmarks.data.files import Files, find
 from benchmarks.data.questions import Row, picture
-from benchmarks.plugins import unknown
 
 #: A metadata field that is longer than this is not what its owners wrote.
 MAX_LITERAL = 100_000
@@ -50,23 +48,24 @@ class OfficialBenchmark(Benchmark):
     def splits(self) -> tuple[str, ...]:  # type: ignore[override]
         return tuple(edition.split for edition in self.editions)
 
-    def load(self, source: Path | str, split: str | None = None) -> list[Item]:
+    def read(self, source: Path | str, split: str | None, pictures: bool) -> list[Item]:
         """The items of a split of a folder or of ``hub:owner/name@revision``, or of one file.
-        Default: the first of ``splits`` that is there.
 
         Raises :class:`DataError` naming file and row: a field or an image that is missing, an id
         twice.
         """
-        return self._load(source, split, pictures=True)
-
-    def load_text(self, source: Path | str, split: str | None = None) -> list[Item]:
-        """As :meth:`load`, without the images: enough to score stored responses."""
-        return self._load(source, split, pictures=False)
-
-    def _load(self, source: Path | str, split: str | None, pictures: bool) -> list[Item]:
         found = self.files(source, split)
         rows = found.rows(self.name, pictures)
         return self.items(str(source), rows, found.folder if pictures else None)
+
+    def held_split(self, source: Path | str, split: str | None = None) -> str | None:
+        found = self.files(source, self.known_split(split))
+        if Path(source).is_file() and not found.has_pictures():
+            raise DataError(
+                "its pictures are outside the file; name the folder that holds the file and its "
+                "pictures" + (f", and `split: {found.split}`" if found.split else "")
+            )
+        return found.split or None
 
     def files(self, source: Path | str, split: str | None = None) -> Files:
         """The files of a split. Raises :class:`DataError` where there are none."""
@@ -150,10 +149,7 @@ class OfficialBenchmark(Benchmark):
     def _scorers(self) -> Mapping[str, Scorer]:
         return self.make_scorers()
 
-    def scorer(self, name: str | None = None) -> Scorer:
-        name = name or self.default_scorer
-        if name not in self._scorers:
-            raise KeyError(unknown(f"scorer of {self.name}", name, self._scorers))
+    def make_scorer(self, name: str) -> Scorer:
         return self._scorers[name]
 
     def values(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> list[Values]:

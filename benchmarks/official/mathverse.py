@@ -14,8 +14,8 @@ from typing import Any
 from benchmarks.aggregate import accuracies, by_item
 from benchmarks.answers import rules
 from benchmarks.answers.equality import choice, equivalent
-from benchmarks.base import DataError, Item, Scorer, Values, Verdict
-from benchmarks.data.editions import Edition
+from benchmarks.answers.reading import MAX_BARE, extract_with_rule
+from benchmarks.base import DataError, Edition, Item, Scorer, Values, Verdict
 from benchmarks.official.benchmark import FunctionScorer, OfficialBenchmark, image, literal
 
 REVISION = "937b090"
@@ -137,7 +137,7 @@ class MathVerse(OfficialBenchmark):
             "official": FunctionScorer(
                 base, score_official, lambda item, text: score_official(item, str(text))
             ),
-            "rules": FunctionScorer(f"mathverse/rules{rules.VERSION}", rules.score_mathverse),
+            "rules": FunctionScorer(f"mathverse/rules{rules.VERSION}", score_by_rules),
         }
 
 
@@ -176,16 +176,11 @@ def score_extracted(item: Item, response: str) -> Verdict:
     Multiple choice: the gold's letter, or the text of its option. Free form: the same meaning,
     which is :func:`benchmarks.answers.equality.equivalent`.
     """
-    gold = LETTER.findall(item.answer)
-    lettered = item.meta["question_type"] == "multi-choice" and bool(gold)
-    read = rules.formula_reader(item.question)
-    if lettered:
-        options = dict.fromkeys("ABCD", "") | item.meta["options"]
-        read = rules.choice_reader(item.meta["question_for_eval"], options)
-    extraction, rule = rules.extract_or_read(response, read)
+    gold = golds(item)
+    extraction, rule = rules.extract_or_read(response, rules.reader(asked(item)))
     if extraction is None:
         return Verdict(item.id, False, None, "unparsed", rule)
-    if not lettered:
+    if not gold:
         return Verdict(item.id, equivalent(extraction, item.answer), extraction, "ok", rule)
     if len(gold) > 1:
         right = set(LETTER.findall(extraction)) == set(gold)
@@ -193,3 +188,31 @@ def score_extracted(item: Item, response: str) -> Verdict:
     known = dict.fromkeys("ABCDEFGH", "") | item.meta["options"]
     letter = choice(extraction, known)
     return Verdict(item.id, letter == gold[0], letter or extraction, "ok", rule)
+
+
+def golds(item: Item) -> list[str]:
+    """The letters that are right, of multiple choice; empty for an answer of free form."""
+    return LETTER.findall(item.answer) if item.meta["question_type"] == "multi-choice" else []
+
+
+def asked(item: Item) -> rules.Asked:
+    """What an item asks for, to our reader; of several right letters the first."""
+    if not (gold := golds(item)):
+        return rules.Asked("formula", item.question, item.answer)
+    options = dict.fromkeys("ABCD", "") | item.meta["options"]
+    return rules.Asked("choice", item.meta["question_for_eval"], gold[0], options)
+
+
+@rules.settled
+def score_by_rules(item: Item, response: str) -> Verdict:
+    """Multiple choice: the gold's letter or the text of its option, of several all letters. Free
+    form: the same meaning."""
+    gold = golds(item)
+    if len(gold) < 2:
+        return rules.judge_settled(item, response, asked(item))
+    extraction, rule = extract_with_rule(response)
+    if extraction is None and 0 < len(response.strip()) <= MAX_BARE:
+        extraction = response.strip()  # "C", new line, "D"
+    if extraction is None:
+        return Verdict(item.id, False, None, "unparsed", rule)
+    return Verdict(item.id, set(LETTER.findall(extraction)) == set(gold), extraction, "ok", rule)

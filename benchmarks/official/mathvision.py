@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.answers import _equivalence, rules
-from benchmarks.answers.reading import MAX_RESPONSE
-from benchmarks.base import DataError, Item, Scorer, Verdict
-from benchmarks.data.editions import Edition
+from benchmarks.answers.reading import MAX_RESPONSE, extract_with_rule
+from benchmarks.base import DataError, Edition, Item, Scorer, Verdict
 from benchmarks.official.benchmark import FunctionScorer, OfficialBenchmark, image
 
 REVISION = "a1f5cc3"
@@ -105,8 +104,22 @@ class MathVision(OfficialBenchmark):
         return {
             "official+extract": FunctionScorer(f"{base}+extract2", score_extracted),
             "official": FunctionScorer(base, score_official, score_extraction),
-            "rules": FunctionScorer(f"mathvision/rules{rules.VERSION}", rules.score_mathvision),
+            "rules": FunctionScorer(
+                f"mathvision/rules{rules.VERSION}",
+                lambda item, text: rules.judge(item, text, asked(item)),
+            ),
         }
+
+
+def asked(item: Item) -> rules.Asked:
+    """What an item asks for, to our reader."""
+    question = item.question.partition("\n(A)")[0]
+    if texts := item.meta["options"]:
+        options = {chr(ord("A") + i): text for i, text in enumerate(texts)}
+        return rules.Asked("choice", question, item.answer, options)
+    boxed, rule = extract_with_rule(item.answer)  # a few golds stand in a box themselves
+    gold = boxed if boxed and rule == "boxed" else item.answer
+    return rules.Asked("formula", question, gold)
 
 
 def score_extraction(item: Item, extraction: Any, rule: str = "official") -> Verdict:
@@ -132,12 +145,7 @@ def score_official(item: Item, response: str) -> Verdict:
 def score_extracted(item: Item, response: str) -> Verdict:
     """The owners' clean-up and verdict on the answer that
     :func:`benchmarks.answers.reading.extract` reads, or else the reader of ``rules`` in prose."""
-    question = item.question.partition("\n(A)")[0]
-    read = rules.formula_reader(question)
-    if texts := item.meta["options"]:
-        options = {chr(ord("A") + i): text for i, text in enumerate(texts)}
-        read = rules.choice_reader(question, options)
-    extraction, rule = rules.extract_or_read(response, read)
+    extraction, rule = rules.extract_or_read(response, rules.reader(asked(item)))
     if extraction is None:
         return Verdict(item.id, False, None, "unparsed", rule)
     verdict = score_extraction(item, _letter(clean(extraction)), rule)

@@ -15,8 +15,7 @@ from rapidfuzz.distance import Levenshtein
 
 from benchmarks.answers import rules
 from benchmarks.answers.equality import choice, rational
-from benchmarks.base import DataError, Item, Scorer, Verdict
-from benchmarks.data.editions import Edition
+from benchmarks.base import DataError, Edition, Item, Scorer, Verdict
 from benchmarks.official.benchmark import FunctionScorer, OfficialBenchmark, image, literal
 
 REVISION = "53d5258"
@@ -175,7 +174,10 @@ class MathVista(OfficialBenchmark):
                 lambda item, text: score_rules(item, text, "official-2023"),
                 lambda item, extraction: score_extraction(item, extraction, "official-2023"),
             ),
-            "rules": FunctionScorer(f"mathvista/rules{rules.VERSION}", rules.score_mathvista),
+            "rules": FunctionScorer(
+                f"mathvista/rules{rules.VERSION}",
+                lambda item, text: rules.judge(item, text, asked(item)),
+            ),
         }
 
 
@@ -288,7 +290,7 @@ def score_extracted(item: Item, response: str) -> Verdict:
     wrong.
     """
     meta = item.meta
-    extraction, rule = rules.extract_or_read(response, _reader(item))
+    extraction, rule = rules.extract_or_read(response, rules.reader(asked(item)))
     if extraction is None:
         return Verdict(item.id, False, None, "unparsed", rule)
     if meta["question_type"] == "multi_choice":
@@ -305,11 +307,15 @@ def score_extracted(item: Item, response: str) -> Verdict:
     return Verdict(item.id, prediction == item.answer, extraction, "ok", rule)
 
 
-def _reader(item: Item) -> rules.Reader:
+def asked(item: Item) -> rules.Asked:
+    """What an item asks for, to our reader."""
     meta, question = item.meta, item.question.partition("\nChoices:")[0]
     if meta["question_type"] == "multi_choice":
-        named = dict(zip(letters(len(meta["choices"])), meta["choices"], strict=True))
-        return rules.choice_reader(question, named)
+        options = dict(zip(letters(len(meta["choices"])), meta["choices"], strict=True))
+        gold = next((letter for letter, text in options.items() if text == item.answer), "")
+        return rules.Asked("choice", question, gold, options)
     if meta["answer_type"] == "list":
-        return rules.list_reader
-    return rules.number_reader(question, meta.get("unit") or "")
+        return rules.Asked("list", question, item.answer)
+    decimals = meta["precision"] if meta["answer_type"] == "float" else None
+    unit = meta.get("unit") or ""
+    return rules.Asked("number", question, item.answer, unit=unit, decimals=decimals)

@@ -16,8 +16,7 @@ from typing import Any
 from benchmarks.aggregate import accuracies, by_item, slug
 from benchmarks.answers import rules
 from benchmarks.answers.equality import choice
-from benchmarks.base import DataError, Item, Ratio, Scorer, Values, Verdict
-from benchmarks.data.editions import Edition
+from benchmarks.base import DataError, Edition, Item, Ratio, Scorer, Values, Verdict
 from benchmarks.official.benchmark import FunctionScorer, OfficialBenchmark, image
 
 REVISION = "a57a0e8"
@@ -47,8 +46,8 @@ class WeMath(OfficialBenchmark):
     )
     judged = ("key", "options", "knowledge_concept")
 
-    def _load(self, source: Path | str, split: str | None, pictures: bool) -> list[Item]:
-        items = super()._load(source, split, pictures)
+    def read(self, source: Path | str, split: str | None, pictures: bool) -> list[Item]:
+        items = super().read(source, split, pictures)
         domain = domains(self.files(source, split).folder / TREE)
         return [
             replace(item, meta={**item.meta, "domain": domain[item.meta["knowledge_concept"]]})
@@ -96,7 +95,10 @@ class WeMath(OfficialBenchmark):
         return {
             "official+extract": FunctionScorer(f"{base}+extract2", score_extracted),
             "official": FunctionScorer(base, score_official),
-            "rules": FunctionScorer(f"wemath/rules{rules.VERSION}", rules.score_wemath),
+            "rules": FunctionScorer(
+                f"wemath/rules{rules.VERSION}",
+                lambda item, text: rules.judge(item, text, asked(item)),
+            ),
         }
 
     def values(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> list[Values]:
@@ -252,6 +254,12 @@ def options(text: str) -> dict[str, str]:
     }
 
 
+def asked(item: Item) -> rules.Asked:
+    """What an item asks for, to our reader."""
+    question = item.question.partition("\n")[0]
+    return rules.Asked("choice", question, item.answer, item.meta["options"])
+
+
 def score_official(item: Item, response: str) -> Verdict:
     """The owners' string rule: what follows the last "Answer", without ``> < : .``, starts with the
     letter. It reads no ``\\boxed{B}`` and no ``(C)``. Without that word all of the response is what
@@ -268,9 +276,7 @@ def score_official(item: Item, response: str) -> Verdict:
 def score_extracted(item: Item, response: str) -> Verdict:
     """Right if the answer that :func:`benchmarks.answers.reading.extract` reads, or else the
     reader of ``rules`` in prose, names the gold letter, by letter or by the option's text."""
-    question = item.question.partition("\n")[0]
-    read = rules.choice_reader(question, item.meta["options"])
-    extraction, rule = rules.extract_or_read(response, read)
+    extraction, rule = rules.extract_or_read(response, rules.reader(asked(item)))
     if extraction is None:
         return Verdict(item.id, False, None, "unparsed", rule)
     known = dict.fromkeys("ABCDEFGH", "") | item.meta["options"]

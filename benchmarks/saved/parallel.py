@@ -9,17 +9,20 @@ workers.
 from __future__ import annotations
 
 import multiprocessing
+import multiprocessing.util
+import tempfile
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from benchmarks import benchmark
+from benchmarks import registry
 from benchmarks.answers import _equivalence
 from benchmarks.answers.equality import classes
 from benchmarks.base import Item, Scorer, Verdict
 from benchmarks.official.benchmark import FunctionScorer
+from benchmarks.registry import benchmark
 from benchmarks.saved.published import Answer
 
 #: Responses that a worker is handed at a time, where an item has no more.
@@ -67,6 +70,7 @@ def _in_workers(
 ) -> list[list[Row]]:
     # A fork of this process would copy its threads' locks, and a spawned one import all again: a
     # server that has imported what is needed, and nothing else, is forked.
+    _choose_sockets_folder()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([__name__, type(benchmark(address)).__module__])
     shared = (_equivalence.address(),)
@@ -76,6 +80,15 @@ def _in_workers(
             _equivalence.learn(learned)
             made.append(rows)
     return made
+
+
+def _choose_sockets_folder() -> None:
+    """multiprocessing makes a folder for its sockets once, below ``tempfile.tempdir``."""
+    usual, tempfile.tempdir = tempfile.tempdir, _equivalence.sockets_folder()
+    try:
+        multiprocessing.util.get_temp_dir()
+    finally:
+        tempfile.tempdir = usual
 
 
 def _work(
@@ -97,7 +110,7 @@ def _work(
 def _judge(address: str, scorers: Sequence[str], tasks: Sequence[Task]) -> list[Row]:
     """One row of verdicts a task, in the order of the scorers; equal responses to an item are
     judged once."""
-    made = [benchmark(address).scorer(name) for name in scorers]
+    made = [registry.scorer(benchmark(address), name) for name in scorers]
     known: dict[tuple[str, str, str], Row] = {}
     rows = []
     for item, answer in tasks:

@@ -32,15 +32,21 @@ def sections() -> dict[str, list[tuple[str, str]]]:
     from backends.methods import names as methods
     from backends.registry import BACKENDS
     from backends.rewards import REWARDS
-    from benchmarks import BENCHMARKS, benchmark, judge
+    from benchmarks import judge
     from benchmarks.official.golds import gold_exceptions
     from benchmarks.prompts import OFFICIAL, SYNTHESIS, TEMPLATES
+    from benchmarks.registry import (
+        BENCHMARK_EXTENSIONS,
+        BENCHMARKS,
+        SCORER_EXTENSIONS,
+        benchmark,
+    )
     from harness.experiment.extensions import EXECUTORS, TRACKERS
 
     known = {name: benchmark(name) for name in BENCHMARKS}
     return {
         "methods": [(name, method(name).title) for name in methods()],
-        "rewards": [(entry.name, entry.purpose) for entry in REWARDS.values()],
+        "rewards": _extensions(REWARDS),
         "prompts": [
             *((t.name, f"{_wording(t)}  ({t.source}; {t.hash})") for t in TEMPLATES.values()),
             (OFFICIAL, "in evaluation: each benchmark's own of these"),
@@ -48,6 +54,7 @@ def sections() -> dict[str, list[tuple[str, str]]]:
         "synthesis modes": [(t.name, t.user) for t in SYNTHESIS.values()],
         "benchmarks": [
             *((name, _benchmark(one)) for name, one in known.items()),
+            *(row for row in _extensions(BENCHMARK_EXTENSIONS) if row[0] not in known),
             (
                 "lm_eval:<task>",
                 "a generate_until task of lm-eval, by its own rules (docs/lm_eval.md)",
@@ -68,6 +75,7 @@ def sections() -> dict[str, list[tuple[str, str]]]:
                 for name, one in known.items()
                 for scorer in one.scorers
             ),
+            *_extensions(SCORER_EXTENSIONS),
         ],
         "backends": _extensions(BACKENDS),
         "executors": _extensions(EXECUTORS),
@@ -98,9 +106,7 @@ def _wording(template: Template) -> str:
 
 def _benchmark(one: Benchmark) -> str:
     """Title, headline figure, the splits with their sizes, and its owners' prompts."""
-    from benchmarks.official.benchmark import OfficialBenchmark
-
-    sizes = [f"{e.split} {e.n}" for e in one.editions] if isinstance(one, OfficialBenchmark) else []
+    sizes = [f"{edition.split} {edition.n}" for edition in one.editions]
     parts = [one.title, f"headline figure {one.headline}"]
     parts += [f"splits {', '.join(sizes)}"] if sizes else []
     parts += [f"prompts {', '.join(one.templates)}"] if one.templates else []

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from benchmarks import judge
+from benchmarks import judge, registry
 from benchmarks.base import Benchmark
 from benchmarks.judge import NAME
 from benchmarks.plugins import unknown
@@ -22,14 +22,14 @@ from harness.store.sources.hashes import Hashes
 
 def scorers(one: Benchmark) -> tuple[str, ...]:
     """Every scorer of a benchmark by name: its own, and the judge, who takes any benchmark."""
-    return (*one.scorers, NAME)
+    return (*registry.scorers(one), NAME)
 
 
 def scorer_id(one: Benchmark, name: str, settings: Judge | None, hashes: Hashes, dtype: str) -> str:
     """The identity of a benchmark's scorer. Raises :class:`HarnessError` for a judge that is not
     said, or not there."""
     if name != NAME:
-        return one.scorer(name).id
+        return registry.scorer(one, name).id
     if settings is None:
         raise HarnessError(UNSAID)
     return judge.scorer_id(one.name, identity(settings, hashes, dtype))

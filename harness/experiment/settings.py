@@ -28,7 +28,7 @@ from backends.base.stage import (
     ObjectiveName,
     Positive,
     RatioLevel,
-    Reward,
+    RewardTerm,
     RolloutEngine,
     Schedule,
     Share,
@@ -80,7 +80,7 @@ class StageSettings(SharedSettings):
 
     objective: ObjectiveName | None = None
     template: str | None = None
-    rewards: tuple[Reward, ...] | None = None
+    rewards: tuple[RewardTerm, ...] | None = None
     external: External | None = None
     curation: Curation | None = None
 
@@ -90,7 +90,7 @@ class Axes(Config):
 
     objective: Axis[ObjectiveName] = None
     template: Axis[str] = None
-    rewards: Axis[tuple[Reward, ...]] = None
+    rewards: Axis[tuple[RewardTerm, ...]] = None
     steps: Axis[Count] = None
     questions_per_step: Axis[Count] = None
     group_size: Axis[Count] = None

@@ -252,8 +252,8 @@ def _examples() -> dict[tuple[str, str], list[str]]:
     from backends.methods import METHODS
     from backends.registry import BACKENDS
     from backends.rewards import REWARDS
-    from benchmarks import BENCHMARKS
     from benchmarks.prompts import OFFICIAL, TEMPLATES
+    from benchmarks.registry import BENCHMARKS
     from harness import papers
 
     return {
@@ -262,7 +262,7 @@ def _examples() -> dict[tuple[str, str], list[str]]:
         ("Arm", "backend"): _ours(BACKENDS),
         ("", "backend"): _ours(BACKENDS),
         ("", "paper"): papers.names(),
-        ("Reward", "name"): _ours(REWARDS),
+        ("RewardTerm", "name"): _ours(REWARDS),
         ("BenchmarkChoice", "name"): _ours(BENCHMARKS),
         ("Evaluation", "template"): [*_ours(TEMPLATES), OFFICIAL],
     }

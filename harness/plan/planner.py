@@ -17,6 +17,7 @@ from harness.experiment import conditions, judges
 from harness.experiment.conditions import Condition
 from harness.experiment.derived import Derived, settle
 from harness.experiment.spec import BenchmarkChoice, Experiment
+from harness.plan import identities
 from harness.plan.services import Services
 from harness.plan.specs import Generate, Sampled, Score
 from harness.plan.step import Step, step
@@ -55,7 +56,8 @@ class BenchmarkPlan(Config):
 
 
 class Plan(Config):
-    """Everything that a run does. ``sources`` says where each content id is found."""
+    """Everything that a run does. ``sources`` says where each content id is found, and
+    ``reward_files`` where each reward of a user's own file is, by its identity."""
 
     name: str
     baseline: str | None
@@ -67,6 +69,7 @@ class Plan(Config):
     services: Services
     sweep: dict[str, Any] | None
     sources: dict[str, Located]
+    reward_files: dict[str, str]
     trials: tuple[Trial, ...]
 
     def steps(self) -> dict[str, Step]:
@@ -78,7 +81,9 @@ class Plan(Config):
         ``spec.json``.
         """
         shown = {"kind", "name", "key", "label", "benchmark", "of"}
-        dump = self.model_dump(mode="json", exclude={"trials", "sources", "resources"})
+        dump = self.model_dump(
+            mode="json", exclude={"trials", "sources", "reward_files", "resources"}
+        )
         dump["benchmarks"] = [
             {**b.model_dump(mode="json"), "data": b.data.id} for b in self.benchmarks
         ]
@@ -139,6 +144,7 @@ class _Planner:
             ),
             sweep=sweep,
             sources={source.id: source for source in located},
+            reward_files=self.training.reward_files,
             trials=tuple(trials),
         )
 
@@ -202,10 +208,12 @@ class _Planner:
         form = prompts.asked(asks, benchmark_data.benchmark_of(one.name, one.data))
         spec = Generate(
             model=None if checkpoint else self.training.model.id,
+            family_id=identities.family(self.training.model),
             benchmark=one.name,
             data=one.data.id,
             limit=one.limit,
             engine=asked.engine,
+            engine_id=identities.engine(asked.engine),
             template=form.name,
             prompt=form.hash,
             min_pixels=asked.min_pixels,

@@ -5,10 +5,9 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING
 
 from benchmarks.base import Benchmark, DataError, Item
-from benchmarks.official.benchmark import OfficialBenchmark
 from harness.errors import HarnessError
 from harness.store.results import Store
 from harness.store.sources import benchmark_data
@@ -27,12 +26,12 @@ def compare(
     """
     if not _comparable(one, located):
         return len(items), []
-    n = one.edition(folder, items, located.split).n
-    return n, one.check(folder, items, located.split)
+    edition = one.edition(folder, items, located.split)
+    return edition.n if edition else len(items), one.check(folder, items, located.split)
 
 
-def _comparable(one: Benchmark, located: BenchmarkData) -> TypeGuard[OfficialBenchmark]:
-    return isinstance(one, OfficialBenchmark) and not isinstance(located, TinyBenchmark)
+def _comparable(one: Benchmark, located: BenchmarkData) -> bool:
+    return bool(one.editions) and not isinstance(located, TinyBenchmark)
 
 
 def unlike(plan: Plan, store: Store) -> Iterator[str]:

@@ -1,5 +1,7 @@
 """What each kind of step is a function of. Every field is part of the step's key.
 
+A field ``<thing>_id`` is the versioned identity (``harness.plan.identities``) of the code that
+computes the result; None where there is none, as of the family of a model on a server.
 ``VERSION`` is the meaning of a kind: it is bumped by hand in the commit that changes what the step
 computes, so that no old result is taken for a new one.
 """
@@ -21,10 +23,12 @@ class Synthesize(StepSpec):
     """New questions about a pool's pictures, written by a model. Result: ``questions.jsonl``."""
 
     KIND: ClassVar[str] = "synthesize"
-    VERSION: ClassVar[int] = 3
+    VERSION: ClassVar[int] = 4
 
     model: str
+    family_id: str | None
     questions: str
+    engine_id: str
     mode: str
     prompt: str
     count: int | None
@@ -47,11 +51,13 @@ class Respond(StepSpec):
     """
 
     KIND: ClassVar[str] = "respond"
-    VERSION: ClassVar[int] = 1
+    VERSION: ClassVar[int] = 2
 
     model: str | None
+    family_id: str | None
     questions: str
     engine: str
+    engine_id: str
     asks: Asks
     template: str
     prompt: str
@@ -81,18 +87,24 @@ class Train(StepSpec):
     """One stage. ``model`` is None where the parent ``model`` is the stage before; the parent
     ``synthetic`` is there where the ratio is above 0, ``curated`` where the stage has a curation,
     and ``external 0``, ``external 1``, ... for its external models, which the stage holds as
-    content ids. Result: ``checkpoint/``, ``metrics.jsonl``.
+    content ids, as it does the rewards of a user's own file. ``reward_ids`` has one identity for
+    each of its rewards, parameters included, ``engine_id`` that of the engine that samples (None
+    where nothing is sampled). Result: ``checkpoint/``, ``metrics.jsonl``.
     """
 
     KIND: ClassVar[str] = "train"
-    VERSION: ClassVar[int] = 3
+    VERSION: ClassVar[int] = 4
 
     model: str | None
+    family_id: str | None
     questions: str
     synthetic_ratio: float
     stage: Stage
+    reward_ids: tuple[str, ...]
     prompt: str
     backend: str
+    backend_id: str
+    engine_id: str | None
     seed: int
     dtype: str
 
@@ -113,13 +125,15 @@ class Generate(StepSpec):
     """
 
     KIND: ClassVar[str] = "generate"
-    VERSION: ClassVar[int] = 2
+    VERSION: ClassVar[int] = 3
 
     model: str | None
+    family_id: str | None
     benchmark: str
     data: str
     limit: int | None
     engine: str
+    engine_id: str
     template: str
     prompt: str
     min_pixels: int | None

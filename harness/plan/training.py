@@ -6,9 +6,11 @@ from collections.abc import Mapping
 
 from backends import curation
 from backends.base.stage import Curation, External, Stage
+from backends.training.objectives import objective
 from benchmarks.prompts import SYNTHESIS, template
 from harness.experiment.conditions import Condition
 from harness.experiment.spec import Experiment
+from harness.plan import identities
 from harness.plan.specs import Asks, Curate, Respond, Synthesize, Train
 from harness.plan.step import Step, step
 from harness.store.sources import models, questions
@@ -32,7 +34,8 @@ _JUDGE_TOKENS, _JUDGE_WORDS = 16, 256
 
 class TrainingPlanner:
     """Plans the training of conditions of one experiment. ``models`` and ``pools`` collect what is
-    located, by what the experiment calls it."""
+    located, by what the experiment calls it, and ``reward_files`` where each reward of a user's own
+    file is, by its identity."""
 
     def __init__(
         self, experiment: Experiment, arms: Mapping[str, Condition], hashes: Hashes
@@ -40,6 +43,7 @@ class TrainingPlanner:
         self.experiment, self.arms, self.hashes = experiment, arms, hashes
         self.models: dict[str, Model] = {}
         self.pools: dict[str, Questions] = {}
+        self.reward_files: dict[str, str] = {}
         self.model = self.model_of(experiment.model)
 
     def steps(self, condition: Condition, seed: int) -> list[Step]:
@@ -81,7 +85,9 @@ class TrainingPlanner:
         settings = self.experiment.synthesis
         writer = self.model_of(settings.model or self.experiment.model)
         spec = Synthesize(
+            family_id=identities.family(writer),
             questions=pool.id,
+            engine_id=identities.engine("openai" if isinstance(writer, ServedModel) else "hf"),
             prompt=SYNTHESIS[settings.mode].hash,
             dtype=self.experiment.resources.dtype,
             **settings.model_dump() | {"model": writer.id},
@@ -105,6 +111,7 @@ class _Stage:
         self.planner, self.stage, self.seed = planner, stage, seed
         self.pool = planner.pool(source)
         self.before = before
+        self.family = identities.family(planner.model)
         self.suffix = f" {number}" if number else ""
         self.label = f"{condition.name}-s{seed}" + (f"-{number}" if number else "")
         self.dtype = planner.experiment.resources.dtype
@@ -116,13 +123,18 @@ class _Stage:
             parents["curated"] = self._curate(stage.curation)
         if stage.external is not None:
             parents |= self._external(stage.external)
+        samples = objective(stage).has_rollouts
         spec = Train(
             model=None if before else planner.model.id,
+            family_id=self.family,
             questions=self.pool.id,
             synthetic_ratio=condition.synthetic_ratio,
             stage=self._by_content(stage),
+            reward_ids=identities.reward_ids(stage),
             prompt=template(stage.template).hash,
             backend=condition.backend,
+            backend_id=identities.backend(condition.backend),
+            engine_id=identities.engine(stage.rollout_engine) if samples else None,
             seed=seed,
             dtype=self.dtype,
         )
@@ -166,8 +178,10 @@ class _Stage:
         form = template("plain" if judging else stage.template)
         spec = Respond(
             model=None if self.before else self.planner.model.id,
+            family_id=self.family,
             questions=self.pool.id,
             engine=stage.rollout_engine,
+            engine_id=identities.engine(stage.rollout_engine),
             asks=asks,
             template=form.name,
             prompt=curation.wording(form.hash, *curation.FORMS[asks]),
@@ -193,15 +207,21 @@ class _Stage:
         form = template(stage.template)
         for place, source in enumerate(external.models):
             given: dict[str, str] = {}
+            family = self.family
             model = self.planner.external(source)
             if isinstance(model, TrainedModel):
                 teacher = self.planner.teacher(model.arm, self.seed)
                 self.steps += teacher
                 given["model"] = teacher[-1].key
+            else:
+                family = identities.family(model)
+            engine = "openai" if isinstance(model, ServedModel) else stage.rollout_engine
             spec = Respond(
                 model=None if given else model.id,
+                family_id=family,
                 questions=self.pool.id,
-                engine="openai" if isinstance(model, ServedModel) else stage.rollout_engine,
+                engine=engine,
+                engine_id=identities.engine(engine),
                 asks="question",
                 template=form.name,
                 prompt=curation.wording(form.hash),
@@ -220,8 +240,16 @@ class _Stage:
         return parents
 
     def _by_content(self, stage: Stage) -> Stage:
-        """The stage with its external models as content ids: where a folder lies, or what an arm is
-        called, is no part of a result."""
+        """The stage with its external models as content ids, and the rewards of a user's own file
+        by identity: where a folder or a file lies, or what an arm is called, is no part of a
+        result."""
+        terms = []
+        for term in stage.rewards:
+            if of_file := identities.reward_file(term):
+                name, self.planner.reward_files[name] = of_file
+                term = term.model_copy(update={"name": name})
+            terms.append(term)
+        stage = stage.model_copy(update={"rewards": tuple(terms)})
         if stage.external is None:
             return stage
         ids = tuple(self.planner.external(source).id for source in stage.external.models)

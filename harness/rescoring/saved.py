@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks import BENCHMARKS, benchmark
 from benchmarks.base import Benchmark, DataError, Generation, Item
-from benchmarks.official.benchmark import OfficialBenchmark
 from benchmarks.plugins import unknown
+from benchmarks.registry import BENCHMARKS, benchmark
 from benchmarks.saved.published import Answer, benchmark_of, read
 from harness.errors import HarnessError
 from harness.steps.context import subset
@@ -91,7 +89,7 @@ def _published(
     if split is not None and data is None:
         raise HarnessError("--split is a part of --data, which is not given")
     if data is not None:
-        items = tuple(_text_items(one, _source_of(one, data, split, root), split))
+        items = tuple(one.load_text(_source_of(one, data, split, root), split))
     if items is None:
         raise HarnessError(
             f"{file} holds no golds; add --data with the folder or file of {one.title} as its "
@@ -99,11 +97,12 @@ def _published(
         )
     made = _joined(file, one, f"{published.format} file", items, published.answers)
     notes = [*published.notes, *made.notes]
-    if not isinstance(one, OfficialBenchmark) or tiny_name(data or "") is not None:
+    edition = one.fitting(items)
+    if edition is None or tiny_name(data or "") is not None:
         return replace(made, notes=tuple(notes))
     where = data or file.name
     notes += [f"{where} is not as published: {line}" for line in one.altered(items)]
-    return replace(made, total=max(made.total, one.fitting(items).n), notes=tuple(notes))
+    return replace(made, total=max(made.total, edition.n), notes=tuple(notes))
 
 
 def _source_of(one: Benchmark, data: str, split: str | None, root: Path) -> Path:
@@ -118,12 +117,6 @@ def _source_of(one: Benchmark, data: str, split: str | None, root: Path) -> Path
     return path
 
 
-def _text_items(one: Benchmark, source: Path, split: str | None = None) -> list[Item]:
-    if isinstance(one, OfficialBenchmark):
-        return one.load_text(source, split)
-    return one.load(source)
-
-
 def _joined(
     file: Path, one: Benchmark, format: str, items: Sequence[Item], answers: Sequence[Answer]
 ) -> Saved:
@@ -133,11 +126,9 @@ def _joined(
     asked = {answer.generation.item for answer in answers}
     strange = [a.generation.item for a in answers if a.generation.item not in known]
     if strange:
-        near = difflib.get_close_matches(strange[0], known, 1)
         raise HarnessError(
             f"{file}: {len(strange)} answers are to items that the data of {one.title} does not "
-            f"hold, the first to {strange[0]!r}"
-            + (f"; the nearest there is {near[0]!r}" if near else "")
+            f"hold; the first: {unknown('item', strange[0], known)}"
         )
     answered = tuple(item for item in items if item.id in asked)
     notes = [one.withheld(answered)] if one.withheld(answered) else []
@@ -171,7 +162,7 @@ def _ours(file: Path, name: str | None, data: str | None) -> Saved:
         return _lm_eval(path, name, spec, located, data)
     one = _named(name)
     source, split = _source(one, folder, spec.get("data"), located, data)
-    items = subset(_text_items(one, source, split), spec.get("limit"))
+    items = subset(one.load_text(source, split), spec.get("limit"))
     answers = [Answer(generation) for generation in _generations(path)]
     return _joined(path, one, "generations file of ours", items, answers)
 

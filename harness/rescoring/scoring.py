@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from backends.base.resources import Resources
+from benchmarks import registry
 from benchmarks.atomic import whole_file
 from benchmarks.base import Item, Verdict
 from benchmarks.data.questions import json_line
@@ -95,7 +96,7 @@ def score(
     tasks = [(items[answer.generation.item], answer) for answer in saved.answers]
     rules = [name for name in names if name != NAME]
     columns = dict(zip(rules, parallel.verdicts(one.address, rules, tasks, workers), strict=True))
-    ids = {name: one.scorer(name).id for name in rules}
+    ids = {name: registry.scorer(one, name).id for name in rules}
     if NAME in names and by is not None:
         hashes, dtype = Hashes(by.root), by.resources.dtype
         ids[NAME] = scorer_id(one, NAME, by.judge, hashes, dtype)

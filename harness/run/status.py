@@ -108,16 +108,19 @@ def read(folder: Path) -> dict[str, Any]:
     state = read_json(folder / FILE)
     if not isinstance(state, dict):
         state = {"state": "pending", "reason": "", "step": None, "progress": None}
+    if state["state"] not in ("pending", "running"):
+        return state
     given = job.recorded(folder)
     alive = given.alive() if given else None
-    if state["state"] == "pending" and given and alive is not False:
-        state |= {"state": "queued", "reason": f"job {given.id} of {given.executor}"}
-    if state["state"] != "running":
+    if state["state"] == "pending":
+        if given and alive is not False:
+            state |= {"state": "queued", "reason": f"job {given.id} of {given.executor}"}
         return state
     if alive is None:
         silence = time.time() - state["updated"]
         gone = silence > _SILENCE_SECONDS
-        heard = f"on {state['host']}, nothing heard for {silence / 60:.0f} minutes"
+        where = state.get("host", "another node")
+        heard = f"on {where}, nothing heard for {silence / 60:.0f} minutes"
     else:
         gone, heard = not alive, "its process is gone"
     if gone:

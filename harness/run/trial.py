@@ -44,6 +44,7 @@ class TrialSpec(Config):
     benchmarks: tuple[BenchmarkPlan, ...]
     services: Services
     sources: dict[str, Located]
+    reward_files: dict[str, str]
 
 
 def freeze(plan: Plan, trial: Trial) -> TrialSpec:
@@ -53,6 +54,7 @@ def freeze(plan: Plan, trial: Trial) -> TrialSpec:
         benchmarks=plan.benchmarks,
         services=plan.services,
         sources=plan.sources,
+        reward_files=plan.reward_files,
     )
 
 
@@ -185,6 +187,7 @@ def _execute(
         scratch=work,
         parents={role: done[key].path for role, key in step.parents.items()},
         located=spec.sources,
+        reward_files=spec.reward_files,
         resources=spec.resources,
         services=spec.services,
         engines=engines,

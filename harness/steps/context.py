@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from backends.base.resources import Resources
-from benchmarks import benchmark
+from backends.base.stage import Stage
+from backends.rewards import REWARDS
 from benchmarks.base import Benchmark, Item
-from benchmarks.official.benchmark import OfficialBenchmark
+from benchmarks.registry import benchmark
+from harness.errors import StepError
 from harness.plan import published_data as data
 from harness.plan.services import Services
 from harness.steps.asking import EngineHolder
@@ -32,7 +34,8 @@ class Context:
     A model, a pool or a benchmark's data that is no longer what its id says is a
     :class:`StepError`: the result would be stored under a name that is not its own.
 
-    ``parents`` maps a role to a finished step's folder, ``located`` a content id to its place.
+    ``parents`` maps a role to a finished step's folder, ``located`` a content id to its place,
+    ``reward_files`` the identity of a reward in a user's own file to where it is.
     ``progress(done, total, unit)`` tells people; ``watch(file, total, unit)`` lets the number of
     lines of a growing file tell them. ``engines`` holds the engine that the steps of a trial share.
     """
@@ -45,6 +48,7 @@ class Context:
     resources: Resources
     progress: Callable[[int, int, str], None]
     watch: Callable[[Path, int, str], None]
+    reward_files: Mapping[str, str] = field(default_factory=dict)
     services: Services = field(default_factory=Services)
     engines: EngineHolder = field(default_factory=EngineHolder)
 
@@ -64,6 +68,19 @@ class Context:
             if content_id == ServedModel.named(server.identity).id:
                 return {"name": "openai", "model": None, "server": server}
         return {"name": engine, "model": self.model(content_id)}
+
+    def stage(self, planned: Stage) -> Stage:
+        """The stage with the rewards of a user's own file by their place on this machine."""
+        terms = []
+        for term in planned.rewards:
+            if (place := self.reward_files.get(term.name)) is not None:
+                if not Path(place.rpartition(":")[0]).is_file():
+                    raise StepError(f"reward {term.name!r} is no longer at {place}")
+                if REWARDS.identity(place) != term.name:
+                    raise StepError(f"{place} has changed since it was planned; run again")
+                term = term.model_copy(update={"name": place})
+            terms.append(term)
+        return planned.model_copy(update={"rewards": tuple(terms)})
 
     def questions(self, content_id: str) -> list[Item]:
         """The question pool of this id."""
@@ -96,8 +113,7 @@ class Context:
 
 @lru_cache(maxsize=4)
 def _items(name: str, folder: Path, split: str | None) -> list[Item]:
-    one = benchmark(name)
-    return one.load(folder, split) if isinstance(one, OfficialBenchmark) else one.load(folder)
+    return benchmark(name).load(folder, split)
 
 
 def subset(items: list[Item], limit: int | None) -> list[Item]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+from benchmarks import registry
 from benchmarks.aggregate import sampled_values
 from benchmarks.base import Benchmark, Item, Ratio, Scorer, Values, Verdict
 from harness.errors import StepError
@@ -107,7 +108,7 @@ def _judge(
             lambda done, total: context.progress(done, total, "verdicts"),
         )
     else:
-        judged = _by_rules(one.scorer(spec.scorer), answers, context)
+        judged = _by_rules(registry.scorer(one, spec.scorer), answers, context)
     return [
         replace(verdict, decoding=row["decoding"], sample=row["sample"])
         for verdict, row in zip(judged, rows, strict=True)

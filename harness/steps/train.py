@@ -29,7 +29,8 @@ def run(spec: Train, context: Context) -> None:
     )
     context.engines.release()
     context.watch(context.out / "metrics.jsonl", spec.stage.steps, "steps")
-    checkpoint = backend(spec.backend).train(spec.stage, inputs, context.resources, context.out)
+    stage = context.stage(spec.stage)
+    checkpoint = backend(spec.backend).train(stage, inputs, context.resources, context.out)
     if checkpoint != context.out / "checkpoint" or not checkpoint.is_dir():
         raise StepError(f"backend {spec.backend!r} left no checkpoint in its folder")
     shutil.rmtree(context.out / "resume", ignore_errors=True)

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import BENCHMARKS, benchmark
 from benchmarks.aggregate import accuracies, by_item, maj_at_k, pass_at_k, sampled_values, slug
 from benchmarks.base import DataError, Item, Verdict
+from benchmarks.registry import BENCHMARKS, benchmark
 
 
 @given(st.integers(1, 9), st.data())

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import BENCHMARKS, benchmark
 from benchmarks.base import DataError, Item
 from benchmarks.prompts import OFFICIAL, TEMPLATES, Template, asked, template
+from benchmarks.registry import BENCHMARKS, benchmark
 from tests.benchmarks import owners_files as made
 
 DATA = Path(__file__).resolve().parents[2].parent / "shared" / "data"
@@ -96,7 +96,7 @@ def test_mathvistas_prompt_is_the_released_query() -> None:
     path = DATA / "mathvista/bard/output_bard.json"
     rows = json.loads(path.read_text())
     form = template("mathvista")
-    items = benchmark("mathvista").load_text(path)  # type: ignore[attr-defined]
+    items = benchmark("mathvista").load_text(path)
     asked = {one.id: (form.render_item(one).rstrip(), rows[one.id]["query"]) for one in items}
     other = {one: pair for one, pair in asked.items() if pair[0] != pair[1]}
     assert len(asked) == 1000
@@ -112,7 +112,7 @@ def test_mathverses_prompts_are_the_released_queries() -> None:
         rows = {
             row["sample_index"]: row for row in json.loads((DATA / "mathverse" / name).read_text())
         }
-        for one in benchmark("mathverse").load_text(DATA / "mathverse" / name):  # type: ignore[attr-defined]
+        for one in benchmark("mathverse").load_text(DATA / "mathverse" / name):
             assert template("mathverse").render_item(one) == rows[one.id]["query_wo"]
             assert template("mathverse_cot").render_item(one) == rows[one.id]["query_cot"]
 
@@ -124,5 +124,5 @@ def test_mathverses_prompts_are_the_released_queries() -> None:
 def test_every_item_can_be_asked_officially(name, source) -> None:
     one = benchmark(name)
     form = asked(OFFICIAL, one)
-    for each in one.load_text(DATA / source):  # type: ignore[attr-defined]
+    for each in one.load_text(DATA / source):
         assert len(form.render_item(each)) > len(form.user)

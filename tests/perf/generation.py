@@ -39,9 +39,10 @@ import torch
 from backends.base.engine import Request, Sampling
 from backends.engines.hf import HFEngine
 from backends.models.pictures import read_picture
-from benchmarks import benchmark, tiny
+from benchmarks import tiny
 from benchmarks.base import Item
 from benchmarks.prompts import template
+from benchmarks.registry import benchmark
 
 NEW = 32
 BATCH_SIZES = (1, 4, 16, 64)

@@ -18,8 +18,8 @@ from harness.store.sources.models import ServedModel
 
 
 def check(experiment: Experiment, hashes: Hashes) -> Iterator[Mistake]:
-    from benchmarks import benchmark
     from benchmarks.base import DataError
+    from benchmarks.registry import benchmark
 
     if not experiment.evaluation.greedy and not experiment.evaluation.samples:
         yield ("evaluation",), "neither greedy nor samples: nothing would be asked"

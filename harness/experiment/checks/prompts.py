@@ -13,8 +13,8 @@ from harness.store.sources import benchmark_data
 
 def check(name: str, place: Place, experiment: Experiment, trained: bool) -> Iterator[Mistake]:
     """Whether a template is known, and whether what it asks with is there to ask with."""
-    from benchmarks import benchmark
     from benchmarks.prompts import OFFICIAL, TEMPLATES
+    from benchmarks.registry import benchmark
 
     if name not in TEMPLATES and name != OFFICIAL:
         yield place, unknown("template", name, [*TEMPLATES, OFFICIAL])

@@ -35,7 +35,7 @@ def check(
 ) -> Iterator[Mistake]:
     """Whether the backend, the rewards and the questions fit this condition."""
     from backends.registry import backend
-    from backends.rewards import reward
+    from backends.rewards import mistakes, reward
 
     try:
         trainer = backend(condition.backend)
@@ -49,12 +49,12 @@ def check(
             yield place, f"backend {condition.backend!r} cannot train this: {problem}"
         if stage.curation is None and (learnt := objective(stage)).needs_labels:
             labelled.append(learnt.title)
-        for part in stage.rewards:
-            try:
-                if reward(part.name).needs_answer:
-                    labelled.append(f"reward {part.name!r}")
-            except KeyError as error:
-                yield (*place, "rewards"), str(error.args[0])
+        wrong = list(mistakes(stage.rewards))
+        for at, said in wrong:
+            yield (*place, "rewards", *at), said
+        if not wrong:
+            supervised = [term.name for term in stage.rewards if reward(term).needs_answer]
+            labelled += [f"reward {name!r}" for name in supervised]
     at = place if place[:1] == ("sweep",) else (*place, "synthetic_ratio")
     if labelled and condition.synthetic_ratio > 0:
         said = f"{labelled[0]} needs labels, and synthetic questions have none"

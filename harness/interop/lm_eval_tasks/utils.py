@@ -17,10 +17,10 @@ import numpy as np
 from datasets import Dataset
 
 from backends.models.pictures import read_picture
-from benchmarks import benchmark, tiny
+from benchmarks import registry, tiny
 from benchmarks.base import PICTURE_MARK, DataError, Item, Scorer, Values, Verdict, interleaved
-from benchmarks.official.benchmark import OfficialBenchmark
 from benchmarks.prompts import asked
+from benchmarks.registry import benchmark
 from harness.results.statistics import interval
 from harness.store.sources.base import tiny_name
 
@@ -37,15 +37,14 @@ def data(name: str, mini: str | None = None, **settings: Any) -> dict[str, Datas
     """
     one = benchmark(name)
     split = settings.get("split") if mini is None else None
-    if split is not None and split not in one.splits:
-        raise DataError(f"{one.title} has no split {split!r}, only {', '.join(one.splits)}")
+    one.known_split(split)
     if mini is None and name not in settings:
         raise DataError(
             f"say where the data of {one.title} is: --metadata {name}=<folder of its owners' files>"
         )
     source = str(Path(str(settings[name])).expanduser()) if mini is None else f"tiny/{mini}"
     scorer = str(settings.get("scorer", one.default_scorer))
-    one.scorer(scorer)  # an unknown name is an error before anything is generated
+    registry.scorer(one, scorer)  # an unknown name is an error before anything is generated
     prompt = asked(str(settings.get("template", "boxed")), one)
     rows = [
         {
@@ -73,9 +72,7 @@ def _items(name: str, source: str, split: str | None) -> dict[str, Item]:
             tiny.write_benchmark(mini, Path(folder))
             items = [_in_memory(item) for item in benchmark(name).load(Path(folder))]
     else:
-        one = benchmark(name)
-        assert isinstance(one, OfficialBenchmark)  # the tasks here are
-        items = one.load(Path(source), split)
+        items = benchmark(name).load(Path(source), split)
     return {item.id: item for item in items}
 
 
@@ -93,7 +90,7 @@ def pictures(doc: Mapping[str, Any]) -> list[Any]:
 
 @lru_cache(maxsize=8)
 def _scorer(name: str, scorer: str) -> Scorer:
-    return benchmark(name).scorer(scorer)
+    return registry.scorer(benchmark(name), scorer)
 
 
 def judge(doc: Mapping[str, Any], results: Sequence[str]) -> dict[str, Any]:

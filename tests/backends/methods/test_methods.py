@@ -79,7 +79,7 @@ def test_the_thinking_family_differs_in_prompt_and_reward_alone() -> None:
         (
             "dapo",
             {
-                **{"clip_low": 0.2, "clip_high": 0.28, "mask_truncated": True},
+                **{"clip_low": 0.2, "clip_high": 0.28, "mask_truncated": False},
                 **{"aggregation": "token_mean", "group_size": 16, "dynamic_sampling": 9},
             },
         ),
@@ -90,7 +90,8 @@ def test_the_thinking_family_differs_in_prompt_and_reward_alone() -> None:
 def test_the_comparators_have_what_names_them(name: str, fields: dict[str, object]) -> None:
     (stage,) = method(name).resolve()
     assert {field: getattr(stage, field) for field in fields} == fields
-    assert [r.name for r in stage.rewards] == ["accuracy"]
+    penalty = {"overlong": 0.5} if name == "dapo" else {}
+    assert {r.name: r.weight for r in stage.rewards} == {"accuracy": 1.0} | penalty
     in_reward = name in ("rloo", "reinforce_baseline")
     assert (stage.kl.beta > 0, stage.kl.place == "reward") == (in_reward, in_reward)
 
@@ -100,7 +101,7 @@ def test_the_unsupervised_methods_need_no_label() -> None:
 
     for name in ("mm_upt", "mm_upt_released"):
         (stage,) = method(name).resolve()
-        assert not any(reward(r.name).needs_answer for r in stage.rewards)
+        assert not any(reward(r).needs_answer for r in stage.rewards)
 
 
 def test_grpo_is_mm_upt_with_the_label_in_place_of_the_vote() -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.base.reward import GroupReward, Rollout
-from backends.base.stage import Reward
-from backends.rewards import REWARDS, RewardEntry, reward, score
+from backends.base.stage import RewardTerm
+from backends.rewards import mistakes, reward, reward_class, score
 from backends.rewards.majority import last_boxed, vote
+from tests.backends.offered import offer
 
 
 def group(*responses: str, answer: str = "") -> Rollout:
-    return Rollout("q", "?", responses, (False,) * len(responses), answer)
+    lengths = tuple(map(len, responses))
+    return Rollout("q", "?", responses, lengths, ("stop",) * len(responses), 9999, answer)
 
 
 def boxed(*answers: str) -> tuple[str, ...]:
@@ -23,7 +28,7 @@ def boxed(*answers: str) -> tuple[str, ...]:
 
 
 def paid(name: str, rollout: Rollout) -> tuple[float | None, ...]:
-    return score(rollout, [Reward(name=name)]).rewards
+    return score(rollout, [RewardTerm(name=name)]).rewards
 
 
 def test_majority_votes_on_equivalence_classes() -> None:
@@ -39,15 +44,15 @@ def test_no_answer_never_wins_and_is_never_paid() -> None:
 
 
 def test_a_group_without_any_answer_has_no_rewards() -> None:
-    result = score(group(*("\\boxed{}",) * 4), [Reward(name="majority")])
+    result = score(group(*("\\boxed{}",) * 4), [RewardTerm(name="majority")])
     assert result.rewards == (None,) * 4
 
 
 def test_ties_go_to_the_class_seen_first_and_are_counted() -> None:
-    result = score(group(*boxed("7", "5", "5", "7")), [Reward(name="majority")])
+    result = score(group(*boxed("7", "5", "5", "7")), [RewardTerm(name="majority")])
     assert result.rewards == (1, 0, 0, 1)
     assert result.stats["ties"] == 1
-    assert score(group(*boxed("5", "5", "7")), [Reward(name="majority")]).stats["ties"] == 0
+    assert score(group(*boxed("5", "5", "7")), [RewardTerm(name="majority")]).stats["ties"] == 0
 
 
 def test_semantic_entropy_is_that_of_the_classes() -> None:
@@ -69,7 +74,7 @@ def test_the_paid_responses_are_one_largest_class(answers: list[str]) -> None:
 
 def test_the_released_vote_pays_missing_answers_that_win() -> None:
     responses = ("no box", "none here either", "\\boxed{4")
-    result = score(group(*responses, *boxed("4")), [Reward(name="majority_released")])
+    result = score(group(*responses, *boxed("4")), [RewardTerm(name="majority_released")])
     assert result.rewards == (1, 1, 1, 0)
     assert result.stats["missing_won"] == 1
 
@@ -124,7 +129,7 @@ def test_accuracy_reads_every_template(response: str) -> None:
 )
 def test_a_label_that_cannot_be_read_is_counted_and_pays_nobody(label: str) -> None:
     for name in ("accuracy", "exact", "tag"):
-        result = score(group("7", "$$", r"\boxed{}", label, answer=label), [Reward(name=name)])
+        result = score(group("7", "$$", r"\boxed{}", label, answer=label), [RewardTerm(name=name)])
         assert result.rewards == (None,) * 4
         assert result.stats["unlabelled"] == 1
 
@@ -158,7 +163,7 @@ def test_tag_compares_the_text_in_the_tags() -> None:
 
 def test_a_missing_label_pays_nobody() -> None:
     for name in ("accuracy", "exact", "tag"):
-        result = score(group("", "5", answer="  "), [Reward(name=name)])
+        result = score(group("", "5", answer="  "), [RewardTerm(name=name)])
         assert result.rewards == (None, None)
         assert result.stats["unlabelled"] == 1
 
@@ -188,7 +193,7 @@ def test_adaptive_format_takes_both_and_counts_the_thoughts() -> None:
         *("<answer>b</answer>", "<think>a</think> <answer>b</answer>", "b"),
         "<think>a</think>",
     )
-    result = score(group(*responses), [Reward(name="format_adaptive")])
+    result = score(group(*responses), [RewardTerm(name="format_adaptive")])
     assert result.rewards == (1, 1, 0, 0)
     assert result.stats["thinking"] == 0.5
 
@@ -220,14 +225,13 @@ def test_boxed_format() -> None:
 
 def test_rewards_add_up_by_weight() -> None:
     rollout = group("<think>x</think><answer>4</answer>", "<answer>4</answer>", answer="4")
-    parts = [Reward(name="accuracy"), Reward(name="format_think", weight=0.5)]
+    parts = [RewardTerm(name="accuracy"), RewardTerm(name="format_think", weight=0.5)]
     assert score(rollout, parts).rewards == (1.5, 1.0)
 
 
 def test_a_reward_that_is_no_number_is_no_reward(monkeypatch: pytest.MonkeyPatch) -> None:
     values = (float("nan"), float("inf"), 1.0, None)
-    entry = RewardEntry("odd", lambda rollout: GroupReward(values, {}), False, "")
-    monkeypatch.setitem(REWARDS, "odd", entry)
+    offer(monkeypatch, "odd", lambda rollout: GroupReward(values, {}))
     assert paid("odd", group("a", "b", "c", "d")) == (None, None, 1.0, None)
 
 
@@ -241,17 +245,19 @@ def test_only_a_reward_that_declares_the_need_sees_the_label(
         return GroupReward((0.0,), {})
 
     for needs in (False, True):
-        monkeypatch.setitem(REWARDS, "spy", RewardEntry("spy", spy, needs, ""))
-        score(group("x", answer="secret"), [Reward(name="spy")])
+        offer(monkeypatch, "spy", spy, needs)
+        score(group("x", answer="secret"), [RewardTerm(name="spy")])
     assert seen == ["", "secret"]
 
 
 @pytest.mark.parametrize("function", [lambda r: 1 / 0, lambda r: GroupReward((1.0,), {})])
 def test_a_reward_that_fails_takes_its_question_out(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, function: object
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    function: Callable[[Rollout], GroupReward],
 ) -> None:
-    monkeypatch.setitem(REWARDS, "bad", RewardEntry("bad", function, False, ""))  # type: ignore[arg-type]
-    result = score(group("x", "y"), [Reward(name="bad")])
+    offer(monkeypatch, "bad", function)
+    result = score(group("x", "y"), [RewardTerm(name="bad")])
     assert result.rewards == (None, None)
     assert result.stats["reward_errors"] == 1
     assert "question 'q'" in caplog.text
@@ -259,4 +265,85 @@ def test_a_reward_that_fails_takes_its_question_out(
 
 def test_an_unknown_reward_is_answered_with_the_nearest() -> None:
     with pytest.raises(KeyError, match="did you mean 'majority'"):
-        reward("majorty")
+        reward_class("majorty")
+
+
+def test_equal_terms_are_one_reward_and_other_parameters_another() -> None:
+    four, again, five = (
+        reward(RewardTerm(name="repetition", parameters={"ngram": n})) for n in (4, 4, 5)
+    )
+    assert four is again
+    assert four is not five
+
+
+@pytest.mark.parametrize(
+    ("term", "place", "said"),
+    [
+        ({"name": "overlnog"}, ("name",), "unknown reward 'overlnog'; did you mean 'overlong'?"),
+        (
+            {"name": "overlong", "parameters": {"bufer": 4}},
+            ("parameters", "bufer"),
+            "unknown parameter of reward 'overlong' 'bufer'; did you mean 'buffer'? "
+            "Known: max_length, buffer",
+        ),
+        (
+            {"name": "overlong", "parameters": {"buffer": "much"}},
+            ("parameters", "buffer"),
+            "buffer of reward 'overlong': expected a valid integer, unable to parse string as an "
+            "integer, not 'much'",
+        ),
+        (
+            {"name": "overlong", "parameters": {"buffer": 0}},
+            ("parameters", "buffer"),
+            "buffer of reward 'overlong': expected greater than or equal to 1, not 0",
+        ),
+        (
+            {"name": "accuracy", "parameters": {"strict": True}},
+            ("parameters", "strict"),
+            "unknown parameter of reward 'accuracy' 'strict'. Known: none",
+        ),
+        (
+            {"name": "gone.py:Mine"},
+            ("name",),
+            "reward 'gone.py:Mine': there is no file gone.py",
+        ),
+    ],
+)
+def test_a_wrong_term_is_told_once_with_its_place(
+    term: dict[str, Any], place: tuple[str, ...], said: str
+) -> None:
+    terms = [RewardTerm(name="accuracy"), RewardTerm.model_validate(term)]
+    assert list(mistakes(terms)) == [((1, *place), said)]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import no_such_module", "cannot be loaded from"),
+        ("def Mine(group): ...", "is no subclass of backends.base.reward.Reward"),
+        (
+            "from backends.base.reward import Reward\nclass Mine(Reward):\n    name = 'mine'\n",
+            "cannot be made: TypeError: Can't instantiate abstract class Mine",
+        ),
+        (
+            "from backends.base.reward import Reward\nclass Mine(Reward):\n"
+            "    def __call__(self, group): ...",
+            "says no `name`",
+        ),
+        ("class Other: ...", "cannot be loaded from"),
+    ],
+)
+def test_a_users_broken_file_is_told_in_a_sentence(tmp_path: Path, source: str, said: str) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(source)
+    ((place, told),) = mistakes([RewardTerm(name=f"{file}:Mine")])
+    assert place == (0, "name")
+    assert said in told
+    assert "\n" not in told
+
+
+def test_a_term_is_written_down_without_parameters_where_it_has_none() -> None:
+    plain, set_ = RewardTerm(name="a"), RewardTerm(name="b", parameters={"n": 1})
+    assert plain.model_dump() == {"name": "a", "weight": 1.0}
+    assert set_.model_dump() == {"name": "b", "weight": 1.0, "parameters": {"n": 1}}
+    assert RewardTerm.model_validate_json(set_.model_dump_json()) == set_

@@ -18,8 +18,8 @@ from backends.base.stage import Stage
 from backends.engines.hf import HFEngine
 from backends.models.folders import load_processor
 from backends.registry import backend
-from backends.rewards import REWARDS, RewardEntry
 from benchmarks.base import Item
+from tests.backends.offered import offer
 
 from .conftest import SMALL, Train, apart, gap, same
 
@@ -42,8 +42,7 @@ def give(
     monkeypatch: pytest.MonkeyPatch, function: Callable[[Rollout], tuple[float | None, ...]]
 ) -> dict[str, Any]:
     """Stage settings with this reward."""
-    entry = RewardEntry("test", lambda r: GroupReward(function(r), {}), False, "")
-    monkeypatch.setitem(REWARDS, "test", entry)
+    offer(monkeypatch, "test", lambda r: GroupReward(function(r), {}))
     return {"rewards": [{"name": "test"}]}
 
 

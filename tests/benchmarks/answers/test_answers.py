@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import random
 import string
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -233,6 +237,26 @@ def test_what_takes_too_long_is_undecided_and_the_next_question_is_answered() ->
     assert _equivalence.same("99999999!", "5") is None
     assert _equivalence.same(r"\sqrt{12}", r"2\sqrt{3}") is True
     assert _equivalence.value(r"\frac{3}{4}") == 0.75
+
+
+def test_a_long_name_of_the_temporary_folder_changes_no_verdict(tmp_path: Path) -> None:
+    """The name of a socket cannot be as long as that of a file."""
+    folder = tmp_path / ("long" * 30)
+    folder.mkdir()
+    code = (
+        "from benchmarks import _equivalence, parallel\n"
+        r"print(_equivalence.same(r'\sqrt{12}', r'2\sqrt{3}'))" + "\n"
+        "parallel._choose_sockets_folder()\n"
+        "from multiprocessing.connection import Listener; Listener(family='AF_UNIX').close()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"TMPDIR": str(folder)},
+        cwd=Path(__file__).resolve().parents[2],
+        capture_output=True,
+        text=True,
+    )
+    assert (done.stdout, done.stderr) == ("True\n", "")
 
 
 def test_a_server_that_is_gone_is_replaced() -> None:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks import BENCHMARKS, benchmark
 from benchmarks.answers._equivalence import TIME_LIMIT
 from benchmarks.base import Item, Scorer
 from benchmarks.official.benchmark import FunctionScorer
+from benchmarks.registry import BENCHMARKS, benchmark
 
 #: Seconds of this process for one response, however many others it shares a processor with. What
 #: it asks the algebra system is bounded there, by a limit of the same kind.

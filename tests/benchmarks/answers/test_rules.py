@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from benchmarks import benchmark
 from benchmarks.answers.numerals import numbers
 from benchmarks.answers.prose import plain, sentences
 from benchmarks.base import Item, Verdict
+from benchmarks.registry import benchmark
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
 published = pytest.mark.skipif(not DATA.is_dir(), reason="no shared/data beside the repository")
@@ -204,10 +204,10 @@ def agreement(
     one = benchmark(name)
     if name == "mathvista":
         rows = json.loads(file.read_text())
-        items = one.load_text(file)  # type: ignore[attr-defined]
+        items = one.load_text(file)
     else:
         rows = {r["id"]: r for r in map(json.loads, file.read_text().splitlines())}
-        items = one.load_text(DATA / "mathvision" / "test.jsonl")  # type: ignore[attr-defined]
+        items = one.load_text(DATA / "mathvision" / "test.jsonl")
     kept = [i for i in items if keep is None or int(i.id) % 2 == keep]
     scorer = one.scorer(by)
     same = sum(

@@ -18,10 +18,10 @@ import pytest
 
 pytest.importorskip("lm_eval")
 
-from benchmarks import benchmark
 from benchmarks.base import DataError
 from benchmarks.bridges import _lm_eval_child as _lmeval_child
 from benchmarks.bridges.lm_eval import LmEval, address, cut
+from benchmarks.registry import benchmark
 
 pytestmark = pytest.mark.filterwarnings(
     # lm-eval and the packages that it loads data with, on import and at use

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import benchmark
+from benchmarks.registry import benchmark
 from tests.benchmarks import owners_files as made
 
 pytestmark = pytest.mark.filterwarnings(

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import BENCHMARKS, benchmark
 from benchmarks.data import vlmevalkit_tsv
 from benchmarks.data.editions import fingerprint, published
 from benchmarks.official.benchmark import OfficialBenchmark
 from benchmarks.official.golds import failures, gold_exceptions
+from benchmarks.registry import BENCHMARKS, benchmark
 from tests.benchmarks import owners_files as made
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"

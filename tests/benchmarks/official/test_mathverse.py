@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import benchmark
 from benchmarks.aggregate import slug
 from benchmarks.base import DataError, Item, Verdict
 from benchmarks.official.mathverse import VERSIONS
+from benchmarks.registry import benchmark
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "mathverse"
 published = pytest.mark.skipif(not DATA.is_dir(), reason="no shared/data/mathverse here")
@@ -151,7 +151,7 @@ def test_the_published_text_only_file() -> None:
 
 @published
 def test_the_published_template_of_an_output_file() -> None:
-    loaded = ONE.load_text(DATA / "output_testmini.json")  # type: ignore[attr-defined]
+    loaded = ONE.load_text(DATA / "output_testmini.json")
     assert len(loaded) == 5
     assert len({i.cluster for i in loaded}) == 1
 

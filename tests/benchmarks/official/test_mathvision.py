@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import benchmark
 from benchmarks.aggregate import slug
 from benchmarks.base import DataError, Item
 from benchmarks.official.mathvision import is_equal, official_extraction, score_extraction
+from benchmarks.registry import benchmark
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "mathvision"
 published = pytest.mark.skipif(not DATA.is_dir(), reason="no shared/data/mathvision here")
@@ -120,7 +120,7 @@ def test_the_rule_of_an_official_verdict_says_what_it_equals(response, rule) -> 
 
 @published
 def test_published_verdicts_and_table() -> None:
-    asked = {i.id: i for i in ONE.load_text(DATA / "test.jsonl")}  # type: ignore[attr-defined]
+    asked = {i.id: i for i in ONE.load_text(DATA / "test.jsonl")}
     rows = [
         json.loads(line) for line in (DATA / "output_LLaVA-v1.5-7B.jsonl").read_text().splitlines()
     ]
@@ -157,7 +157,7 @@ def test_the_published_files() -> None:
     assert len(loaded) == 304
     assert not any("<image" in i.question for i in loaded)
     scorer = ONE.scorer()
-    for asked in ONE.load_text(DATA / "test.jsonl"):  # type: ignore[attr-defined]
+    for asked in ONE.load_text(DATA / "test.jsonl"):
         if asked.meta["options"]:
             assert scorer.score(asked, f"\\boxed{{{asked.answer}}}").correct
 

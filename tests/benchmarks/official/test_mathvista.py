@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import benchmark
 from benchmarks.aggregate import slug
 from benchmarks.base import DataError
 from benchmarks.official.mathvista import score_extraction
+from benchmarks.registry import benchmark
 from tests.benchmarks.owners_files import PNG
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "mathvista"

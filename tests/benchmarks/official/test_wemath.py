@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import benchmark
 from benchmarks.base import DataError, Item, Verdict
 from benchmarks.official.wemath import incomplete, options
+from benchmarks.registry import benchmark
 from harness.steps.score import figures
 from tests.benchmarks.owners_files import PNG
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import benchmark
 from benchmarks.base import DataError
+from benchmarks.registry import benchmark
 from benchmarks.saved.published import Published, benchmark_of, read
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"

@@ -17,9 +17,10 @@ pytest.importorskip("lm_eval")
 
 from backends.base.engine import Request, Sampling
 from backends.engines.hf import HFEngine
-from benchmarks import benchmark, tiny
+from benchmarks import tiny
 from benchmarks.base import DataError, Item
 from benchmarks.prompts import template
+from benchmarks.registry import benchmark
 from harness.rescoring import saved
 from harness.rescoring import scoring as rescore
 from harness.results.statistics import interval
@@ -141,7 +142,7 @@ def test_missing_data_and_unknown_names_are_said_before_anything_is_generated() 
 
     with pytest.raises(DataError, match="--metadata mathvision=<folder"):
         utils.data("mathvision")
-    with pytest.raises(KeyError, match="unknown scorer 'rule'"):
+    with pytest.raises(KeyError, match="unknown scorer of mathvista 'rule'"):
         utils.data("wemath", mini="wemath", scorer="rule")
     with pytest.raises(KeyError, match="did you mean 'boxed'"):
         utils.data("wemath", mini="wemath", template="boxd")
@@ -164,7 +165,7 @@ def test_the_split_is_a_setting(tmp_path: Path) -> None:
     assert doc["id"] == "2"
     assert len(utils.pictures(doc)) == 1
     assert utils.judge(doc, [r"\boxed{2}"])["accuracy"] == 1
-    with pytest.raises(DataError, match="has no split 'mini', only test, testmini"):
+    with pytest.raises(DataError, match="'mini'; did you mean 'testmini'"):
         utils.data("mathvision", **settings, split="mini")
 
 

@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import benchmark
 from benchmarks.base import Generation, Item
+from benchmarks.registry import benchmark
 from benchmarks.saved.published import Answer
 from benchmarks.tiny import write_benchmark
 from harness.errors import HarnessError

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import benchmark
 from benchmarks.base import DataError
+from benchmarks.registry import benchmark
 from harness.errors import HarnessError
 from harness.plan import published_data as data
 from harness.results.report.model import BenchmarkRecord

@@ -13,8 +13,9 @@ import pytest
 from rich.console import Console
 
 from backends.base.resources import Resources
-from benchmarks import benchmark, tiny
+from benchmarks import tiny
 from benchmarks.judge import KNOWN
+from benchmarks.registry import benchmark
 from harness.errors import HarnessError, SpecError, StepError
 from harness.experiment.checks import read
 from harness.experiment.spec import Judge

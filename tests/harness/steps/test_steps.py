@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from backends.base.resources import Resources
-from benchmarks import benchmark, tiny
+from benchmarks import tiny
 from benchmarks.data.questions import load_questions
 from benchmarks.prompts import SYNTHESIS, template
+from benchmarks.registry import benchmark
 from harness.errors import StepError
 from harness.plan.specs import Generate, Sampled, Score, Synthesize
 from harness.steps import generate, score, synthesize

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from backends.base.stage import KL, Reward, Stage
+from backends.base.stage import KL, RewardTerm, Stage
 from harness.plan.specs import (
     KINDS,
     Curate,
@@ -30,7 +30,7 @@ from harness.plan.specs import (
 from harness.store.keys import canonical, differences, plain, step_key
 
 STAGE = Stage(
-    rewards=(Reward(name="majority"),),
+    rewards=(RewardTerm(name="majority"),),
     steps=30,
     questions_per_step=32,
     max_response_tokens=32,
@@ -40,7 +40,9 @@ STAGE = Stage(
 SPECS: dict[str, StepSpec] = {
     "synthesize": Synthesize(
         model="sha256:aa",
+        family_id="qwen2_5_vl@1",
         questions="tiny/train@1",
+        engine_id="hf@1",
         mode="in_context",
         prompt="0123",
         count=None,
@@ -52,8 +54,10 @@ SPECS: dict[str, StepSpec] = {
     ),
     "respond": Respond(
         model="sha256:aa",
+        family_id="qwen2_5_vl@1",
         questions="tiny/train@1",
         engine="hf",
+        engine_id="hf@1",
         asks="question",
         template="boxed",
         prompt="0123",
@@ -68,20 +72,26 @@ SPECS: dict[str, StepSpec] = {
     "curate": Curate(questions="tiny/train@1", keep="judged", per_question=1, threshold=0.7),
     "train": Train(
         model="sha256:aa",
+        family_id="qwen2_5_vl@1",
         questions="tiny/train@1",
         synthetic_ratio=0.5,
         stage=STAGE,
+        reward_ids=("majority@1",),
         prompt="0123",
         backend="deepspeed",
+        backend_id="deepspeed@1",
+        engine_id="hf@1",
         seed=1,
         dtype="float32",
     ),
     "generate": Generate(
         model=None,
+        family_id="qwen2_5_vl@1",
         benchmark="wemath",
         data="tiny/wemath@1",
         limit=None,
         engine="hf",
+        engine_id="hf@1",
         template="boxed",
         prompt="0123",
         min_pixels=None,

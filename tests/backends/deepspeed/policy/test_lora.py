@@ -29,11 +29,11 @@ from backends.engines.hf import HFEngine
 from backends.models.encoding import Encoder
 from backends.models.folders import load_model, suppressed_token_ids
 from backends.registry import backend
-from backends.rewards import REWARDS, RewardEntry
 from backends.training.groups import Group
 from benchmarks import tiny
 from benchmarks.base import Item
 from benchmarks.data.questions import save_questions
+from tests.backends.offered import offer
 
 from .conftest import SMALL, Train, Trained, apart, read, same
 from .test_resume import killed_at_update
@@ -233,7 +233,7 @@ def test_adapters_learn(train: Train, items: list[Item], monkeypatch: pytest.Mon
         shares = [sum(c in LETTERS for c in r) / max(len(r), 1) for r in rollout.responses]
         return GroupReward(tuple(shares), {})
 
-    monkeypatch.setitem(REWARDS, "letters", RewardEntry("letters", letters, False, ""))
+    offer(monkeypatch, "letters", letters)
     bandit: dict[str, Any] = {
         "rewards": [{"name": "letters"}],
         "group_size": 8,

@@ -1,0 +1,1 @@
+"""Contract tests for extensions: classes that a plug-in's own test suite subclasses."""

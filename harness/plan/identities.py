@@ -1,0 +1,47 @@
+"""What a step's key carries of the code that computes it: ``name@version``.
+
+Ours raise a version with every change of what they compute, a user's file is known by the hash of
+its source, an installed package's extension by the version that it declares.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from backends import rewards
+from backends.base.stage import RewardTerm, Stage
+from backends.registry import BACKENDS
+from harness.store.sources.models import Model, ServedModel
+
+#: By name: an engine cannot be asked for its own without loading torch.
+_ENGINES = {"hf": 1, "vllm": 1, "openai": 1}
+
+_FAMILY = "qwen2_5_vl@1"
+
+
+def backend(name: str) -> str:
+    return BACKENDS.identity(name)
+
+
+def engine(name: str) -> str:
+    return f"{name}@{_ENGINES[name]}"
+
+
+def family(model: Model) -> str | None:
+    """Of the architecture of a model, which says how text and pictures become its input; None
+    where a server has the model."""
+    return None if isinstance(model, ServedModel) else _FAMILY
+
+
+def reward_ids(stage: Stage) -> tuple[str, ...]:
+    """One of each reward of a stage, with its parameters."""
+    return tuple(map(rewards.identity, stage.rewards))
+
+
+def reward_file(term: RewardTerm) -> tuple[str, str] | None:
+    """Of a reward in a user's own file its identity, and where it is: ``/path/file.py:Class``. None
+    for every other."""
+    found = rewards.REWARDS.find(term.name)
+    if not Path(found.origin).is_absolute():
+        return None
+    return rewards.REWARDS.identity(term.name), found.target
