@@ -62,12 +62,9 @@ class Objective(ABC):
         return ()
 
     def check(self, items: Sequence[Item], path: Path) -> None:
-        """Raise TrainingError where the questions of the file ``path`` hold nothing to learn, or a
-        reward is wrong."""
+        """Raise TrainingError where the questions of the file ``path`` hold nothing to learn."""
         if not items:
             raise TrainingError(f"{path} holds no question")
-        if wrong := [said for _, said in mistakes(self.stage.rewards)]:
-            raise TrainingError("; ".join(wrong))
 
     def problems(self) -> list[str]:
         """Settings of the stage that have no meaning here; empty where there are none."""
@@ -108,6 +105,8 @@ class GRPO(Objective):
 
     def check(self, items: Sequence[Item], path: Path) -> None:
         super().check(items, path)
+        if wrong := [said for _, said in mistakes(self.stage.rewards)]:
+            raise TrainingError("; ".join(wrong))
         supervised = [term.name for term in self.stage.rewards if reward(term).needs_answer]
         if supervised and not any(label(item.answer) for item in items):
             raise TrainingError(
