@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from backends import curation
 from backends.base.stage import Curation, External, Stage
+from backends.training.objectives import objective
 from benchmarks.prompts import SYNTHESIS, template
 from harness.experiment.conditions import Condition
 from harness.experiment.spec import Experiment
@@ -122,7 +123,7 @@ class _Stage:
             parents["curated"] = self._curate(stage.curation)
         if stage.external is not None:
             parents |= self._external(stage.external)
-        samples = stage.objective == "grpo"
+        samples = objective(stage).has_rollouts
         spec = Train(
             model=None if before else planner.model.id,
             family_id=self.family,
