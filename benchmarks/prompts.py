@@ -7,12 +7,12 @@ field of ``item.meta`` that holds it, and fit only the items that have it.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
 from dataclasses import dataclass
 
 from benchmarks.base import Benchmark, DataError, Item
+from benchmarks.plugins import unknown
 
 #: As the name of an evaluation's template: each benchmark's own official prompt.
 OFFICIAL = "official"
@@ -205,9 +205,7 @@ TEMPLATES: dict[str, Template] = {t.name: t for t in _ALL}
 def template(name: str) -> Template:
     """The template of this name. Raises KeyError naming the nearest known one."""
     if name not in TEMPLATES:
-        near = difflib.get_close_matches(name, TEMPLATES, 1)
-        hint = f", did you mean {near[0]!r}?" if near else ""
-        raise KeyError(f"unknown template {name!r}{hint} Known: {', '.join(TEMPLATES)}.")
+        raise KeyError(unknown("template", name, TEMPLATES))
     return TEMPLATES[name]
 
 
