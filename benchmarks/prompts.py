@@ -23,12 +23,16 @@ _FIELD = re.compile(r"\{([a-z_]+)\}")
 @dataclass(frozen=True)
 class Template:
     """``system`` (empty: none) and a ``user`` text with placeholders: ``{question}`` once, or
-    ``{<field>}`` for a text of ``item.meta``."""
+    ``{<field>}`` for a text of ``item.meta``.
+
+    ``answer_form`` is how a bare ``{answer}`` is written where that is all there is to learn of a
+    question (supervised fine-tuning without worked solutions)."""
 
     name: str
     user: str
     system: str = ""
     source: str = ""
+    answer_form: str = "{answer}"
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -61,11 +65,17 @@ class Template:
 
         return _FIELD.sub(text, self.user)
 
+    def answered(self, answer: str) -> str:
+        """A bare answer in the form that the template asks for."""
+        return self.answer_form.replace("{answer}", answer)
+
     @property
     def hash(self) -> str:
         """Part of a result's identity: 12 hex digits over the exact wording."""
         return hashlib.sha256(f"{self.system}\0{self.user}".encode()).hexdigest()[:12]
 
+
+_BOXED, _TAGGED = "\\boxed{{answer}}", "<answer>{answer}</answer>"
 
 _ALL = (
     Template("plain", "{question}", source="the question as it is"),
@@ -73,18 +83,21 @@ _ALL = (
         "boxed",
         "{question} Please reason step by step, and put your final answer within \\boxed{}.",
         source="MM-UPT (arXiv 2505.22453), README, without its system prompt",
+        answer_form=_BOXED,
     ),
     Template(
         "mm_upt",
         "{question} Please reason step by step, and put your final answer within \\boxed{}.",
         system="You are a helpful assistant.",
         source="MM-UPT (arXiv 2505.22453), README: its evaluation",
+        answer_form=_BOXED,
     ),
     Template(
         "mm_upt_train",
         "{question} \\nPlease reason step by step, and put your final answer within \\boxed{}.",
         source="MM-UPT, examples/qwen2_5_vl_7b_mmr1.sh as its shell passes it on: backslash and n, "
         "no line break",
+        answer_form=_BOXED,
     ),
     Template(
         "direct",
@@ -106,24 +119,28 @@ _ALL = (
         "{question} Please output the thinking process in <think> </think> and final answer in "
         "<answer> </answer> tags.",
         source="Thinking, arXiv 2503.16188 section 3",
+        answer_form=_TAGGED,
     ),
     Template(
         "think_code",
         "{question}\n Please output the thinking process in <think> </think> and final answer in "
         "<answer> </answer> tags.",
         source="Thinking, released training code (minglllli/CLS-RL, grpo.py)",
+        answer_form=_TAGGED,
     ),
     Template(
         "think_eval",
         "{question} First output the thinking process in <think> </think> and final answer in "
         "<answer> </answer> tags.",
         source="Thinking, released evaluation of classification (test_qwen2vl_fewshot.py)",
+        answer_form=_TAGGED,
     ),
     Template(
         "answer_first",
         "{question} Please first output the answer in <answer> </answer> tags and then output a "
         "brief reasoning process in <reason> </reason> tags.",
         source="Think-After-Answer, arXiv 2503.16188 appendix E.2",
+        answer_form=_TAGGED,
     ),
     Template(
         "adaptive",
@@ -134,6 +151,7 @@ _ALL = (
         "answer inside <answer> </answer> tags. Your output should follow one of two cases: (1) "
         "'<answer> ... </answer>', (2) '<think> ... </think> <answer> ... </answer>'.",
         source="Adaptive-Thinking, arXiv 2503.16188 appendix E.3",
+        answer_form=_TAGGED,
     ),
     Template(
         "lmm_r1",
@@ -146,6 +164,7 @@ _ALL = (
         "$2$. </think><answer> $2$ </answer>, which means your output should start with <think> "
         "and end with </answer>.",
         source="LMM-R1, arXiv 2503.07536 appendix E, training and evaluation alike",
+        answer_form="<answer> ${answer}$ </answer>",
     ),
     Template(
         "mathvista",

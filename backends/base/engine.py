@@ -6,9 +6,9 @@ image placeholder token.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from pydantic import Field, field_validator
 
@@ -112,4 +112,47 @@ class Engine(Protocol):
     ) -> Iterator[tuple[int, list[Response]]]:
         """Yield (index of the request, its ``sampling.n`` responses) as they come, in any order;
         with ``logp`` they carry their tokens' log-probabilities."""
+        ...
+
+
+#: A request as a model's own encoder makes it of text and pictures.
+Encoded = TypeVar("Encoded", contravariant=True)
+
+
+class RolloutEngine(Protocol[Encoded]):
+    """Samples the policy in training, over its weights as they are: ``wake``, ``update_weights``,
+    any number of requests, ``sleep``; once a step.
+
+    An engine that samples with the trained module itself has nothing to do but to sample. One that
+    holds a copy of the weights beside the trainer takes them over, and leaves the memory of the
+    device to the update while it sleeps.
+    """
+
+    def generate_encoded(
+        self,
+        prompts: Sequence[Encoded],
+        ids: Sequence[str],
+        sampling: Sampling,
+        *,
+        logp: bool = False,
+    ) -> Iterator[tuple[int, list[Response]]]:
+        """As :meth:`Engine.generate`, over prompts that are encoded already; ``ids`` are their
+        request ids. With ``logp``, at the sampling temperature."""
+        ...
+
+    def wake(self) -> None:
+        """Take the memory again that :meth:`sleep` gave back."""
+        ...
+
+    def update_weights(self, items: Iterable[tuple[str, Any]]) -> None:
+        """Sample these weights from now on: (name, tensor) pairs, all of them, in the names of the
+        Hugging Face model. What was computed with the old ones is forgotten."""
+        ...
+
+    def sleep(self) -> None:
+        """Leave the device's memory to the update."""
+        ...
+
+    def close(self) -> None:
+        """Free what the engine holds beside the policy. It cannot be used again."""
         ...

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
+from torch import Tensor
+from transformers import PreTrainedModel
+
 from backends.base.backend import Inputs, TrainingError
-from backends.base.engine import EngineError, RequestError, Response, Sampling
+from backends.base.engine import EngineError, RequestError, Response, RolloutEngine, Sampling
 from backends.base.resources import Resources
 from backends.base.stage import Stage
 from backends.deepspeed.policy.lora import merged
@@ -22,6 +25,23 @@ T = TypeVar("T")
 
 #: Of the GPU, where it also holds the trainer.
 GPU_SHARE = 0.35
+
+
+class OwnWeights(HFEngine):
+    """The ``hf`` engine over the very module that is trained: as a rollout engine it has the
+    weights of every step as they are, and holds nothing beside them."""
+
+    def wake(self) -> None:
+        """Nothing was given back."""
+
+    def update_weights(self, items: Iterable[tuple[str, Tensor]]) -> None:
+        """They are the module's own."""
+
+    def sleep(self) -> None:
+        """The update needs what it holds."""
+
+    def close(self) -> None:
+        """The module goes on being trained."""
 
 
 class PolicySampler:
@@ -39,21 +59,19 @@ class PolicySampler:
         stage: Stage,
         inputs: Inputs,
         resources: Resources,
-        model: Any,
+        model: PreTrainedModel,
         encoder: Encoder,
         ranks: Ranks,
     ) -> None:
         self.stage, self.inputs, self.resources = stage, inputs, resources
         self.model, self.encoder, self.ranks = model, encoder, ranks
         self.restarted = False
-        self.engine: Any = None
-        if stage.objective == "grpo":
-            self.engine = self._start()
+        self.engine = self._start()
 
-    def _start(self) -> Any:
+    def _start(self) -> RolloutEngine[Prompt]:
         if self.stage.rollout_engine == "hf":
             batch = max(self.resources.tokens_per_micro_batch, 65536)
-            return HFEngine(self.model, self.encoder, batch)
+            return OwnWeights(self.model, self.encoder, batch)
         from backends.engines.vllm import VLLMEngine
 
         try:
@@ -77,7 +95,8 @@ class PolicySampler:
         """
         given: list[T] = []
         while True:
-            self._renew()
+            self.engine.wake()
+            self.engine.update_weights(merged(self.model))
             died, refused = "", False
             try:
                 if not given:
@@ -87,7 +106,7 @@ class PolicySampler:
             everywhere = self.ranks.gather((died, refused))
             reasons = [reason for reason, _ in everywhere if reason]
             if not reasons:
-                self._rest()
+                self.engine.sleep()
                 return given[0]
             if final := [reason for reason, refused in everywhere if refused]:
                 raise TrainingError(f"the rollout engine cannot be asked that: {final[0]}")
@@ -95,7 +114,7 @@ class PolicySampler:
                 raise TrainingError(f"the rollout engine died twice: {reasons[0]}")
             log.warning("the rollout engine died and is started again: %s", reasons[0])
             self.restarted = True
-            self.close()
+            self.engine.close()
             self.engine = self._start()
 
     def sample(
@@ -106,19 +125,6 @@ class PolicySampler:
         prompts, ids = [prompt for _, prompt in asked], [drawn.id for drawn, _ in asked]
         return list(self.engine.generate_encoded(prompts, ids, sampling, logp=True))
 
-    def _renew(self) -> None:
-        """Let the engine sample the model's weights as they are now."""
-        if hasattr(self.engine, "update_weights"):
-            self.engine.wake()
-            self.engine.update_weights(merged(self.model))
-
-    def _rest(self) -> None:
-        """Leave the GPU's memory to the update."""
-        if hasattr(self.engine, "sleep"):
-            self.engine.sleep()
-
     def close(self) -> None:
         """Free what the engine holds beside the policy."""
-        if hasattr(self.engine, "close"):
-            self.engine.close()
-        self.engine = None
+        self.engine.close()
