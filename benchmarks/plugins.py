@@ -203,6 +203,8 @@ def unknown(noun: str, name: object, known: Iterable[str]) -> str:
     if near and len(names) > 12:
         return f"unknown {noun} {name!r}; did you mean {near[0]!r}?"
     hint = f"; did you mean {near[0]!r}?" if near else "."
+    if len(names) > 100:
+        return f"unknown {noun} {name!r}, and none of the {len(names)} known is like it"
     return f"unknown {noun} {name!r}{hint} Known: {', '.join(names) or 'none'}"
 
 

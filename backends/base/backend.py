@@ -39,10 +39,11 @@ class Backend(Protocol):
     """Trains a stage.
 
     ``train`` leaves a checkpoint (safetensors, config, processor) in ``workdir/checkpoint``,
-    appends one JSON object a step to ``workdir/metrics.jsonl``, keeps what it needs to resume in
-    ``workdir/resume``, and goes on from there when called again with the same arguments after
-    being killed. ``version`` is part of a training's key: it is raised with every change of what
-    is computed. Rewards are checked by who makes the stage, not by ``problems``.
+    appends one JSON object a step to ``workdir/metrics.jsonl`` (by the names of
+    :mod:`backends.base.metrics`), keeps what it needs to resume in ``workdir/resume``, and goes on
+    from there when called again with the same arguments after being killed. ``version`` is part of
+    a training's key: it is raised with every change of what is computed. Rewards are checked by who
+    makes the stage, not by ``problems``.
     """
 
     name: str

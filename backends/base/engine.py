@@ -7,10 +7,10 @@ image placeholder token.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, Protocol, TypeVar
 
 from pydantic import AfterValidator, Field, WithJsonSchema
 
@@ -188,7 +188,50 @@ class EngineFactory(Protocol):
         Raises :class:`EngineError`."""
         ...
 
-    def open_policy(self, settings: PolicySettings) -> Any:
+    def open_policy(self, settings: PolicySettings) -> RolloutEngine[Any]:
         """The engine that samples a policy in training. Raises :class:`EngineError` where it can
         sample none."""
+        ...
+
+
+#: A request as a model's own encoder makes it of text and pictures.
+Encoded = TypeVar("Encoded", contravariant=True)
+
+
+class RolloutEngine(Protocol[Encoded]):
+    """Samples the policy in training, over its weights as they are: ``wake``, ``update_weights``,
+    any number of requests, ``sleep``; once a step.
+
+    An engine that samples with the trained module itself has nothing to do but to sample. One that
+    holds a copy of the weights beside the trainer takes them over, and leaves the memory of the
+    device to the update while it sleeps.
+    """
+
+    def generate_encoded(
+        self,
+        prompts: Sequence[Encoded],
+        ids: Sequence[str],
+        sampling: Sampling,
+        *,
+        logp: bool = False,
+    ) -> Iterator[tuple[int, list[Response]]]:
+        """As :meth:`Engine.generate`, over prompts that are encoded already; ``ids`` are their
+        request ids. With ``logp``, at the sampling temperature."""
+        ...
+
+    def wake(self) -> None:
+        """Take the memory again that :meth:`sleep` gave back."""
+        ...
+
+    def update_weights(self, items: Iterable[tuple[str, Any]]) -> None:
+        """Sample these weights from now on: (name, tensor) pairs, all of them, in the names of the
+        Hugging Face model. What was computed with the old ones is forgotten."""
+        ...
+
+    def sleep(self) -> None:
+        """Leave the device's memory to the update."""
+        ...
+
+    def close(self) -> None:
+        """Free what the engine holds beside the policy. It cannot be used again."""
         ...

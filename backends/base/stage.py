@@ -61,7 +61,7 @@ class RewardTerm(Config):
 
 
 class KL(Config):
-    """Divergence from the reference: its estimator, where it enters, and its weight.
+    """KL divergence from the reference: its estimator, where it enters, and its weight.
 
     k1 in the reward and k2 in the loss have the gradient of KL(policy || reference), in expectation
     over the policy's samples; k3 in the loss has that of KL(reference || policy), near the

@@ -9,6 +9,7 @@ from backends.base.backend import Inputs, TrainingError
 from backends.base.resources import Resources
 from backends.base.stage import Stage
 from backends.engines.registry import missing, samples_locally
+from backends.training.objectives import objective
 from backends.training.workers import Job, launch, user_errors
 from benchmarks.prompts import template
 
@@ -40,16 +41,7 @@ class DeepSpeedBackend:
             template(stage.template)
         except KeyError as error:
             found.append(str(error.args[0]))
-        if stage.objective != "grpo":
-            if stage.kl.beta > 0:
-                other = "; its weight is dpo_beta" if stage.objective == "dpo" else ""
-                found.append(
-                    f"kl.beta has no meaning for objective {stage.objective}: set it to 0{other}"
-                )
-            if stage.rewards:
-                found.append(
-                    f"rewards have no meaning for objective {stage.objective}: leave them out"
-                )
+        found += objective(stage).problems()
         if resources.attention == "flex" and resources.device != "cuda":
             found.append(
                 f"attention flex with device {resources.device}: torch has no backward of it on a "

@@ -1,4 +1,4 @@
-"""What a step logs: figures of its groups and of its updates, over all ranks."""
+"""What a step logs of its updates, over all ranks."""
 
 from __future__ import annotations
 
@@ -10,24 +10,17 @@ from backends.training.ranks import Ranks
 
 
 def update_figures(totals: Totals, stage: Stage, ranks: Ranks) -> dict[str, float]:
-    """What the updates of a step came to, over the trained tokens of all ranks.
-
-    ``engine_gap`` is the mean distance between the engine's and the trainer's log-probability of a
-    sampled token, ``engine_factor`` the mean factor between the probabilities, exp(distance): 1
-    where they agree (NeMo-RL's token_mult_prob_error, which it holds below 1.05).
-    """
-    loss, kl, own, clipped, gap, factor, compared, value_loss, trained = ranks.sum(
-        *(totals.loss, totals.kl, totals.own, totals.clipped),
-        *(totals.gap, totals.factor, totals.compared, totals.value_loss, totals.tokens),
-    )
+    """The figures of a step's updates, by the names of :mod:`backends.base.metrics`."""
+    sums = totals.sums.over(ranks)
+    loss, value_loss = ranks.sum(totals.loss, totals.value_loss)
     row: dict[str, float] = {}
-    if trained and stage.objective == "grpo":
-        row["clip_share"] = clipped / trained
-        if compared:
-            row["engine_gap"] = gap / compared
-            row["engine_factor"] = factor / compared
-        if own:
-            row["kl"] = kl / own
+    if sums.tokens:
+        row["clip_share"] = sums.clipped / sums.tokens
+    if sums.compared:
+        row["engine_gap"] = sums.engine_gap / sums.compared
+        row["engine_factor"] = sums.engine_factor / sums.compared
+    if sums.kl_tokens:
+        row["kl"] = sums.kl / sums.kl_tokens
     finite = [norm for norm in totals.norms if math.isfinite(norm)]
     if finite:
         row["grad_norm"] = math.fsum(finite) / len(finite)

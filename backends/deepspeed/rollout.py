@@ -5,10 +5,9 @@ are trained on.
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from backends.base.backend import TrainingError
@@ -16,6 +15,7 @@ from backends.base.engine import Response, Sampling
 from backends.base.stage import Stage
 from backends.models.encoding import Encoder
 from backends.models.prompt import Prompt
+from backends.training.clock import Clock
 from backends.training.groups import Group
 from backends.training.samples import (
     Drawn,
@@ -59,11 +59,12 @@ class Rollouts:
     ) -> None:
         self.stage, self.seed, self.encoder, self.sample = stage, seed, encoder, sample
         self.external = external or {}
-        self._rewarding = 0.0
         self.items = items
         self.order = QuestionOrder(items, stage.questions_per_step, seed)
 
-    def at(self, step: int, drawn: Sequence[Drawn]) -> tuple[list[Sample], Counter[str]]:
+    def at(
+        self, step: int, drawn: Sequence[Drawn], clock: Clock
+    ) -> tuple[list[Sample], Counter[str]]:
         """Rewarded groups for these questions of the step, in the order of their places, and what
         went into them: ``dropped_prompts`` (over-long), and the ``sampled_tokens`` and ``pictures``
         of all groups, those included that were replaced or only voted.
@@ -75,7 +76,7 @@ class Rollouts:
         found: dict[int, list[Sample]] = {}
         counts = Counter(dropped_prompts=0, sampled_tokens=0, pictures=0)
         for turn in range(1 + self.stage.dynamic_sampling):
-            groups = self._groups(step, turn, drawn, counts)
+            groups = self._groups(step, turn, drawn, counts, clock)
             found |= groups
             agreed = [place for place, parts in groups.items() if not parts[0].contrast]
             if turn == self.stage.dynamic_sampling or not agreed:
@@ -95,13 +96,8 @@ class Rollouts:
         seed = mixed(self.seed, "spares", step)
         return QuestionOrder(others, self.stage.questions_per_step, seed).at(turn - 1)
 
-    def seconds_rewarding(self) -> float:
-        """Seconds spent in reward functions since this was last asked."""
-        spent, self._rewarding = self._rewarding, 0.0
-        return spent
-
     def _groups(
-        self, step: int, turn: int, drawn: Sequence[Drawn], counts: Counter[str]
+        self, step: int, turn: int, drawn: Sequence[Drawn], counts: Counter[str], clock: Clock
     ) -> dict[int, list[Sample]]:
         stage = self.stage
         encoded = [(d, self.encoder.encode(request(d, stage.template))) for d in drawn]
@@ -118,14 +114,16 @@ class Rollouts:
             question, prompt = kept[index]
             counts["sampled_tokens"] += sum(len(r.tokens) for r in responses)
             counts["pictures"] += len(prompt.pictures)
-            parts = self._group(question, prompt, responses)
+            own, *taught = self._group(question, prompt, responses, clock)
             if turn:
-                parts[0].row["replaced_questions"] = float(turn)
-            found[question.place] = parts
+                own = own.logging(replaced_questions=float(turn))
+            found[question.place] = [own, *taught]
         counts["dropped_prompts"] += len(drawn) - len(kept)
         return found
 
-    def _group(self, question: Drawn, prompt: Prompt, responses: list[Response]) -> list[Sample]:
+    def _group(
+        self, question: Drawn, prompt: Prompt, responses: list[Response], clock: Clock
+    ) -> list[Sample]:
         """The group of one question, and behind it what is learnt from others as it is."""
         stage = self.stage
         others = self.external.get(question.item.id, ExternalResponses())
@@ -137,15 +135,13 @@ class Rollouts:
             engine_logp=[r.logp or (float("nan"),) * len(r.tokens) for r in pool],
             external=[i >= len(responses) for i in range(len(pool))],
         )
-        start = time.perf_counter()
-        reward(question, sample, pool, stage)
-        self._rewarding += time.perf_counter() - start
+        with clock.timed("reward"):
+            sample = reward(question, sample, pool, stage)
         if stage.external is None:
             # TTRL (arXiv 2504.16084): all vote, the first group_size of them are trained on.
             group = sample.keep([i < stage.group_size for i in range(len(pool))])
-            group.row |= agreement(group)
-            return [group]
-        sample.row["external_dropped"] = float(others.dropped)
+            return [group.logging(**agreement(group))]
+        sample = sample.logging(external_dropped=float(others.dropped))
         if stage.external.off_policy == "sft":
             return _taught(sample)
         plain, chosen = (
@@ -153,12 +149,14 @@ class Rollouts:
             for keep in (False, stage.external.keep_contrast)
         )
         group = sample.keep(chosen)
-        group.row |= agreement(group) | {
-            "external_share": sum(group.external) / len(group.external),
-            "external_reward": _mean([r for r, e in _scored(sample) if e]),
-            "contrast_kept": float(chosen != plain),
-        }
-        return [group]
+        return [
+            group.logging(
+                **agreement(group),
+                external_share=sum(group.external) / len(group.external),
+                external_reward=_mean([r for r, e in _scored(sample) if e]),
+                contrast_kept=float(chosen != plain),
+            )
+        ]
 
 
 def best(
@@ -193,15 +191,14 @@ def _taught(sample: Sample) -> list[Sample]:
         e and r is not None and r > mean
         for r, e in zip(sample.rewards, sample.external, strict=True)
     ]
-    own.row |= agreement(own) | {
-        "external_share": sum(better) / max(sum(sample.external), 1),
-        "external_reward": _mean([r for r, e in _scored(sample) if e]),
-    }
+    own = own.logging(
+        **agreement(own),
+        external_share=sum(better) / max(sum(sample.external), 1),
+        external_reward=_mean([r for r, e in _scored(sample) if e]),
+    )
     if not any(better):
         return [own]
-    taught = sample.keep(better)
-    taught.row, taught.taught = {}, True
-    return [own, taught]
+    return [own, replace(sample.keep(better), figures={}, taught=True)]
 
 
 def _scored(sample: Sample) -> list[tuple[float, bool]]:

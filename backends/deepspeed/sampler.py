@@ -6,8 +6,17 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from transformers import PreTrainedModel
+
 from backends.base.backend import Inputs, TrainingError
-from backends.base.engine import EngineError, PolicySettings, RequestError, Response, Sampling
+from backends.base.engine import (
+    EngineError,
+    PolicySettings,
+    RequestError,
+    Response,
+    RolloutEngine,
+    Sampling,
+)
 from backends.base.resources import Resources
 from backends.base.stage import Stage
 from backends.deepspeed.policy.lora import merged
@@ -39,18 +48,16 @@ class PolicySampler:
         stage: Stage,
         inputs: Inputs,
         resources: Resources,
-        model: Any,
+        model: PreTrainedModel,
         encoder: Encoder,
         ranks: Ranks,
     ) -> None:
         self.stage, self.inputs, self.resources = stage, inputs, resources
         self.model, self.encoder, self.ranks = model, encoder, ranks
         self.restarted = False
-        self.engine: Any = None
-        if stage.objective == "grpo":
-            self.engine = self._start()
+        self.engine = self._start()
 
-    def _start(self) -> Any:
+    def _start(self) -> RolloutEngine[Prompt]:
         settings = PolicySettings(
             model=self.inputs.model,
             module=self.model,
@@ -75,7 +82,8 @@ class PolicySampler:
         """
         given: list[T] = []
         while True:
-            self._renew()
+            self.engine.wake()
+            self.engine.update_weights(merged(self.model))
             died, refused = "", False
             try:
                 if not given:
@@ -85,7 +93,7 @@ class PolicySampler:
             everywhere = self.ranks.gather((died, refused))
             reasons = [reason for reason, _ in everywhere if reason]
             if not reasons:
-                self._rest()
+                self.engine.sleep()
                 return given[0]
             if final := [reason for reason, refused in everywhere if refused]:
                 raise TrainingError(f"the rollout engine cannot be asked that: {final[0]}")
@@ -93,7 +101,7 @@ class PolicySampler:
                 raise TrainingError(f"the rollout engine died twice: {reasons[0]}")
             log.warning("the rollout engine died and is started again: %s", reasons[0])
             self.restarted = True
-            self.close()
+            self.engine.close()
             self.engine = self._start()
 
     def sample(
@@ -104,19 +112,6 @@ class PolicySampler:
         prompts, ids = [prompt for _, prompt in asked], [drawn.id for drawn, _ in asked]
         return list(self.engine.generate_encoded(prompts, ids, sampling, logp=True))
 
-    def _renew(self) -> None:
-        """Let the engine sample the model's weights as they are now."""
-        if hasattr(self.engine, "update_weights"):
-            self.engine.wake()
-            self.engine.update_weights(merged(self.model))
-
-    def _rest(self) -> None:
-        """Leave the GPU's memory to the update."""
-        if hasattr(self.engine, "sleep"):
-            self.engine.sleep()
-
     def close(self) -> None:
         """Free what the engine holds beside the policy."""
-        if hasattr(self.engine, "close"):
-            self.engine.close()
-        self.engine = None
+        self.engine.close()

@@ -6,7 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.base.engine import Engine, EngineError, EngineSettings, PolicySettings
+from backends.base.engine import Engine, EngineError, EngineSettings, PolicySettings, RolloutEngine
 
 if TYPE_CHECKING:
     from backends.models.encoding import Encoder
@@ -29,10 +29,10 @@ class HF:
         encoder = _encoder(folder, settings)
         return HFEngine(load_model(folder, settings.dtype, _device(settings.device)), encoder)
 
-    def open_policy(self, settings: PolicySettings) -> Any:
-        from backends.engines.hf import HFEngine
+    def open_policy(self, settings: PolicySettings) -> RolloutEngine[Any]:
+        from backends.engines.hf import OwnWeights
 
-        return HFEngine(settings.module, settings.encoder, settings.tokens_per_batch)
+        return OwnWeights(settings.module, settings.encoder, settings.tokens_per_batch)
 
 
 class VLLM:
@@ -56,7 +56,7 @@ class VLLM:
             max_tokens=settings.max_tokens,
         )
 
-    def open_policy(self, settings: PolicySettings) -> Any:
+    def open_policy(self, settings: PolicySettings) -> RolloutEngine[Any]:
         from backends.engines.vllm import VLLMEngine
 
         return VLLMEngine(
@@ -85,7 +85,7 @@ class OpenAI:
             raise EngineError("the engine openai needs a server")
         return OpenAIEngine.at(settings.server)
 
-    def open_policy(self, settings: PolicySettings) -> Any:
+    def open_policy(self, settings: PolicySettings) -> RolloutEngine[Any]:
         raise EngineError("a server does not have the weights that are being trained")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from typing import Any
@@ -24,19 +24,23 @@ from benchmarks.base import Item
 from benchmarks.prompts import Template, template
 
 
-@dataclass
+@dataclass(frozen=True, eq=False)
 class Sample:
-    """One group in an update. ``place`` is its position in the step, the same for any number of
-    ranks.
+    """One group in an update. Each phase of a step hands on a copy with its own part filled in.
 
-    ``rewards`` [G] are None where a response could not be scored, ``truncated`` [G] says which
-    ended by length, ``external`` [G] which another model wrote (empty: none), and ``engine_logp``
-    [G] holds the engine's log-probabilities of the tokens (NaN where it did not sample them).
-    ``taught`` responses are learnt as they are, by maximum likelihood.
-    Over the tokens of the group: ``advantages`` (empty where the objective has none), ``old`` and
-    ``reference``, the log-probabilities of the policy before the update and of the reference,
-    ``values`` of the critic before the update and the ``returns`` that it is to learn, where they
-    are needed. ``row`` is what the step logs of it.
+    From the rollout, or from a question's targets: ``place``, its position in the step, the same
+    for any number of ranks; ``rewards`` [G], None where a response could not be scored;
+    ``truncated`` [G], which ended by length; ``engine_logp`` [G], the engine's log-probabilities
+    of the tokens (NaN where it did not sample them); ``external`` [G], which another model wrote
+    (empty: none); ``taught``, whether the responses are learnt as they are, by maximum likelihood;
+    ``figures``, what the step logs of the group.
+
+    From models, before the update, over the tokens of the group and where they are needed: ``old``
+    and ``reference``, the log-probabilities of the policy and of the reference, and ``values`` of
+    the critic.
+
+    From the estimate of advantages, over the tokens: ``advantages`` (empty where the objective has
+    none) and ``returns``, which the critic is to learn.
     """
 
     place: int
@@ -46,12 +50,14 @@ class Sample:
     engine_logp: Sequence[Sequence[float]] = ()
     external: Sequence[bool] = ()
     taught: bool = False
-    advantages: Tensor = field(default_factory=lambda: torch.zeros(0))
+    figures: Mapping[str, float] = field(default_factory=dict)
+
     old: Tensor | None = None
     reference: Tensor | None = None
     values: Tensor | None = None
+
+    advantages: Tensor = field(default_factory=lambda: torch.zeros(0))
     returns: Tensor | None = None
-    row: dict[str, float] = field(default_factory=dict)
 
     @property
     def lengths(self) -> list[int]:
@@ -77,6 +83,15 @@ class Sample:
         """Whether the group's responses differ in reward: one that agrees teaches nothing."""
         return len({r for r in self.rewards if r is not None}) > 1
 
+    def at_tokens(self, marks: Sequence[bool]) -> Tensor:
+        """Marks of the responses [G], at each of their tokens."""
+        lengths = torch.tensor(self.lengths)
+        return torch.tensor(marks, dtype=torch.bool).repeat_interleave(lengths)
+
+    def logging(self, **figures: float) -> Sample:
+        """The same group with these figures beside its own."""
+        return replace(self, figures={**self.figures, **figures})
+
     def keep(self, chosen: Sequence[bool]) -> Sample:
         """The same group with only the chosen [G] of its responses."""
 
@@ -86,7 +101,7 @@ class Sample:
         def of_tokens(values: Tensor | None) -> Tensor | None:
             return None if values is None else values[tokens.to(values.device)]
 
-        tokens = torch.tensor(chosen).repeat_interleave(torch.tensor(self.lengths))
+        tokens = self.at_tokens(chosen)
         return replace(
             self,
             group=Group(self.group.prompt, some(self.group.responses)),
@@ -94,10 +109,10 @@ class Sample:
             truncated=some(self.truncated),
             engine_logp=some(self.engine_logp),
             external=some(self.external),
-            advantages=self.advantages[tokens] if len(self.advantages) else self.advantages,
             old=of_tokens(self.old),
             reference=of_tokens(self.reference),
             values=of_tokens(self.values),
+            advantages=self.advantages[tokens] if len(self.advantages) else self.advantages,
             returns=of_tokens(self.returns),
         )
 
@@ -146,8 +161,8 @@ def request(drawn: Drawn, choice: str | Template) -> Request:
     return Request(drawn.id, form.render(drawn.item.question), drawn.item.images, form.system)
 
 
-def reward(question: Drawn, sample: Sample, responses: Sequence[Response], stage: Stage) -> None:
-    """Put rewards and the group's figures on the sample.
+def reward(question: Drawn, sample: Sample, responses: Sequence[Response], stage: Stage) -> Sample:
+    """The sample with its rewards and the group's figures.
 
     All responses are rewarded as one group, as a vote wants them; the figures are of the policy's
     own, so that what others wrote does not flatter it. Only what a reward function itself counts
@@ -171,12 +186,12 @@ def reward(question: Drawn, sample: Sample, responses: Sequence[Response], stage
         item.meta,
     )
     result = score(rollout, stage.rewards)
-    sample.rewards = result.rewards
+    sample = replace(sample, rewards=result.rewards)
     own = sample.keep([not e for e in sample.external]) if any(sample.external) else sample
     said = tuple(compress(texts, [not e for e in sample.external] or [True] * len(texts)))
     scored = [r for r in own.rewards if r is not None]
     poll = vote(said)
-    sample.row = {
+    figures = {
         **result.stats,
         "majority_ratio": poll.ratio,
         "semantic_entropy": poll.entropy,
@@ -187,13 +202,12 @@ def reward(question: Drawn, sample: Sample, responses: Sequence[Response], stage
         **agreement(sample),
     }
     if scored:
-        sample.row["reward"] = sum(scored) / len(scored)
+        figures["reward"] = sum(scored) / len(scored)
     if gold := label(item.answer):
         right = correct(said, gold)
-        sample.row["accuracy"] = sum(right) / len(right)
-        sample.row["label_accuracy"] = float(
-            poll.winner is not None and equivalent(poll.winner, gold)
-        )
+        figures["accuracy"] = sum(right) / len(right)
+        figures["label_accuracy"] = float(poll.winner is not None and equivalent(poll.winner, gold))
+    return replace(sample, figures=figures)
 
 
 def agreement(sample: Sample) -> dict[str, float]:

@@ -95,7 +95,7 @@ class GroupTrainer(Common, GRPOTrainer):
             Group(prompt, [list(ids) for ids in completions]),
             truncated=[r.finish == "length" for r in responses],
         )
-        reward(drawn, sample, responses, self.stage)
-        figures.rows.append((sample.place, sample.row))
+        sample = reward(drawn, sample, responses, self.stage)
+        figures.rows.append((sample.place, sample.figures))
         figures.tokens += sample.tokens
         return list(sample.rewards)

@@ -8,6 +8,7 @@ from typing import Any
 
 from backends.base.resources import Resources
 from backends.base.stage import Stage
+from backends.training.objectives import objective
 from benchmarks.prompts import template
 
 #: TRL's trainers are subclassed at private methods, and each release moves defaults: another one
@@ -49,17 +50,21 @@ _SFT: dict[str, tuple[tuple[object, ...], str]] = {
 }
 
 
+#: The objectives that are mapped.
+_COUNTERPARTS = {"grpo": _GRPO, "sft": _SFT}
+
+
 def problems(stage: Stage, resources: Resources) -> list[str]:
     """Why TRL cannot train the stage as it is written; empty where it can."""
     found = _installed()
-    if stage.objective not in ("grpo", "sft"):
-        return [*found, f"objective {stage.objective} is not mapped: only grpo and sft are"]
+    if stage.objective not in _COUNTERPARTS:
+        able = " and ".join(_COUNTERPARTS)
+        return [*found, f"objective {stage.objective} is not mapped: only {able} are"]
     if resources.processes > 1:
         found.append(f"processes: {resources.processes}: this backend trains in one process")
     if resources.offload != "none":
         found.append(f"offload: {resources.offload}: this backend trains without ZeRO")
-    known = _GRPO if stage.objective == "grpo" else _SFT
-    for field, (values, why) in known.items():
+    for field, (values, why) in _COUNTERPARTS[stage.objective].items():
         if (asked := getattr(stage, field)) not in values:
             able = " or ".join(map(str, values))
             found.append(f"{field}: {asked} has no counterpart, only {able}: {why}")
@@ -67,10 +72,11 @@ def problems(stage: Stage, resources: Resources) -> list[str]:
         template(stage.template)
     except KeyError as error:
         found.append(str(error.args[0]))
-    return found + (_grpo(stage) if stage.objective == "grpo" else _sft(stage))
+    learnt = objective(stage)
+    return found + learnt.problems() + (_rollouts(stage) if learnt.has_rollouts else [])
 
 
-def _grpo(stage: Stage) -> list[str]:
+def _rollouts(stage: Stage) -> list[str]:
     found = []
     if stage.advantage in ("group_norm", "batch_norm") and stage.advantage_eps != ADVANTAGE_EPS:
         found.append(
@@ -80,19 +86,10 @@ def _grpo(stage: Stage) -> list[str]:
     if stage.kl.beta > 0 and (stage.kl.form, stage.kl.place) != ("k3", "loss"):
         found.append(
             f"kl: form {stage.kl.form} in the {stage.kl.place} has no counterpart: TRL estimates "
-            "the divergence by k3 and adds it to the loss"
+            "KL by k3 and adds it to the loss"
         )
     if stage.kl.beta > 0 and stage.kl.clip is not None:
         found.append(f"kl.clip: {stage.kl.clip:g} has no counterpart: TRL bounds no token's k3")
-    return found
-
-
-def _sft(stage: Stage) -> list[str]:
-    found = []
-    if stage.kl.beta > 0:
-        found.append("kl.beta has no meaning for objective sft: set it to 0")
-    if stage.rewards:
-        found.append("rewards have no meaning for objective sft: leave them out")
     return found
 
 
@@ -119,7 +116,7 @@ def arguments(
 ) -> dict[str, Any]:
     """Arguments of ``GRPOConfig`` or ``SFTConfig``. ``folder`` takes what a resume needs, ``rows``
     is the size of a micro-batch."""
-    per_step = stage.questions_per_step * (stage.group_size if stage.objective == "grpo" else 1)
+    per_step = stage.questions_per_step * objective(stage).group_size
     common = {
         "output_dir": str(folder),
         "max_steps": stage.steps,
@@ -138,7 +135,7 @@ def arguments(
         "report_to": "none",
         "disable_tqdm": True,
     }
-    if stage.objective == "sft":
+    if not objective(stage).has_rollouts:
         return common | {
             "train_sampling_strategy": "sequential",
             "dataset_kwargs": {"skip_prepare_dataset": True},

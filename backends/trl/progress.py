@@ -6,9 +6,8 @@ import hashlib
 import json
 import math
 import shutil
-import time
-from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from backends.base.backend import Inputs, TrainingError
 from backends.base.resources import Resources
 from backends.base.stage import Stage
+from backends.training.clock import Clock
 from backends.training.figures import group_figures
 from backends.training.limits import MAX_SKIPPED_IN_A_ROW
 from backends.training.ranks import Ranks
@@ -31,7 +31,7 @@ class Figures:
     """What is known of one step: each group's place and figures, tokens, dropped prompts, and
     whether any group takes part in the update."""
 
-    rows: list[tuple[int, dict[str, float]]] = field(default_factory=list)
+    rows: list[tuple[int, Mapping[str, float]]] = field(default_factory=list)
     tokens: int = 0
     dropped: int = 0
     usable: bool = False
@@ -47,21 +47,19 @@ class Ledger:
 
     def restart(self) -> None:
         """Start the clock of a step."""
-        self.seconds: Counter[str] = Counter()
-        self.started = _now()
+        self.clock = Clock()
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
-        """Add the time inside to a phase; a phase within a phase counts once."""
-        start, before = _now(), sum(self.seconds.values())
-        yield
-        inside = sum(self.seconds.values()) - before
-        self.seconds[phase] += _now() - start - inside  # type: ignore[assignment]
+        """Add the time inside to a phase; a phase within a phase counts once, as its own."""
+        with self.clock.timed(phase):
+            yield
 
     def phases(self) -> dict[str, float]:
         """Seconds since the start by phase."""
-        seconds = {name: self.seconds[name] for name in ("rollout", "reward", "reference")}
-        return {**seconds, "update": _now() - self.started - sum(seconds.values())}
+        phases = ("rollout", "reward", "reference")
+        seconds = {name: self.clock.seconds.get(name, 0.0) for name in phases}
+        return {**seconds, "update": self.clock.elapsed - sum(seconds.values())}
 
 
 @dataclass
@@ -187,12 +185,6 @@ class Progress(TrainerCallback):
             if other.name != f"checkpoint-{state.global_step}":
                 shutil.rmtree(other)
         self.ledger.restart()
-
-
-def _now() -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
 
 
 def training_id(stage: Stage, inputs: Inputs, resources: Resources) -> str:

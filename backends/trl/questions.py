@@ -13,6 +13,7 @@ from backends.base.stage import Stage
 from backends.models.encoding import Encoder, EncodingError
 from backends.models.pictures import read_picture
 from backends.models.prompt import Prompt
+from backends.training.objectives import objective
 from backends.training.samples import Drawn, QuestionOrder, request
 from benchmarks.base import Item
 
@@ -39,7 +40,7 @@ class Questions:
         self._order = QuestionOrder(items, stage.questions_per_step, seed)
         self._step: tuple[int, list[Drawn]] = (-1, [])
         self._rows: OrderedDict[int, Row] = OrderedDict()
-        if stage.objective == "grpo":
+        if objective(stage).has_rollouts:
             for item in items:
                 self._check(item)
 

@@ -10,7 +10,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from backends.base.stage import Stage
 from backends.models.pictures import joined
-from backends.training.demonstrations import demonstrations
+from backends.training.objectives import objective
+from backends.training.targets import target_samples
 from backends.trl.common import Common
 from backends.trl.library import SFTTrainer
 from backends.trl.progress import Ledger
@@ -42,16 +43,16 @@ class Targets:
     """
 
     def __init__(self, questions: Questions, stage: Stage, ledger: Ledger) -> None:
-        self.questions, self.stage, self.ledger = questions, stage, ledger
+        self.questions, self.objective, self.ledger = questions, objective(stage), ledger
 
     def __call__(self, examples: Sequence[dict[str, int]]) -> dict[str, Any]:
         encoder = self.questions.encoder
         drawn = [self.questions.drawn(example["row"]) for example in examples]
-        samples, dropped = demonstrations(drawn, encoder, self.stage)
+        samples, dropped = target_samples(drawn, encoder, self.objective)
         figures = self.ledger.steps[self.questions.step(examples[0]["row"])]
         figures.dropped += dropped
         figures.usable |= bool(samples)
-        figures.rows += [(sample.place, sample.row) for sample in samples]
+        figures.rows += [(sample.place, sample.figures) for sample in samples]
         figures.tokens += sum(sample.tokens for sample in samples)
         ids, labels = [], []
         for sample in samples:

@@ -21,7 +21,7 @@ from backends.models.folders import (
     save_checkpoint,
     tokenizer_of,
 )
-from backends.training.questions import check_questions
+from backends.training.objectives import objective
 from backends.training.ranks import pick_device
 from backends.training.schedule import learning_rate
 from backends.trl.grpo import GroupTrainer
@@ -37,7 +37,7 @@ def train(stage: Stage, inputs: Inputs, resources: Resources, workdir: Path) -> 
     """Leave ``checkpoint/`` and ``metrics.jsonl`` in ``workdir``, from the start or from the saved
     state. Raises TrainingError."""
     items = load_questions(inputs.questions)
-    check_questions(items, stage, inputs.questions)
+    objective(stage).check(items, inputs.questions)
     torch.set_num_threads(resources.threads)
     device = pick_device(resources.device)
     model: Any = load_model(inputs.model, "float32", device)
@@ -85,9 +85,9 @@ def _trainer(
     model: Any,
     processor: ProcessorMixin,
 ) -> Any:
-    grpo = stage.objective == "grpo"
+    learnt = objective(stage)
     longest = questions.longest(0) + stage.max_response_tokens
-    rows = stage.questions_per_step * (stage.group_size if grpo else 1)
+    rows = stage.questions_per_step * learnt.group_size
     settings = arguments(
         stage,
         resources,
@@ -107,7 +107,7 @@ def _trainer(
     )
     given = {"model": model, "processing_class": processor, "optimizers": (optimizer, schedule)}
     with unwarned():
-        if grpo:
+        if learnt.has_rollouts:
             tokenizer_of(processor).padding_side = "left"
             suppressed = list(questions.encoder.suppressed)
             settings["generation_kwargs"] = {"suppress_tokens": suppressed}

@@ -52,21 +52,30 @@ class Settings:
     temperature: Annotated[float, typer.Option(help="Of the samples.")] = 0.7
     top_p: Annotated[float, typer.Option(help="Of the samples.")] = 1.0
     seed: Annotated[int, typer.Option(min=0, help="Of the samples.")] = 0
-    max_tokens: Annotated[int, typer.Option(min=1, help="Of a response.")] = 1024
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="Of a response. Default: 2048.")] = (
+        None
+    )
     max_prompt_tokens: Annotated[
-        int, typer.Option(min=1, help="Longer prompts are left out and counted.")
-    ] = 4096
+        int | None,
+        typer.Option(min=1, help="Longer prompts are left out and counted. Default: 16384."),
+    ] = None
     min_pixels: Annotated[int | None, typer.Option(help="Smaller pictures are enlarged to it.")] = (
         None
     )
     max_pixels: Annotated[int | None, typer.Option(help="Larger pictures are shrunk to it.")] = None
-    engine: Annotated[str, typer.Option(help="hf, vllm or openai.")] = "hf"
+    engine: Annotated[
+        str | None,
+        typer.Option(help="hf, vllm or openai. Default: openai with --server, vllm where it runs."),
+    ] = None
     server: ServerOptions = None
     limit: Annotated[
         int | None, typer.Option(min=1, help="About this many items only; labelled as a subset.")
     ] = None
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto"
-    dtype: Annotated[str, typer.Option(help="float32 or bfloat16.")] = "float32"
+    dtype: Annotated[
+        str | None,
+        typer.Option(help="float32 or bfloat16. Default: bfloat16 on a GPU, float32 on a CPU."),
+    ] = None
     threads: Annotated[
         int | None, typer.Option(min=1, help="Of the processor. Default: one for each core.")
     ] = None
@@ -104,7 +113,12 @@ def experiment(settings: Settings) -> Experiment:
     hashes = Hashes(settings.root)
     reached = server(settings.model, settings.server or [])
     choice = {name: getattr(settings, name) for name in ("data", "split", "scorer", "limit")}
-    threads = settings.threads or environment.cores()
+    asked = {name: getattr(settings, name) for name in _ASKED}
+    resources = {
+        "device": settings.device,
+        "dtype": settings.dtype,
+        "threads": settings.threads or environment.cores(),
+    }
     try:
         made = Experiment.model_validate(
             {
@@ -112,13 +126,8 @@ def experiment(settings: Settings) -> Experiment:
                 "model": ServedModel.named(reached.identity).source if reached else settings.model,
                 "arms": {_ARM: {"method": "none", "template": settings.template}},
                 "benchmarks": [{"name": name, **choice} for name in names],
-                "evaluation": {name: getattr(settings, name) for name in _ASKED}
-                | {"server": reached},
-                "resources": {
-                    "device": settings.device,
-                    "dtype": settings.dtype,
-                    "threads": threads,
-                },
+                "evaluation": _given(asked | {"server": reached}),
+                "resources": _given(resources),
                 "judge": judges.from_options(settings.judge or []),
             }
         )
@@ -129,6 +138,11 @@ def experiment(settings: Settings) -> Experiment:
     if mistakes:
         raise HarnessError("\n".join(dict.fromkeys(line for _, line in mistakes)))
     return made
+
+
+def _given(settings: dict[str, Any]) -> dict[str, Any]:
+    """Without what was left to an experiment's own defaults."""
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 #: Settings that are the evaluation's own, by the same names.

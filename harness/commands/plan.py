@@ -33,6 +33,7 @@ def show(plan: Plan, root: Path, console: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from harness.experiment.derived import lines as derived_lines
     from harness.plan.costs import Costs
     from harness.store.results import Store
 
@@ -74,6 +75,8 @@ def show(plan: Plan, root: Path, console: Console) -> None:
             markup=False,
             soft_wrap=True,
         )
+    for line in derived_lines(plan.derived):
+        console.print(line, markup=False, soft_wrap=True)
     if outdated := store.outdated():
         console.print(f"Note: {outdated}", markup=False, soft_wrap=True)
     console.print()

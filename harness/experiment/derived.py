@@ -6,7 +6,7 @@ before anything is planned, so that a step's key carries the value, wherever it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from backends.base.backend import Backend
 from backends.base.config import Config
@@ -49,11 +49,18 @@ def settle(experiment: Experiment) -> tuple[Experiment, tuple[Derived, ...]]:
     return experiment.model_copy(update={"evaluation": evaluation}), tuple(made)
 
 
-def lines(derived: tuple[Derived, ...]) -> list[str]:
-    """``harness plan``'s block on what was derived here, a line each."""
-    if not derived:
-        return []
-    return ["Derived here", *(f"  {d.setting}: {_text(d.value)} ({d.reason})" for d in derived)]
+def lines(derived: Sequence[Derived]) -> list[str]:
+    """The block of ``harness plan`` on what was derived: a line each, like arms in one."""
+    alike: dict[tuple[str, str, str], list[str]] = {}
+    for one in derived:
+        place, _, name = one.setting.rpartition(".")
+        alike.setdefault((name, _text(one.value), one.reason), []).append(place)
+    shown = []
+    for (name, value, reason), places in alike.items():
+        arms = [place.removeprefix("arms.") for place in places]
+        what = f"{places[0]}.{name}" if places == arms else f"{name} of {', '.join(arms)}"
+        shown.append(f"  {what}: {value} ({reason})")
+    return ["Derived here", *shown] if shown else []
 
 
 def _text(value: bool | int | str) -> str:

@@ -20,8 +20,8 @@ class Costs:
 
     def __init__(self, store: Store) -> None:
         self._rates: dict[tuple[Any, ...], list[float]] = {}
-        for found in store.results():
-            manifest = found.manifest
+        for result in store.results():
+            manifest = result.manifest
             if "seconds" in manifest and "spec" in manifest:
                 kind, spec = manifest["kind"], manifest["spec"]
                 rate = manifest["seconds"] / _work(kind, spec)

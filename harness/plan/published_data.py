@@ -85,6 +85,6 @@ def unreadable(items: Sequence[Item]) -> list[tuple[str, str]]:
                     picture.load()
                 seen[given] = ""
             except Exception as error:  # decoders raise of every kind
-                said = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
-                seen[given] = said or type(error).__name__
+                reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
+                seen[given] = reason or type(error).__name__
     return [(i.id, seen[given]) for i in items for given in i.images if seen[given]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -127,11 +126,9 @@ def _joined(
     asked = {answer.generation.item for answer in answers}
     strange = [a.generation.item for a in answers if a.generation.item not in known]
     if strange:
-        near = difflib.get_close_matches(strange[0], known, 1)
         raise HarnessError(
             f"{file}: {len(strange)} answers are to items that the data of {one.title} does not "
-            f"hold, the first to {strange[0]!r}"
-            + (f"; the nearest there is {near[0]!r}" if near else "")
+            f"hold; the first: {unknown('item', strange[0], known)}"
         )
     answered = tuple(item for item in items if item.id in asked)
     notes = [one.withheld(answered)] if one.withheld(answered) else []

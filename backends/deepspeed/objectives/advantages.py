@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from backends.base.stage import Stage
-from backends.deepspeed.objectives.losses import divergence
+from backends.deepspeed.objectives.losses import kl_divergence
 from backends.training.ranks import Ranks
 from backends.training.samples import Sample
 
@@ -19,8 +20,8 @@ from backends.training.samples import Sample
 TOKENWISE = ("reinforce_baseline", "gae")
 
 
-def estimate(samples: Sequence[Sample], stage: Stage, ranks: Ranks) -> None:
-    """Put ``advantages`` [tokens of the group] on every sample by ``stage.advantage``, and
+def estimate(samples: Sequence[Sample], stage: Stage, ranks: Ranks) -> list[Sample]:
+    """The samples with their ``advantages`` [tokens of the group] by ``stage.advantage``, and
     ``returns`` where a critic learns them. Every rank calls it.
 
     A KL penalty with ``kl.place: reward`` is taken off here, as the policy stood before the
@@ -29,9 +30,8 @@ def estimate(samples: Sequence[Sample], stage: Stage, ranks: Ranks) -> None:
     part in baselines and has advantage 0.
     """
     if stage.advantage in TOKENWISE:
-        _by_token(samples, stage, ranks)
-    else:
-        _by_response(samples, stage, ranks)
+        return _by_token(samples, stage, ranks)
+    return _by_response(samples, stage, ranks)
 
 
 def group_advantages(
@@ -76,7 +76,7 @@ def gae(rewards: Tensor, values: Tensor, gamma: float, lam: float) -> Tensor:
     return discounted_sums(rewards + gamma * after - values, gamma * lam)
 
 
-def _by_response(samples: Sequence[Sample], stage: Stage, ranks: Ranks) -> None:
+def _by_response(samples: Sequence[Sample], stage: Stage, ranks: Ranks) -> list[Sample]:
     kind, eps = stage.advantage, stage.advantage_eps
     charged = [_charged(sample, stage) for sample in samples]
     scale = 1.0
@@ -92,32 +92,34 @@ def _by_response(samples: Sequence[Sample], stage: Stage, ranks: Ranks) -> None:
     of_group: Literal["group_norm", "group_mean", "rloo"] = "group_mean"
     if kind in ("group_norm", "rloo"):
         of_group = kind
+    estimated = []
     for sample, rewards in zip(samples, charged, strict=True):
         each = torch.tensor([a * scale for a in group_advantages(rewards, of_group, eps)])
-        sample.advantages = each.repeat_interleave(torch.tensor(sample.lengths))
+        advantages = each.repeat_interleave(torch.tensor(sample.lengths))
+        estimated.append(replace(sample, advantages=advantages))
+    return estimated
 
 
-def _by_token(samples: Sequence[Sample], stage: Stage, ranks: Ranks) -> None:
+def _by_token(samples: Sequence[Sample], stage: Stage, ranks: Ranks) -> list[Sample]:
     """REINFORCE with the group's mean as baseline (r - mean at the last token), or PPO's GAE (r at
     the last token, a critic's values), both whitened over every token of the step's rollouts
     (LMM-R1 ``experience_maker.py``; REINFORCE++, arXiv 2501.03262)."""
     critic = stage.critic
-    rewards = [row for sample in samples for row in _token_rewards(sample, stage)]
-    if rewards:
+    estimated = list(samples)
+    if rewards := [row for sample in samples for row in _token_rewards(sample, stage)]:
         padded = pad_sequence(rewards, batch_first=True)
         if critic is None:
-            found = discounted_sums(padded, 1.0)
+            rows = iter(discounted_sums(padded, 1.0))
         else:
             values = pad_sequence(
                 [row for s in samples for row in _values(s).split(s.lengths)], batch_first=True
             )
-            found = gae(padded, values, critic.gamma, critic.lam)
-        rows = iter(found)
-        for sample in samples:
-            sample.advantages = torch.cat([next(rows)[:n] for n in sample.lengths])
-            if critic is not None:
-                sample.returns = (sample.advantages + _values(sample)).float()
-    _whiten(samples, stage, ranks)
+            rows = iter(gae(padded, values, critic.gamma, critic.lam))
+        for i, sample in enumerate(samples):
+            advantages = torch.cat([next(rows)[:n] for n in sample.lengths])
+            returns = None if critic is None else (advantages + _values(sample)).float()
+            estimated[i] = replace(sample, advantages=advantages, returns=returns)
+    return _whitened(estimated, stage, ranks)
 
 
 def _token_rewards(sample: Sample, stage: Stage) -> tuple[Tensor, ...]:
@@ -131,27 +133,26 @@ def _token_rewards(sample: Sample, stage: Stage) -> tuple[Tensor, ...]:
     return rows
 
 
-def _whiten(samples: Sequence[Sample], stage: Stage, ranks: Ranks) -> None:
-    """Mean 0 and deviation 1 over the tokens of all ranks that will be trained on; a deviation
-    below ``advantage_eps`` counts as that much."""
-    chosen = [torch.tensor(s.scored).repeat_interleave(torch.tensor(s.lengths)) for s in samples]
-    weights = list(chosen)
+def _whitened(samples: Sequence[Sample], stage: Stage, ranks: Ranks) -> list[Sample]:
+    """Advantages with mean 0 and deviation 1 over the tokens of all ranks that will be trained on;
+    a deviation below ``advantage_eps`` counts as that much."""
+    scored = [s.at_tokens(s.scored) for s in samples]
+    trained = scored
     if stage.mask_truncated:
-        weights = [
-            mask & ~torch.tensor(s.truncated).repeat_interleave(torch.tensor(s.lengths))
-            for s, mask in zip(samples, chosen, strict=True)
-        ]
-    parts = [s.advantages[w] for s, w in zip(samples, weights, strict=True)]
+        trained = [m & ~s.at_tokens(s.truncated) for s, m in zip(samples, scored, strict=True)]
+    parts = [s.advantages[mask] for s, mask in zip(samples, trained, strict=True)]
     tokens, total = ranks.sum(sum(map(len, parts)), sum(float(p.sum()) for p in parts))
     mean = total / max(tokens, 1)
     (squares,) = ranks.sum(sum(float((p - mean).square().sum()) for p in parts))
     deviation = max(math.sqrt(squares / max(tokens, 1)), stage.advantage_eps)
-    for sample, mask in zip(samples, chosen, strict=True):
-        sample.advantages = ((sample.advantages - mean) / deviation * mask).float()
+    return [
+        replace(s, advantages=((s.advantages - mean) / deviation * mask).float())
+        for s, mask in zip(samples, scored, strict=True)
+    ]
 
 
 def _charged(sample: Sample, stage: Stage) -> list[float | None]:
-    """Rewards [G] less beta times the response's divergence, summed over its tokens."""
+    """Rewards [G] less beta times the response's KL, summed over its tokens."""
     if stage.kl.beta == 0 or stage.kl.place != "reward":
         return list(sample.rewards)
     charges = [float(part.sum()) for part in _penalties(sample, stage).split(sample.lengths)]
@@ -166,10 +167,9 @@ def _penalties(sample: Sample, stage: Stage) -> Tensor:
         return torch.zeros(sample.tokens, dtype=torch.float64)
     assert sample.old is not None
     assert sample.reference is not None
-    kl = divergence(sample.old, sample.reference, stage.kl.form, stage.kl.clip).cpu().double()
+    kl = kl_divergence(sample.old, sample.reference, stage.kl.form, stage.kl.clip).cpu().double()
     if any(sample.external):  # an estimate holds for what the policy itself sampled
-        others = torch.tensor(sample.external).repeat_interleave(torch.tensor(sample.lengths))
-        kl = kl.masked_fill(others, 0.0)
+        kl = kl.masked_fill(sample.at_tokens(sample.external), 0.0)
     return stage.kl.beta * kl
 
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from backends.deepspeed.objectives.loss import Counts, Loss, MicroBatchLoss
+from backends.deepspeed.policy.packing import PackedBatch
 from backends.training.samples import Sample
 
 
@@ -28,17 +30,20 @@ def margins(logp: Tensor, reference: Tensor, lengths: Tensor, beta: float) -> Te
     return beta * (ratios[0::2] - ratios[1::2])
 
 
-def preference_loss(
-    logp: Tensor, samples: Sequence[Sample], lengths: Tensor, beta: float
-) -> Tensor:
-    """The sum over pairs of -log sigmoid(margin) (arXiv 2305.18290 equation 7), a scalar. Puts
-    margin, accuracy of the preference and lengths on the samples' rows."""
-    reference = torch.cat([s.reference for s in samples if s.reference is not None])
-    found = margins(logp, reference, lengths, beta)
-    for sample, margin in zip(samples, found.detach().tolist(), strict=True):
-        sample.row |= {
-            "reward_margin": margin,
-            "preference_accuracy": float(margin > 0),
-            "response_length": sample.tokens / 2,
-        }
-    return -logsigmoid(found).sum()
+class DPO(Loss):
+    """The mean over pairs of -log sigmoid(margin) (arXiv 2305.18290 equation 7). Logs the margin of
+    each pair and whether the chosen response has the greater implicit reward."""
+
+    def of(
+        self, logp: Tensor, batch: PackedBatch, samples: Sequence[Sample], counts: Counts
+    ) -> MicroBatchLoss:
+        reference = torch.cat([s.reference for s in samples if s.reference is not None])
+        found = margins(logp, reference, batch.lengths, self.stage.dpo_beta)
+        pairs = counts.responses // 2
+        return MicroBatchLoss(
+            -logsigmoid(found).sum() / pairs,
+            figures=[
+                {"reward_margin": margin, "preference_accuracy": float(margin > 0)}
+                for margin in found.detach().tolist()
+            ],
+        )

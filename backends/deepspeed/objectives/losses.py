@@ -84,7 +84,7 @@ def response_means(values: Tensor, lengths: Tensor) -> Tensor:
     return (sums / lengths.clamp_min(1)).index_select(0, owner)
 
 
-def divergence(
+def kl_divergence(
     logp: Tensor,
     reference: Tensor,
     form: Literal["k1", "k2", "k3"] = "k3",

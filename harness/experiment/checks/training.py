@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from backends.base.stage import Stage
 from backends.engines.registry import missing
+from backends.training.objectives import objective
 from benchmarks.plugins import unknown
 from harness.errors import HarnessError
 from harness.experiment import conditions
@@ -20,8 +21,7 @@ def unused(place: Place, key: str, stages: Sequence[Stage]) -> Iterator[Mistake]
     """A setting that no stage reads would be a comparison of equal things."""
     if key not in conditions.idle(stages):
         return
-    done = {"grpo": "grpo", "sft": "supervised fine-tuning", "dpo": "preference optimisation"}
-    what = done[stages[-1].objective]
+    what = objective(stages[-1]).title
     if key in Stage.only_for("pairs"):
         yield place, f"no stage has objective dpo, so {key} has no use"
     elif key in Stage.only_for("responses"):
@@ -47,8 +47,8 @@ def check(
     for stage in condition.stages:
         for problem in trainer.problems(stage, experiment.resources):
             yield place, f"backend {condition.backend!r} cannot train this: {problem}"
-        if stage.curation is None and stage.objective == "sft":
-            labelled.append("supervised fine-tuning")
+        if stage.curation is None and (learnt := objective(stage)).needs_labels:
+            labelled.append(learnt.title)
         wrong = list(mistakes(stage.rewards))
         for at, said in wrong:
             yield (*place, "rewards", *at), said

@@ -23,6 +23,7 @@ from backends.models.encoding import Encoder
 from backends.models.folders import load_model
 from backends.models.pictures import joined
 from backends.registry import backend
+from backends.training.clock import Clock
 from backends.training.samples import QuestionOrder
 from benchmarks import tiny
 from benchmarks.base import Item
@@ -93,19 +94,19 @@ def test_all_vote_and_the_first_are_trained_on(
     engine: HFEngine, items: list[Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn = QuestionOrder(items, 4, 0).at(0)
-    many, _ = rollouts(engine, items, group_size=8).at(0, drawn)
+    many, _ = rollouts(engine, items, group_size=8).at(0, drawn, Clock())
     last = {engine.encoder.decode(sample.group.responses[-1]) for sample in many}
     fields = reward_is(monkeypatch, lambda _, text: float(text in last))
-    few, _ = rollouts(engine, items, group_size=3, vote_size=8, **fields).at(0, drawn)
+    few, _ = rollouts(engine, items, group_size=3, vote_size=8, **fields).at(0, drawn, Clock())
     for three in few:  # the last response divides those who vote, not those who are trained on
-        assert (three.row["reward"], three.row["zero_variance_groups"]) == (1 / 8, 1)
-    few, counts = rollouts(engine, items, group_size=3, vote_size=8).at(0, drawn)
+        assert (three.figures["reward"], three.figures["zero_variance_groups"]) == (1 / 8, 1)
+    few, counts = rollouts(engine, items, group_size=3, vote_size=8).at(0, drawn, Clock())
     assert len(few) == 4
     assert counts["sampled_tokens"] == sum(eight.tokens for eight in many)
     for eight, three in zip(many, few, strict=True):
         assert three.group.responses == eight.group.responses[:3]
         assert list(three.rewards) == list(eight.rewards)[:3]
-        assert three.row["majority_ratio"] == eight.row["majority_ratio"]
+        assert three.figures["majority_ratio"] == eight.figures["majority_ratio"]
 
 
 def test_a_question_whose_group_agrees_is_replaced(
@@ -127,11 +128,11 @@ def test_a_question_whose_group_agrees_is_replaced(
         return sample(given, sampling)
 
     monkeypatch.setattr(made, "sample", watched)
-    found, counts = made.at(0, drawn)
+    found, counts = made.at(0, drawn, Clock())
     assert counts["dropped_prompts"] == 0
     assert [s.place for s in found] == [0, 1, 2, 3]
     assert all(s.contrast for s in found)
-    assert [s.row.get("replaced_questions", 0) > 0 for s in found] == [True, False, False, True]
+    assert [s.figures.get("replaced_questions", 0) > 0 for s in found] == [True, False, False, True]
     # None replaces another that the step asks already; what was replaced is counted too.
     assert asked[0] == [d.item.id for d in drawn]
     assert not set(asked[0]) & {name for turn in asked[1:] for name in turn}
@@ -140,7 +141,8 @@ def test_a_question_whose_group_agrees_is_replaced(
     assert counts["pictures"] == sum(shown[name] for turn in asked for name in turn)
 
     split = [
-        rollouts(engine, items, dynamic_sampling=12, **fields).at(0, drawn[r::2])[0] for r in (0, 1)
+        rollouts(engine, items, dynamic_sampling=12, **fields).at(0, drawn[r::2], Clock())[0]
+        for r in (0, 1)
     ]
     ours = {s.place: s.group.responses for part in split for s in part}
     assert ours == {s.place: s.group.responses for s in found}
@@ -151,7 +153,7 @@ def test_a_question_whose_group_agrees_is_replaced(
         assert len(spares) == 12
         assert not now & set(spares)
 
-    once, _ = rollouts(engine, items, dynamic_sampling=1, **fields).at(0, drawn)
+    once, _ = rollouts(engine, items, dynamic_sampling=1, **fields).at(0, drawn, Clock())
     assert not all(s.contrast for s in once)  # the limit holds
 
 
@@ -180,7 +182,7 @@ def expected_loss(items: list[Item], engine: HFEngine, unit: bool) -> float:
     the external one 1, and its probability comes from a forward pass of its own."""
     encoder = engine.encoder
     drawn = QuestionOrder(items, 4, 0).at(0)
-    groups, _ = rollouts(engine, items, group_size=3).at(0, drawn)
+    groups, _ = rollouts(engine, items, group_size=3).at(0, drawn, Clock())
     ids = encoder.response(OTHERS)
     high, low = 0.75, -0.25
     total, tokens = 0.0, 0
@@ -280,19 +282,21 @@ def test_figures_are_of_the_policys_own_responses(
     fields = reward_is(monkeypatch, lambda _, text: float(text == OTHERS))
     said = Response(OTHERS, tuple(engine.encoder.response(OTHERS)), "stop")
     drawn = QuestionOrder(items, 4, 0).at(0)
-    alone, _ = rollouts(engine, items, **fields).at(0, drawn)
+    alone, _ = rollouts(engine, items, **fields).at(0, drawn, Clock())
     both = {d.item.id: ExternalResponses([said, said], 1) for d in drawn}
     for off_policy in ("uncorrected", "sft"):
         external = {"models": ["m"], "off_policy": off_policy}
-        found, _ = rollouts(engine, items, external=external, responses=both, **fields).at(0, drawn)
+        found, _ = rollouts(engine, items, external=external, responses=both, **fields).at(
+            0, drawn, Clock()
+        )
         mixed = [s for s in found if not s.taught]
         for own, group in zip(alone, mixed, strict=True):
-            assert own.row["reward"] == 0
-            for name in set(own.row) - {"zero_variance_groups"}:
-                assert group.row[name] == own.row[name], name
-            assert group.row["external_reward"] == 1
-            assert group.row["external_dropped"] == 1
-            assert group.row["zero_variance_groups"] == (off_policy == "sft")
+            assert own.figures["reward"] == 0
+            for name in set(own.figures) - {"zero_variance_groups"}:
+                assert group.figures[name] == own.figures[name], name
+            assert group.figures["external_reward"] == 1
+            assert group.figures["external_dropped"] == 1
+            assert group.figures["zero_variance_groups"] == (off_policy == "sft")
 
 
 def test_a_response_that_was_kept_for_contrast_is_counted(
@@ -304,10 +308,10 @@ def test_a_response_that_was_kept_for_contrast_is_counted(
     for many in (3, 4):  # of a group of 4
         pool = {d.item.id: ExternalResponses([said] * many) for d in drawn}
         found, _ = rollouts(engine, items, external={"models": ["m"]}, responses=pool, **fields).at(
-            0, drawn
+            0, drawn, Clock()
         )
-        assert [s.row["contrast_kept"] for s in found] == [float(many == 4)] * 4
-        assert [s.row["zero_variance_groups"] for s in found] == [0] * 4
+        assert [s.figures["contrast_kept"] for s in found] == [float(many == 4)] * 4
+        assert [s.figures["zero_variance_groups"] for s in found] == [0] * 4
 
 
 def test_external_files_are_checked_and_long_responses_left_out(

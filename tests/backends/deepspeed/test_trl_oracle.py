@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from backends.base.stage import Stage
 from backends.deepspeed.objectives.advantages import estimate
 from backends.deepspeed.policy.packing import PackedBatch
-from backends.deepspeed.update import Totals, Updater
+from backends.deepspeed.update import Outcome, Totals, Updater
 from backends.models.prompt import Prompt
 from backends.training.groups import Group
 from backends.training.ranks import Ranks
@@ -107,13 +107,13 @@ def ours(stage: Stage, tokens_budget: int) -> tuple[float, Tensor, list[float]]:
             )
         )
     ranks = Ranks(0, 1, torch.device("cpu"))
-    estimate(samples, stage, ranks)
+    samples = estimate(samples, stage, ranks)
     advantages = [float(part[0]) for s in samples for part in s.advantages.split(s.lengths)]
     if stage.mask_truncated:
         samples = [s.keep([not cut for cut in s.truncated]) for s in samples]
     totals = Totals()
     updater = Updater(stage, current, ranks, tokens_budget, PAD)  # type: ignore[arg-type]
-    assert updater.update(samples, 1.0, totals)
+    assert updater.update(samples, 1.0, totals) is Outcome.APPLIED
     assert current.values.grad is not None
     return totals.loss, current.values.grad, advantages
 

@@ -86,10 +86,17 @@ def groups(rewards: list[list[float | None]] = REWARDS) -> list[Sample]:
     for place, (lengths, paid) in enumerate(zip(LENGTHS, rewards, strict=True)):
         n = sum(lengths)
         group = Group(prompt, [[1] * length for length in lengths])
-        sample = Sample(place, group, paid, [False, False, place == 0])
-        sample.old, sample.reference = numbers(place, n), numbers(place + 10, n)
-        sample.values = numbers(place + 20, n)
-        made.append(sample)
+        made.append(
+            Sample(
+                place,
+                group,
+                paid,
+                [False, False, place == 0],
+                old=numbers(place, n),
+                reference=numbers(place + 10, n),
+                values=numbers(place + 20, n),
+            )
+        )
     return made
 
 
@@ -97,10 +104,13 @@ def stage(**fields: Any) -> Stage:
     return Stage.model_validate(SMALL | {"group_size": 8} | fields)
 
 
-def estimated(samples: list[Sample], **fields: Any) -> list[list[float]]:
+def by_response(samples: list[Sample]) -> list[list[float]]:
     """The advantages of each response's tokens."""
-    estimate(samples, stage(**fields), ALONE)
     return [part.tolist() for s in samples for part in s.advantages.split(s.lengths)]
+
+
+def estimated(samples: list[Sample], **fields: Any) -> list[list[float]]:
+    return by_response(estimate(samples, stage(**fields), ALONE))
 
 
 IN_REWARD = {"beta": 0.1, "form": "k1", "place": "reward"}
@@ -115,7 +125,7 @@ def test_batch_norm_divides_by_the_deviation_of_all_rewards() -> None:
 
 
 @pytest.mark.parametrize("kind", ["group_norm", "group_mean", "rloo"])
-def test_a_response_pays_for_its_divergence_before_it_is_compared(kind: Any) -> None:
+def test_a_response_pays_for_its_kl_before_it_is_compared(kind: Any) -> None:
     samples = groups()
     found = estimated(samples, advantage=kind, kl=IN_REWARD)
     responses = iter(found)
@@ -167,7 +177,8 @@ def test_reinforce_with_a_baseline_is_the_whitened_return_to_go() -> None:
 def test_gae_is_the_discounted_sum_of_the_temporal_differences() -> None:
     samples = groups()
     critic = {"gamma": 0.9, "lam": 0.7}
-    found = estimated(samples, advantage="gae", critic=critic, kl=IN_REWARD)
+    made = estimate(samples, stage(advantage="gae", critic=critic, kl=IN_REWARD), ALONE)
+    found = by_response(made)
     rows = token_rewards(samples, [1.0, 0.0, 0.5, 0.0, None, 2.0])
     values = [v for s in samples for v in s.values.double().split(s.lengths)]  # type: ignore[union-attr]
     raw: list[list[float] | None] = []
@@ -180,7 +191,7 @@ def test_gae_is_the_discounted_sum_of_the_temporal_differences() -> None:
         raw.append([sum(0.63**k * d for k, d in enumerate(delta[t:])) for t in range(len(delta))])
     for tokens, wanted in zip(found, whitened(raw), strict=True):
         assert tokens == pytest.approx(wanted, rel=1e-5, abs=1e-6)
-    returns = [r for s in samples for r in s.returns.split(s.lengths)]  # type: ignore[union-attr]
+    returns = [r for s in made for r in s.returns.split(s.lengths)]  # type: ignore[union-attr]
     for got, advantages, value in zip(returns, raw, values, strict=True):
         if advantages is not None:
             assert got.tolist() == pytest.approx((torch.tensor(advantages) + value).tolist())

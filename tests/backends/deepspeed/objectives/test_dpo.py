@@ -26,8 +26,8 @@ from backends.training.samples import Drawn, request
 from benchmarks.base import Item
 from benchmarks.data.questions import save_questions
 
-from .conftest import SMALL, Train, apart, read, same
-from .test_resume import kill_at, killed_at_update, start
+from ..conftest import SMALL, Train, apart, read, same
+from ..test_resume import kill_at, killed_at_update, start
 
 DPO: dict[str, Any] = {
     **SMALL,
@@ -207,7 +207,7 @@ def test_kill_9_and_again(
     assert killed.figures() == whole.figures()
 
 
-def test_a_divergence_of_its_own_is_refused() -> None:
+def test_a_kl_of_its_own_is_refused() -> None:
     stage = Stage.model_validate(DPO | {"kl": {"beta": 0.1}, "rewards": [{"name": "majority"}]})
     found = backend("deepspeed").problems(stage, Resources())
     assert any("dpo_beta" in said for said in found)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from backends.base.stage import KL
 from backends.deepspeed.objectives.losses import (
-    divergence,
+    kl_divergence,
     response_means,
     surrogate,
     token_weights,
@@ -138,23 +138,23 @@ def test_on_policy_the_ratio_is_one_and_the_gradient_is_reinforce(old_is_given: 
 def test_k3_k2_k1() -> None:
     logp, reference = numbers(3), numbers(4)
     ratio = (reference - logp).exp()
-    torch.testing.assert_close(divergence(logp, reference, "k3"), ratio - ratio.log() - 1)
-    torch.testing.assert_close(divergence(logp, reference, "k2"), ratio.log() ** 2 / 2)
-    torch.testing.assert_close(divergence(logp, reference, "k1"), -ratio.log())
-    assert (divergence(logp, reference, "k3") >= 0).all()
+    torch.testing.assert_close(kl_divergence(logp, reference, "k3"), ratio - ratio.log() - 1)
+    torch.testing.assert_close(kl_divergence(logp, reference, "k2"), ratio.log() ** 2 / 2)
+    torch.testing.assert_close(kl_divergence(logp, reference, "k1"), -ratio.log())
+    assert (kl_divergence(logp, reference, "k3") >= 0).all()
 
 
 @pytest.mark.parametrize("form", ["k1", "k2", "k3"])
-def test_the_divergence_of_equals_is_exactly_zero(form: str) -> None:
+def test_the_kl_of_equals_is_exactly_zero(form: str) -> None:
     logp = numbers(5).requires_grad_()
-    kl = divergence(logp, logp.detach().clone(), form)  # type: ignore[arg-type]
+    kl = kl_divergence(logp, logp.detach().clone(), form)  # type: ignore[arg-type]
     assert (kl == 0).all()
 
 
 @pytest.mark.parametrize("gap", [-50.0, 50.0, -1000.0, 1000.0])
 def test_k3_stays_finite_however_far_a_token_drifts(gap: float) -> None:
     logp = torch.zeros(1, requires_grad=True)
-    kl = divergence(logp, torch.tensor([gap]), "k3")
+    kl = kl_divergence(logp, torch.tensor([gap]), "k3")
     kl.sum().backward()
     assert torch.isfinite(kl).all()
     assert torch.isfinite(logp.grad).all()  # type: ignore[arg-type]
@@ -162,7 +162,7 @@ def test_k3_stays_finite_however_far_a_token_drifts(gap: float) -> None:
 
 def test_a_clipped_estimate_has_no_gradient_beyond_the_clip() -> None:
     logp = torch.zeros(3, requires_grad=True)
-    kl = divergence(logp, torch.tensor([1.0, 4.0, -30.0]), "k3", clip=10.0)
+    kl = kl_divergence(logp, torch.tensor([1.0, 4.0, -30.0]), "k3", clip=10.0)
     kl.sum().backward()
     assert kl.tolist() == pytest.approx([math.e - 2, 10.0, 10.0])
     assert logp.grad is not None
@@ -179,7 +179,7 @@ def test_what_each_estimator_is_the_gradient_of(form: str, place: str, exact: st
     logp = logits.log_softmax(0)
     q = torch.tensor([0.2, 0.3, 0.5], dtype=torch.float64)
     p = logp.detach().exp()
-    estimates = divergence(logp, q.log(), form)  # type: ignore[arg-type]
+    estimates = kl_divergence(logp, q.log(), form)  # type: ignore[arg-type]
     loss = p * (estimates.detach() * logp if place == "reward" else estimates)
     (found,) = torch.autograd.grad(loss.sum(), logits, retain_graph=True)
     wanted = {
@@ -191,15 +191,15 @@ def test_what_each_estimator_is_the_gradient_of(form: str, place: str, exact: st
     torch.testing.assert_close(found, expected)
 
 
-def test_a_divergence_that_holds_nothing_back_is_refused() -> None:
+def test_a_kl_that_holds_nothing_back_is_refused() -> None:
     with pytest.raises(ValueError, match="k1 in the loss holds nothing back"):
         KL(beta=0.1, form="k1", place="loss")
 
 
-def test_k3_is_unbiased_for_the_divergence() -> None:
+def test_k3_is_unbiased_for_the_kl() -> None:
     p, q = torch.tensor([0.5, 0.3, 0.2]), torch.tensor([0.2, 0.3, 0.5])
     exact = float((p * (p / q).log()).sum())
-    expected_k3 = float((p * divergence(p.log(), q.log(), "k3")).sum())
+    expected_k3 = float((p * kl_divergence(p.log(), q.log(), "k3")).sum())
     assert expected_k3 == pytest.approx(exact)
 
 

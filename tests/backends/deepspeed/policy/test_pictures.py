@@ -11,7 +11,6 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from backends.base.engine import Request
-from backends.deepspeed import loop
 from backends.deepspeed.learner import Learner
 from backends.models import folders as models
 from backends.models.encoding import Encoder
@@ -158,7 +157,7 @@ def test_with_no_room_the_tower_still_never_runs_in_an_update(
         return values
 
     monkeypatch.setattr(Learner, "per_token", watch)
-    monkeypatch.setattr(loop, "PictureCache", lambda: PictureCache(limit=1))
+    monkeypatch.setattr("backends.deepspeed.models.PictureCache", lambda: PictureCache(limit=1))
     seen.clear()
     tight = train("tight", **stage, resources={"zero_stage": 3})
     assert in_update
