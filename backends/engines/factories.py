@@ -6,13 +6,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from backends.base.engine import (
-    Engine,
-    EngineError,
-    EngineSettings,
-    PolicySettings,
-    RolloutEngine,
-)
+from backends.base.engine import Engine, EngineError, EngineSettings, PolicySettings, RolloutEngine
 
 if TYPE_CHECKING:
     from backends.models.encoding import Encoder

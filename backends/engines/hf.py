@@ -324,6 +324,20 @@ class HFEngine:
         return self.model.get_output_embeddings()(hidden).float()
 
 
+class OwnWeights(HFEngine):
+    """The engine over the very module that is trained: as a rollout engine it has the weights of
+    every step as they are, and holds nothing beside them."""
+
+    def wake(self) -> None:
+        """Nothing was given back."""
+
+    def update_weights(self, items: Iterable[tuple[str, Tensor]]) -> None:
+        """They are the module's own."""
+
+    def sleep(self) -> None:
+        """The update needs what it holds."""
+
+
 @dataclass
 class _State:
     """What R rows carry from step to step: their cache, the logits [R, V] of the next token, its
@@ -372,20 +386,3 @@ def _in_order(
             yield running.popleft().result()
     while running:
         yield running.popleft().result()
-
-
-class OwnWeights(HFEngine):
-    """The ``hf`` engine over the very module that is trained: as a rollout engine it has the
-    weights of every step as they are, and holds nothing beside them."""
-
-    def wake(self) -> None:
-        """Nothing was given back."""
-
-    def update_weights(self, items: Iterable[tuple[str, Tensor]]) -> None:
-        """They are the module's own."""
-
-    def sleep(self) -> None:
-        """The update needs what it holds."""
-
-    def close(self) -> None:
-        """The module goes on being trained."""
