@@ -40,6 +40,7 @@ METRICS = {
     "unlabelled": "groups of questions without a label that can be read, in all",
     "missing_won": "share of groups in which no answer at all won the vote",
     "thinking": "share of responses with a thought",
+    "overlong": "share of responses that pay for their length",
     # The loss, over trained tokens.
     "kl": "KL(policy || reference) as the stage estimates it, over tokens that the policy sampled",
     "clip_share": "share of tokens that the clips silenced",

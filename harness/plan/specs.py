@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 
 from backends.base.config import Config
 from backends.base.stage import Stage
+from backends.base.template import TemplateChoice
 
 
 class StepSpec(Config):
@@ -64,7 +65,7 @@ class Respond(ModelSpec):
     engine: str
     engine_id: str
     asks: Asks
-    template: str
+    template: TemplateChoice
     prompt: str
     samples: int
     temperature: float
@@ -135,7 +136,7 @@ class Generate(ModelSpec):
     limit: int | None
     engine: str
     engine_id: str
-    template: str
+    template: TemplateChoice
     prompt: str
     min_pixels: int | None
     max_pixels: int | None

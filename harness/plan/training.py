@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from backends import curation
 from backends.base.stage import Curation, External, Stage
+from backends.training.objectives import objective
 from benchmarks.prompts import SYNTHESIS, template
 from harness.experiment.conditions import Condition
 from harness.experiment.spec import Experiment
@@ -122,7 +123,7 @@ class _Stage:
             parents["curated"] = self._curate(stage.curation)
         if stage.external is not None:
             parents |= self._external(stage.external)
-        samples = stage.objective == "grpo"
+        samples = objective(stage).has_rollouts
         spec = Train(
             model=None if before else planner.model.id,
             family_id=self.family,
@@ -182,7 +183,7 @@ class _Stage:
             engine=stage.rollout_engine,
             engine_id=identities.engine(stage.rollout_engine),
             asks=asks,
-            template=form.name,
+            template=form.choice,
             prompt=curation.wording(form.hash, *curation.FORMS[asks]),
             samples=rule.samples if rule else 1,
             temperature=rule.temperature if rule else 0.0,
@@ -222,7 +223,7 @@ class _Stage:
                 engine=engine,
                 engine_id=identities.engine(engine),
                 asks="question",
-                template=form.name,
+                template=form.choice,
                 prompt=curation.wording(form.hash),
                 samples=external.samples,
                 temperature=external.temperature,
