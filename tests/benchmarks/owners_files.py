@@ -157,6 +157,14 @@ def write_json(name: str, rows: Sequence[Row], folder: Path, split: str = "testm
     return file
 
 
+def both_splits(folder: Path) -> Path:
+    """MathVision's two splits in one folder: three rows of ``test``, two of ``testmini``."""
+    folder.mkdir()
+    write_json("mathvision", mathvision(3), folder, "test")
+    write_json("mathvision", mathvision(2), folder, "testmini")
+    return folder
+
+
 def schema(name: str) -> Any:
     """The schema of the dataset on the hub, pictures as ``{bytes, path}``."""
     import pyarrow as pa

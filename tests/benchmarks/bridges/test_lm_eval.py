@@ -7,8 +7,6 @@ place of a download, and one of our own in the schema of MATH-500.
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -22,6 +20,7 @@ from benchmarks.base import DataError
 from benchmarks.bridges import _lm_eval_child as _lmeval_child
 from benchmarks.bridges.lm_eval import LmEval, address, cut
 from benchmarks.registry import benchmark
+from tests.fresh_process import loaded
 
 pytestmark = pytest.mark.filterwarnings(
     # lm-eval and the packages that it loads data with, on import and at use
@@ -290,9 +289,4 @@ def test_an_error_of_the_tasks_own_code_is_undecided(tmp_path: Path, shipped: Pa
 
 
 def test_importing_the_benchmarks_loads_no_lm_eval() -> None:
-    code = (
-        "import sys, benchmarks.bridges.lm_eval;"
-        "print({'lm_eval', 'datasets', 'torch'} & {*sys.modules})"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    assert not loaded("import benchmarks.bridges.lm_eval", "lm_eval", "datasets", "torch")

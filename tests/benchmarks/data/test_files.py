@@ -5,8 +5,6 @@ from __future__ import annotations
 import base64
 import os
 import random
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from benchmarks.base import DataError, Item
 from benchmarks.official.benchmark import OfficialBenchmark
 from benchmarks.registry import benchmark
 from tests.benchmarks import owners_files as made
+from tests.benchmarks.hub_cache import COMMIT, printed
 
 NAMES = tuple(made.ROWS)
 #: What VLMEvalKit's table of a benchmark does not say.
@@ -120,9 +119,6 @@ def test_a_missing_part_of_a_parquet_split_is_an_error(tmp_path) -> None:
         official("wemath").load(tmp_path)
 
 
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-
-
 def test_a_pinned_hub_revision_is_read_from_the_hubs_cache(tmp_path) -> None:
     """The real client, offline, on a cache as ``snapshot_download`` leaves it: links to blobs."""
     cached = tmp_path / "hub" / "datasets--MathLLMs--MathVision"
@@ -147,15 +143,7 @@ def test_a_pinned_hub_revision_is_read_from_the_hubs_cache(tmp_path) -> None:
         f"folder = found.path(Store(Path({str(tmp_path)!r})))\n"
         "print(found.id, len(one.load(folder, found.split)))\n"
     )
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path / "hub")}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment,
-        cwd=Path(__file__).resolve().parents[3],
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.splitlines() == ["3 2", f"{source}[testmini] 2"], done.stderr
+    assert printed(code, tmp_path / "hub").splitlines() == ["3 2", f"{source}[testmini] 2"]
 
 
 # ------------------------------------------------------------------------------------ VLMEvalKit

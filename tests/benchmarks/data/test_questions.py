@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,11 +16,8 @@ from benchmarks.data.questions import (
     save_questions,
     split_files,
 )
-
-PNG = (
-    b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR\x00\x00\x00\x01\x00\x00\x00\x01\x08\x00\x00\x00\x00:~\x9bU"
-    b"\x00\x00\x00\nIDATx\x9cc`\x00\x00\x00\x02\x00\x01H\xaf\xa4q\x00\x00\x00\x00IEND\xaeB`\x82"
-)
+from tests.benchmarks.hub_cache import COMMIT, printed
+from tests.benchmarks.owners_files import PNG
 
 
 def write(folder: Path, *rows: object) -> Path:
@@ -230,21 +224,12 @@ def test_a_hub_source_needs_its_revision() -> None:
 
 def test_a_hub_source_is_read_from_the_hubs_cache(tmp_path) -> None:
     """The real client, offline, on a cache in its own layout."""
-    commit = "0123456789abcdef0123456789abcdef01234567"
     cached = tmp_path / "hub" / "datasets--owner--pool"
-    snapshot = cached / "snapshots" / commit
+    snapshot = cached / "snapshots" / COMMIT
     write_parquet(snapshot / "data" / "train-00000-of-00002.parquet", 0, 2)
     write_parquet(snapshot / "data" / "train-00001-of-00002.parquet", 2, 1)
     code = (
         "from benchmarks.data.questions import load_questions\n"
-        f"print(*(i.id for i in load_questions('hub:owner/pool@{commit}[train]')))"
+        f"print(*(i.id for i in load_questions('hub:owner/pool@{COMMIT}[train]')))"
     )
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path / "hub")}
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env=environment,
-        cwd=Path(__file__).resolve().parents[3],
-        capture_output=True,
-        text=True,
-    )
-    assert done.stdout.split() == ["q0", "q1", "q2"], done.stderr
+    assert printed(code, tmp_path / "hub").split() == ["q0", "q1", "q2"]

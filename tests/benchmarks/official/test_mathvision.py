@@ -13,6 +13,7 @@ from benchmarks.aggregate import slug
 from benchmarks.base import DataError, Item
 from benchmarks.official.mathvision import is_equal, official_extraction, score_extraction
 from benchmarks.registry import benchmark
+from tests.benchmarks import owners_files as made
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "mathvision"
 published = pytest.mark.skipif(not DATA.is_dir(), reason="no shared/data/mathvision here")
@@ -20,16 +21,14 @@ ONE = benchmark("mathvision")
 
 
 def row(**changed: object) -> dict[str, object]:
-    return {
-        "id": "1",
+    (first,) = made.mathvision(1)
+    own = {
         "question": "How many ducks <image1> weigh one crocodile?\n<image2>",
-        "options": ["1", "2", "3", "4", "5"],
-        "answer": "C",
-        "solution": None,
         "level": 2,
         "subject": "metric geometry - angle",
         "image": "images/1.jpg",
-    } | changed
+    }
+    return first | own | changed
 
 
 def item(**changed: object) -> Item:

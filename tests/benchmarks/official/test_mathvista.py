@@ -13,7 +13,7 @@ from benchmarks.aggregate import slug
 from benchmarks.base import DataError
 from benchmarks.official.mathvista import score_extraction
 from benchmarks.registry import benchmark
-from tests.benchmarks.owners_files import PNG
+from tests.benchmarks import owners_files as made
 
 DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data" / "mathvista"
 published = pytest.mark.skipif(not DATA.is_dir(), reason="no shared/data/mathvista here")
@@ -22,18 +22,9 @@ ONE = benchmark("mathvista")
 
 
 def row(**changed: object) -> dict[str, object]:
-    return {
-        "pid": "1",
-        "question": "Which is longer?",
-        "image": "images/1.png",
-        "choices": ["red bar", "blue", "both"],
-        "unit": None,
-        "precision": None,
-        "answer": "blue",
-        "question_type": "multi_choice",
-        "answer_type": "text",
-        "metadata": "{'task': 'figure question answering', 'skills': ['arithmetic reasoning']}",
-    } | changed
+    (first,) = made.mathvista(1)
+    metadata = "{'task': 'figure question answering', 'skills': ['arithmetic reasoning']}"
+    return first | {"question": "Which is longer?", "metadata": metadata} | changed
 
 
 def number(answer: str, answer_type: str, precision: float | None = None) -> dict[str, object]:
@@ -49,7 +40,7 @@ def number(answer: str, answer_type: str, precision: float | None = None) -> dic
 
 def write(folder: Path, *rows: dict[str, object]) -> Path:
     (folder / "images").mkdir()
-    (folder / "images" / "1.png").write_bytes(PNG)
+    (folder / "images" / "1.png").write_bytes(made.PNG)
     content = {str(n): r | {"pid": str(r.get("pid", n))} for n, r in enumerate(rows)}
     (folder / "testmini.json").write_text(json.dumps(content))
     return folder
@@ -126,12 +117,12 @@ def test_parquet_with_float_precision_is_the_same_benchmark(tmp_path) -> None:
     import pyarrow.parquet
 
     rows = [row(), number("1.2", "float", 1.0) | {"pid": "2"}]
-    rows = [r | {"decoded_image": {"bytes": PNG, "path": None}} for r in rows]
+    rows = [r | {"decoded_image": {"bytes": made.PNG, "path": None}} for r in rows]
     path = tmp_path / "data" / "testmini-00000-of-00001.parquet"
     path.parent.mkdir()
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), path)
     choice, free = ONE.load(tmp_path)
-    assert choice.images == (PNG,)
+    assert choice.images == (made.PNG,)
     assert ONE.scorer().score(free, r"\boxed{1.23}").correct
 
 

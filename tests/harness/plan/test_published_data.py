@@ -34,11 +34,7 @@ def harness(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture
 def both(tmp_path: Path) -> Path:
-    folder = tmp_path / "mathvision"
-    folder.mkdir()
-    made.write_json("mathvision", made.mathvision(3), folder, "test")
-    made.write_json("mathvision", made.mathvision(2), folder, "testmini")
-    return folder
+    return made.both_splits(tmp_path / "mathvision")
 
 
 EXPERIMENT = """\

@@ -11,8 +11,6 @@ import json
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from contextlib import suppress
 from functools import partial
@@ -23,7 +21,6 @@ from rich.console import Console
 
 from backends.base.resources import Resources
 from harness.commands.status import show
-from harness.errors import HarnessError
 from harness.run import status
 from harness.run.display import Lines, LiveTable
 from harness.run.executors.local import LocalExecutor, alive
@@ -33,125 +30,10 @@ from harness.store.files import write_json
 from harness.store.results import Store
 from tests.harness.examples import EXAMPLE, model_folder, planned, question_file, read
 
+from .place import TEXT, Place
+
 HERE = Path(__file__).parent
-
-TEXT = """\
-name: {name}
-model: {folder}/model
-questions: {folder}/questions.jsonl
-backend: steady
-training: {{steps: 8}}
-arms:
-  vote: {{method: mm_upt}}
-  same: {{method: mm_upt}}
-seeds: [0, 1]
-workers: 2
-"""
 IDS = [f"{arm}-s{seed}" for arm in ("vote", "same") for seed in (0, 1)]
-
-#: `harness run` without the report, which is tested on its own. A shell starts what it puts in the
-#: background with interrupts ignored, and a test run may be there.
-RUN = """
-import signal, sys
-signal.signal(signal.SIGINT, signal.default_int_handler)
-from pathlib import Path
-import typer
-from harness.commands.run import execute
-from harness.errors import HarnessError
-from harness.experiment import checks
-try:
-    spec, text = checks.read(Path(sys.argv[1]), Path(sys.argv[2]))
-    outcome = execute(spec, text, Path(sys.argv[2]), None, tracking=False)
-except typer.Exit as left:
-    sys.exit(left.exit_code)
-except HarnessError as error:
-    print(error, file=sys.stderr)
-    sys.exit(2)
-heavy = [m for m in ("torch", "mlflow", "optuna", "transformers") if m in sys.modules]
-print("loaded", heavy)
-sys.exit(1 if outcome.failed else 0)
-"""
-
-
-class Place:
-    """A folder with a model, questions and a plug-in, in which experiments run."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.root = folder / "runs"
-        self.log = folder / "log.txt"
-        model_folder(folder / "model")
-        question_file(folder)
-        self.environment: dict[str, str] = {}
-        self.write()
-
-    def write(self, name: str = "test", text: str = TEXT) -> Path:
-        file = self.folder / f"{name}.yaml"
-        file.write_text(text.format(name=name, folder=self.folder))
-        return file
-
-    def start(self, name: str = "test", **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-c", RUN, str(self.folder / f"{name}.yaml"), str(self.root)],
-            env=os.environ | {"STEADY_LOG": str(self.log)} | self.environment | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
-
-    def run(self, name: str = "test", **environment: str) -> tuple[int, str, str]:
-        process = self.start(name, **environment)
-        out, error = process.communicate()
-        return process.returncode, out, error
-
-    def trial(self, name: str, run: str = "test") -> Path:
-        return self.root / run / "trials" / name
-
-    def state(self, name: str, run: str = "test") -> dict[str, object]:
-        return status.read(self.trial(name, run))
-
-    def result(self, name: str, run: str = "test") -> dict[str, object]:
-        result: dict[str, object] = json.loads((self.trial(name, run) / "result.json").read_text())
-        return result
-
-    def weights(self, name: str, run: str = "test") -> str:
-        [step] = self.result(name, run)["steps"]  # type: ignore[misc]
-        return (self.root / step["path"] / "checkpoint" / "weights.txt").read_text()
-
-    def lines(self, word: str) -> list[str]:
-        text = self.log.read_text() if self.log.exists() else ""
-        return [line for line in text.splitlines() if line.startswith(word)]
-
-    def wait_for(self, word: str, count: int = 1) -> None:
-        """However long a busy machine takes: the time limit of every test is the only one."""
-        while len(self.lines(word)) < count:
-            time.sleep(0.02)
-
-    def saved(self) -> list[Path]:
-        """What interrupted trainings would go on from."""
-        return list(self.root.glob("work/*/out/resume/state.json"))
-
-
-@pytest.fixture(scope="session")
-def plugin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An installed distribution that offers the backend, as a third party would ship it."""
-    site = tmp_path_factory.mktemp("site")
-    (site / "steady_backend.py").write_text((HERE.parent / "steady.py").read_text())
-    info = site / "steady_backend-1.0.dist-info"
-    info.mkdir()
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: steady-backend\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text(
-        "[harness.plugins]\nbackend.steady = steady_backend:Steady\n"
-    )
-    return site
-
-
-@pytest.fixture
-def place(tmp_path: Path, plugin: Path) -> Place:
-    here = Place(tmp_path)
-    here.environment = {"PYTHONPATH": str(plugin), "CUDA_VISIBLE_DEVICES": ""}
-    return here
 
 
 @pytest.fixture(scope="session")
@@ -372,65 +254,6 @@ def test_reasons_with_brackets_are_shown_as_they_are(tmp_path: Path) -> None:
     for shown in (LiveTable(console), Lines(console)):
         shown.changed(one, {"state": "failed", "reason": reason})
     assert console.export_text().count(reason) == 3
-
-
-def nvidia_smi(folder: Path) -> Path:
-    """A folder with the nvidia-smi of a machine with four GPUs."""
-    tools = folder / "bin"
-    tools.mkdir()
-    rows = "".join(f"echo '{i}, NVIDIA H200, 143771 MiB, GPU-{i}a-{i}b'\n" for i in range(4))
-    (tools / "nvidia-smi").write_text(f"#!/bin/sh\n{rows}")
-    (tools / "nvidia-smi").chmod(0o755)
-    return tools
-
-
-@pytest.mark.parametrize(
-    ("visible", "free"),
-    [
-        ("GPU-3a,GPU-1a-1b", ["GPU-3a", "GPU-1a-1b"]),
-        ("MIG-7-8, MIG-9-0", ["MIG-7-8", "MIG-9-0"]),
-        ("2,0", ["2", "0"]),
-        ("", [""]),
-    ],
-)
-def test_gpus_are_handed_out_as_the_surroundings_name_them(
-    visible: str, free: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", f"{nvidia_smi(tmp_path)}:{os.environ['PATH']}")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    executor = LocalExecutor(Resources(), workers=len(free))
-    assert executor._free == free
-
-
-def test_too_few_gpus_are_an_error_and_not_the_cpu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PATH", f"{nvidia_smi(tmp_path)}:{os.environ['PATH']}")
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-0a,GPU-1a")
-    with pytest.raises(HarnessError, match=r"4 GPU.* offers 2"):
-        LocalExecutor(Resources(processes=4))
-    assert LocalExecutor(Resources(processes=4, device="cpu"), workers=1)._free == [""]
-
-
-def test_gpus_are_handed_out_and_never_shared(place: Place, tmp_path: Path) -> None:
-    """A machine with four GPUs by its nvidia-smi; two for each trial."""
-    tools = nvidia_smi(tmp_path)
-    text = TEXT.replace("workers: 2", "resources: {{processes: 2}}")
-    place.write("test", text.replace("seeds: [0, 1]", "seeds: [0, 1, 2]"))
-    place.environment["PATH"] = f"{tools}:{os.environ['PATH']}"
-    place.environment["CUDA_VISIBLE_DEVICES"] = "0,1,2,3"
-    code, out, error = place.run(STEADY_SECONDS="0.1")
-    assert code == 0, out + error
-    assert "2 at a time" in out
-    held: set[str] = set()
-    for line in place.log.read_text().splitlines():
-        what, _, _, gpus = line.split()
-        if what == "begin":
-            assert gpus not in held
-            held.add(gpus)
-            assert gpus in ("0,1", "2,3")
-        else:
-            held.remove(gpus)
 
 
 def test_what_a_backend_cannot_train_is_refused_before_anything_runs(place: Place) -> None:

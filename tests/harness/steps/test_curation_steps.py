@@ -18,7 +18,6 @@ import torch
 
 from backends import curation
 from backends.base.engine import Server
-from backends.base.resources import Resources
 from backends.base.stage import Stage
 from benchmarks import tiny
 from benchmarks.base import Item
@@ -26,16 +25,16 @@ from benchmarks.data.questions import load_questions, save_questions
 from benchmarks.prompts import template
 from harness.errors import StepError
 from harness.plan.services import Services
-from harness.plan.specs import Curate, Respond, Synthesize
+from harness.plan.specs import Curate, Respond
 from harness.steps import curate, respond, synthesize
 from harness.steps.context import Context
 from harness.steps.train import _external
 from harness.store.files import read_json
-from harness.store.results import Store
 from harness.store.sources import models, questions
 from harness.store.sources.hashes import Hashes
 from tests.backends.engines.chat_server import ChatServer
 from tests.backends.trained import SMALL
+from tests.harness import contexts, specs
 
 QUESTIONS = 12
 
@@ -64,18 +63,7 @@ def made(root: Path, pool: Path) -> Callable[..., Context]:
     ]
 
     def context(name: str, **parents: Path) -> Context:
-        work = root / name
-        (work / "out").mkdir(parents=True, exist_ok=True)
-        return Context(
-            store=Store(root),
-            out=work / "out",
-            scratch=work,
-            parents=parents,
-            located={one.id: one for one in found},
-            resources=Resources(device="cpu"),
-            progress=lambda done, total, unit: None,
-            watch=lambda file, total, unit: None,
-        )
+        return contexts.context(root, name, found, parents)
 
     context.model, context.pool = (one.id for one in found)  # type: ignore[attr-defined]
     return context
@@ -84,21 +72,13 @@ def made(root: Path, pool: Path) -> Callable[..., Context]:
 def asking(made: Any, asks: str = "question", **changes: Any) -> Respond:
     judging = asks in ("judgement", "rating")
     fields: dict[str, Any] = {
-        "model": made.model,
-        "questions": made.pool,
-        "engine": "hf",
         "asks": asks,
         "template": "plain" if judging or asks in ("description", "contrast") else "boxed",
         "prompt": curation.wording(template("boxed").hash, *curation.FORMS[asks]),
         "samples": 1 if judging else 4,
         "temperature": 0.0 if judging else 1.0,
-        "top_p": 1.0,
-        "max_tokens": 32,
-        "max_prompt_tokens": 2048,
-        "seed": 0,
-        "dtype": "float32",
     }
-    return Respond(**(fields | changes))
+    return specs.respond(**{"model": made.model, "questions": made.pool} | fields | changes)
 
 
 @pytest.fixture(scope="module")
@@ -286,19 +266,8 @@ def test_what_was_too_long_to_be_asked_is_counted_as_that(made: Any, tmp_path: P
 def test_external_responses_reach_the_backend_by_question_and_model(
     made: Any, responses: Path, tmp_path: Path
 ) -> None:
-    from harness.plan.specs import Train
-
     stage = Stage.model_validate(SMALL | {"external": {"models": ["sha256:aa", "trained"]}})
-    spec = Train(
-        model=None,
-        questions=made.pool,
-        synthetic_ratio=0,
-        stage=stage,
-        prompt="0",
-        backend="deepspeed",
-        seed=0,
-        dtype="float32",
-    )
+    spec = specs.train(None, made.pool, stage)
     context = made("external", **{"external 0": responses, "external 1": responses})
     path = _external(spec, context, tmp_path / "external.jsonl")
     assert path is not None
@@ -335,18 +304,7 @@ def test_a_server_teaches_and_what_it_said_before_it_broke_down_is_kept(
 def test_a_question_that_was_asked_before_is_no_new_one(made: Any, pool: Path) -> None:
     """Twelve seeds asked ten times over: what comes again about the same picture is counted."""
     context = made("synthesize")
-    spec = Synthesize(
-        model=made.model,
-        questions=made.pool,
-        mode="in_context",
-        prompt="0",
-        count=10 * QUESTIONS,
-        temperature=1.0,
-        top_p=1.0,
-        max_tokens=48,
-        seed=0,
-        dtype="float32",
-    )
+    spec = specs.synthesize(made.model, made.pool, count=10 * QUESTIONS)
     synthesize.run(spec, context)
     written = load_questions(context.out)
     asked = [

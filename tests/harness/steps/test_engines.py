@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from backends.base.engine import Server
-from backends.base.resources import Resources
 from benchmarks.prompts import Template, template
 from harness.commands import eval as eval_
 from harness.errors import HarnessError, SpecError, StepError
@@ -26,9 +25,9 @@ from harness.plan.services import Services
 from harness.plan.specs import Generate
 from harness.steps import generate
 from harness.steps.context import Context
-from harness.store.results import Store
 from harness.store.sources import benchmark_data, models
 from harness.store.sources.hashes import Hashes
+from tests.harness import contexts, specs
 from tests.harness.examples import read
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -192,41 +191,21 @@ def test_options_of_harness_eval_name_a_server(tmp_path: Path) -> None:
 def context(root: Path, name: str, server: Server | None = None) -> Context:
     hashes = Hashes(root)
     data = benchmark_data.locate("wemath", "tiny/wemath", "tiny", hashes)
-    found = [models.locate("tiny", hashes), data]
-    work = root / name
-    (work / "out").mkdir(parents=True, exist_ok=True)
-    return Context(
-        store=Store(root),
-        out=work / "out",
-        scratch=work,
-        parents={},
-        located={one.id: one for one in found},
-        resources=Resources(device="cpu"),
-        progress=lambda done, total, unit: None,
-        watch=lambda file, total, unit: None,
-        services=Services(evaluated=server),
-    )
+    located = [models.locate("tiny", hashes), data]
+    return contexts.context(root, name, located, services=Services(evaluated=server))
 
 
 def asked(context: Context, **changes: Any) -> Generate:
     model, data = context.located
-    fields = {
+    fields: dict[str, Any] = {
         "model": model,
-        "benchmark": "wemath",
-        "data": data,
         "limit": 60,
-        "engine": "hf",
-        "template": "boxed",
         "prompt": template("boxed").hash,
-        "min_pixels": None,
-        "max_pixels": None,
         "greedy": False,
         "sampled": {"n": 2, "temperature": 1.0, "top_p": 1.0, "seed": 0},
         "max_tokens": 24,
-        "max_prompt_tokens": 4096,
-        "dtype": "float32",
     }
-    return Generate.model_validate(fields | changes)
+    return specs.generate(**{"benchmark": "wemath", "data": data} | fields | changes)
 
 
 def texts(context: Context) -> list[tuple[Any, ...]]:

@@ -12,20 +12,19 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from backends.base.resources import Resources
 from benchmarks import tiny
 from benchmarks.data.questions import load_questions
 from benchmarks.prompts import SYNTHESIS, template
 from benchmarks.registry import benchmark
 from harness.errors import StepError
-from harness.plan.specs import Generate, Sampled, Score, Synthesize
+from harness.plan.specs import Generate, Score, Synthesize
 from harness.steps import generate, score, synthesize
 from harness.steps.context import Context
 from harness.store.files import read_json
-from harness.store.results import Store
 from harness.store.sources import benchmark_data, models, questions
 from harness.store.sources.hashes import Hashes
 from tests.benchmarks.owners_files import PNG
+from tests.harness import contexts, specs
 
 LIMIT = 12
 
@@ -48,17 +47,12 @@ def made(root: Path) -> Callable[..., Context]:
     ]
 
     def context(name: str, **parents: Path) -> Context:
-        work = root / name
-        (work / "out").mkdir(parents=True, exist_ok=True)
-        return Context(
-            store=Store(root),
-            out=work / "out",
-            scratch=work,
-            parents=parents,
-            located={one.id: one for one in found},
-            resources=Resources(device="cpu"),
+        return contexts.context(
+            root,
+            name,
+            found,
+            parents,
             progress=lambda done, total, unit: told.append((name, done, total, unit)),
-            watch=lambda file, total, unit: None,
         )
 
     told: list[tuple[str, int, int, str]] = []
@@ -68,23 +62,8 @@ def made(root: Path) -> Callable[..., Context]:
 
 
 def asking(made: Any, **changes: Any) -> Generate:
-    fields: dict[str, Any] = {
-        "model": made.ids[0],
-        "benchmark": "mathvista",
-        "data": made.ids[2],
-        "limit": LIMIT,
-        "engine": "hf",
-        "min_pixels": None,
-        "max_pixels": None,
-        "template": "boxed",
-        "prompt": template("boxed").hash,
-        "greedy": True,
-        "sampled": Sampled(n=2, temperature=0.7, top_p=1.0, seed=0),
-        "max_tokens": 32,
-        "max_prompt_tokens": 4096,
-        "dtype": "float32",
-    }
-    return Generate(**(fields | changes))
+    fields = {"limit": LIMIT, "prompt": template("boxed").hash} | changes
+    return specs.generate(made.ids[0], "mathvista", made.ids[2], **fields)
 
 
 def rows(context: Context) -> list[dict[str, Any]]:
@@ -208,20 +187,14 @@ def test_a_scorer_that_is_not_the_planned_one_is_refused(made: Any, generated: C
         scored(made, generated, "other scorer", scorer_id="mathvista/of-last-year")
 
 
+def writing(made: Any, mode: str, **fields: Any) -> Synthesize:
+    prompt = SYNTHESIS[mode].hash
+    return specs.synthesize(made.ids[0], made.ids[1], mode=mode, prompt=prompt, **fields)
+
+
 def test_a_model_writes_questions_without_answers_about_the_pools_pictures(made: Any) -> None:
     context = made("synthesize")
-    spec = Synthesize(
-        model=made.ids[0],
-        questions=made.ids[1],
-        mode="in_context",
-        prompt=SYNTHESIS["in_context"].hash,
-        count=6,
-        temperature=1.0,
-        top_p=1.0,
-        max_tokens=48,
-        seed=0,
-        dtype="float32",
-    )
+    spec = writing(made, "in_context", count=6)
     synthesize.run(spec, context)
     written = load_questions(context.out / "questions.jsonl")
     summary = read_json(context.out / "summary.json")
@@ -235,18 +208,7 @@ def test_a_model_writes_questions_without_answers_about_the_pools_pictures(made:
 
 
 def test_no_usable_question_is_an_error_that_says_what_to_change(made: Any) -> None:
-    spec = Synthesize(
-        model=made.ids[0],
-        questions=made.ids[1],
-        mode="direct",
-        prompt=SYNTHESIS["direct"].hash,
-        count=2,
-        temperature=1.0,
-        top_p=1.0,
-        max_tokens=1,
-        seed=0,
-        dtype="float32",
-    )
+    spec = writing(made, "direct", count=2, max_tokens=1)
     with pytest.raises(StepError, match="max_tokens"):
         synthesize.run(spec, made("cut"))
 

@@ -16,18 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from backends.base.stage import KL, RewardTerm, Stage
-from harness.plan.specs import (
-    KINDS,
-    Curate,
-    Generate,
-    Respond,
-    Sampled,
-    Score,
-    StepSpec,
-    Synthesize,
-    Train,
-)
+from harness.plan.specs import KINDS, Curate, Sampled, Score, StepSpec
 from harness.store.keys import canonical, differences, plain, step_key
+from tests.harness import specs
 
 STAGE = Stage(
     rewards=(RewardTerm(name="majority"),),
@@ -37,70 +28,17 @@ STAGE = Stage(
     kl=KL(beta=0.01),
     lr=1e-6,
 )
+MODEL, POOL = "sha256:aa", "tiny/train@1"
 SPECS: dict[str, StepSpec] = {
-    "synthesize": Synthesize(
-        model="sha256:aa",
-        family_id="qwen2_5_vl@1",
-        questions="tiny/train@1",
-        engine_id="hf@1",
-        mode="in_context",
-        prompt="0123",
-        count=None,
-        temperature=1.0,
-        top_p=1.0,
-        max_tokens=48,
-        seed=0,
-        dtype="float32",
-    ),
-    "respond": Respond(
-        model="sha256:aa",
-        family_id="qwen2_5_vl@1",
-        questions="tiny/train@1",
-        engine="hf",
-        engine_id="hf@1",
-        asks="question",
-        template="boxed",
-        prompt="0123",
-        samples=8,
-        temperature=1.0,
-        top_p=1.0,
-        max_tokens=32,
-        max_prompt_tokens=2048,
-        seed=1,
-        dtype="float32",
-    ),
-    "curate": Curate(questions="tiny/train@1", keep="judged", per_question=1, threshold=0.7),
-    "train": Train(
-        model="sha256:aa",
-        family_id="qwen2_5_vl@1",
-        questions="tiny/train@1",
-        synthetic_ratio=0.5,
-        stage=STAGE,
-        reward_ids=("majority@1",),
-        prompt="0123",
-        backend="deepspeed",
-        backend_id="deepspeed@1",
-        engine_id="hf@1",
-        seed=1,
-        dtype="float32",
-    ),
-    "generate": Generate(
-        model=None,
-        family_id="qwen2_5_vl@1",
-        benchmark="wemath",
-        data="tiny/wemath@1",
-        limit=None,
-        engine="hf",
-        engine_id="hf@1",
-        template="boxed",
-        prompt="0123",
-        min_pixels=None,
-        max_pixels=None,
-        greedy=True,
+    "synthesize": specs.synthesize(MODEL, POOL),
+    "respond": specs.respond(MODEL, POOL, samples=8, seed=1),
+    "curate": Curate(questions=POOL, keep="judged", per_question=1, threshold=0.7),
+    "train": specs.train(MODEL, POOL, STAGE, synthetic_ratio=0.5, seed=1),
+    "generate": specs.generate(
+        None,
+        "wemath",
+        "tiny/wemath@1",
         sampled=Sampled(n=4, temperature=0.7, top_p=1.0, seed=0),
-        max_tokens=32,
-        max_prompt_tokens=4096,
-        dtype="float32",
     ),
     "score": Score(
         benchmark="wemath",
@@ -133,12 +71,13 @@ def test_keys_are_those_of_every_earlier_run(kind: str) -> None:
 def test_keys_do_not_depend_on_the_process() -> None:
     """Set order, hash randomisation and module state must not leak into a key."""
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import test_keys as t; "
+        "from tests.harness.store import test_keys as t; "
         "print(*[t.key(k, t.dump(k)) for k in t.KINDS])"
     )
     for seed in ("1", "2"):
         done = subprocess.run(
-            [sys.executable, "-c", code, str(Path(__file__).parent)],
+            [sys.executable, "-c", code],
+            cwd=Path(__file__).resolve().parents[3],
             env=os.environ | {"PYTHONHASHSEED": seed},
             capture_output=True,
             text=True,

@@ -22,11 +22,7 @@ HUB = f"hub:owner/name@{COMMIT}"
 
 @pytest.fixture
 def both(tmp_path: Path) -> Path:
-    folder = tmp_path / "mathvision"
-    folder.mkdir()
-    made.write_json("mathvision", made.mathvision(3), folder, "test")
-    made.write_json("mathvision", made.mathvision(2), folder, "testmini")
-    return folder
+    return made.both_splits(tmp_path / "mathvision")
 
 
 def locate(folder: Path | str, split: str | None = None, name: str = "mathvision") -> Data:
