@@ -5,8 +5,9 @@ Everything is the real architecture in the Hugging Face layout; only the sizes a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
@@ -86,6 +87,27 @@ def build_processor(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLProcessor:
     )
 
 
+def config(
+    token: Callable[[str], int], text: dict[str, Any], vision: dict[str, Any], tied: bool = True
+) -> Qwen2_5_VLConfig:
+    """The architecture in the sizes of ``text`` and ``vision``; ``token`` gives the id of a special
+    token."""
+    ends = {
+        "bos_token_id": None,
+        "eos_token_id": token("<|im_end|>"),
+        "pad_token_id": token("<|endoftext|>"),
+    }
+    return Qwen2_5_VLConfig(
+        text_config=text | ends,
+        vision_config=vision,
+        image_token_id=token("<|image_pad|>"),
+        video_token_id=token("<|video_pad|>"),
+        vision_start_token_id=token("<|vision_start|>"),
+        vision_end_token_id=token("<|vision_end|>"),
+        tie_word_embeddings=tied,
+    )
+
+
 def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLForConditionalGeneration:
     """An untrained model; its weights come from torch's global generator."""
     token = tokenizer.convert_tokens_to_ids
@@ -102,9 +124,6 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLForConditionalG
             "rope_theta": 10000.0,
             "mrope_section": [4, 6, 6],
         },
-        "bos_token_id": None,
-        "eos_token_id": token("<|im_end|>"),
-        "pad_token_id": token("<|endoftext|>"),
     }
     vision = {
         "depth": 2,
@@ -114,16 +133,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLForConditionalG
         "out_hidden_size": 96,
         "fullatt_block_indexes": [0, 1],
     }
-    config = Qwen2_5_VLConfig(
-        text_config=text,
-        vision_config=vision,
-        image_token_id=token("<|image_pad|>"),
-        video_token_id=token("<|video_pad|>"),
-        vision_start_token_id=token("<|vision_start|>"),
-        vision_end_token_id=token("<|vision_end|>"),
-        tie_word_embeddings=True,
-    )
-    model = Qwen2_5_VLForConditionalGeneration(config)
+    model = Qwen2_5_VLForConditionalGeneration(config(token, text, vision))
     model.generation_config = GenerationConfig(
         eos_token_id=token("<|im_end|>"), pad_token_id=token("<|endoftext|>"), do_sample=False
     )

@@ -27,6 +27,14 @@ class ModelSpec(StepSpec):
     family_id: str | None
 
 
+class ItemsSpec(StepSpec):
+    """A step about the first ``limit`` items of a benchmark's ``data``; None: about all."""
+
+    benchmark: str
+    data: str
+    limit: int | None
+
+
 class Synthesize(StepSpec):
     """New questions about a pool's pictures, written by a model. Result: ``questions.jsonl``."""
 
@@ -122,7 +130,7 @@ class Sampled(Config):
     seed: int
 
 
-class Generate(ModelSpec):
+class Generate(ItemsSpec, ModelSpec):
     """Raw responses to a benchmark's items. ``model`` is None where the parent ``model`` was
     trained. ``min_pixels`` and ``max_pixels`` are None where the processor's own limits hold.
     Result: ``generations.parquet``.
@@ -131,9 +139,6 @@ class Generate(ModelSpec):
     KIND: ClassVar[str] = "generate"
     VERSION: ClassVar[int] = 3
 
-    benchmark: str
-    data: str
-    limit: int | None
     engine: str
     engine_id: str
     template: TemplateChoice
@@ -147,7 +152,7 @@ class Generate(ModelSpec):
     dtype: str
 
 
-class Score(StepSpec):
+class Score(ItemsSpec):
     """Verdicts on the parent ``generations``, and the benchmark's figures. ``scorer`` is the name,
     ``scorer_id`` its versioned identity. Result: ``verdicts.parquet``, ``values.parquet``,
     ``summary.json``."""
@@ -155,9 +160,6 @@ class Score(StepSpec):
     KIND: ClassVar[str] = "score"
     VERSION: ClassVar[int] = 3
 
-    benchmark: str
-    data: str
-    limit: int | None
     scorer: str
     scorer_id: str
 

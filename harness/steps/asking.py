@@ -16,6 +16,7 @@ from harness.errors import StepError
 
 if TYPE_CHECKING:
     from backends.base.engine import Engine, Request, Sampling
+    from harness.plan.specs import Respond, Synthesize
 
 #: {"text": str, "finish": "stop" | "length" | "dropped", "tokens": int, "seconds": float}
 Answer = dict[str, Any]
@@ -72,6 +73,14 @@ class EngineHolder:
         if self._engine is not None:
             self._engine.close()
         self._engine = None
+
+
+def sampling(spec: Respond | Synthesize, n: int = 1) -> Sampling:
+    """How a step's spec wants ``n`` samples drawn."""
+    from backends.base.engine import Sampling
+
+    chosen = spec.model_dump(include={"temperature", "top_p", "max_tokens", "seed"})
+    return Sampling(n=n, **chosen)
 
 
 def ask(

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from backends import curation
-from backends.base.engine import Request, Sampling
+from backends.base.engine import Request
 from benchmarks.base import Item
 from benchmarks.data.questions import json_line
 from benchmarks.prompts import template
 from harness.errors import StepError
 from harness.plan.specs import Respond
-from harness.steps.asking import ask
+from harness.steps.asking import ask, sampling
 from harness.steps.context import Context
 
 FILE = "responses.jsonl"
@@ -55,13 +55,6 @@ def run(spec: Respond, context: Context) -> None:
         for texts in asked.values()
         for name, text, images in texts
     ]
-    sampling = Sampling(
-        n=spec.samples,
-        temperature=spec.temperature,
-        top_p=spec.top_p,
-        max_tokens=spec.max_tokens,
-        seed=spec.seed,
-    )
     writer = context.writer(spec.model, spec.engine)
     answers = ask(
         lambda: context.engines.open(
@@ -71,7 +64,7 @@ def run(spec: Respond, context: Context) -> None:
             **writer,
         ),
         requests,
-        sampling,
+        sampling(spec, spec.samples),
         context.scratch / "answers.jsonl",
         partial(_tell, context, len(requests)),
         first_logp=spec.asks == "judgement",

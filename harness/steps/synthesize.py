@@ -6,13 +6,13 @@ import hashlib
 import random
 from collections import Counter
 
-from backends.base.engine import Request, Sampling
+from backends.base.engine import Request
 from benchmarks.base import Item, unmarked
 from benchmarks.data.questions import save_questions
 from benchmarks.prompts import SYNTHESIS
 from harness.errors import StepError
 from harness.plan.specs import Synthesize
-from harness.steps.asking import ask
+from harness.steps.asking import ask, sampling
 from harness.steps.context import Context
 from harness.store.files import write_json
 
@@ -35,12 +35,6 @@ def run(spec: Synthesize, context: Context) -> None:
         Request(name, prompt.render(item.question), item.images, prompt.system)
         for name, item in seeds
     ]
-    sampling = Sampling(
-        temperature=spec.temperature,
-        top_p=spec.top_p,
-        max_tokens=spec.max_tokens,
-        seed=spec.seed,
-    )
     # Questions of a training pool: its own limit on prompts applies when they are trained on.
     writer = context.writer(spec.model, "hf")
     answers = ask(
@@ -51,7 +45,7 @@ def run(spec: Synthesize, context: Context) -> None:
             **writer,
         ),
         requests,
-        sampling,
+        sampling(spec),
         context.scratch / "questions-written.jsonl",
         lambda done: context.progress(done, count, "questions"),
     )

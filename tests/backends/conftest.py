@@ -17,7 +17,6 @@ from torch import Tensor
 from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerFast,
-    Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLProcessor,
     Qwen2VLImageProcessor,
@@ -28,20 +27,12 @@ from backends.models.encoding import Encoder
 from backends.models.families import family
 from backends.models.folders import save_checkpoint
 from benchmarks.base import Item
+from experiments.tiny import build
 
 # Matrices this small are slower on several threads, and far slower where the cores are shared.
 torch.set_num_threads(1)
 
-SPECIAL = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|vision_pad|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-)
+SPECIAL = (*build.SPECIAL[:5], "<|vision_pad|>", *build.SPECIAL[5:])
 
 TEMPLATE = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
@@ -76,8 +67,9 @@ def _model(processor: Qwen2_5_VLProcessor, seed: int = 0, tied: bool = True) -> 
     """The real architecture, windowed and full vision attention, 0.1 M random weights."""
     ids = processor.tokenizer.get_vocab()
     eos = ids["<|im_end|>"]
-    config = Qwen2_5_VLConfig(
-        text_config={
+    config = build.config(
+        ids.__getitem__,
+        text={
             "vocab_size": len(ids),
             "hidden_size": 64,
             "intermediate_size": 96,
@@ -90,14 +82,11 @@ def _model(processor: Qwen2_5_VLProcessor, seed: int = 0, tied: bool = True) -> 
                 "rope_theta": 10000.0,
                 "mrope_section": [2, 3, 3],
             },
-            "bos_token_id": None,
-            "eos_token_id": eos,
-            "pad_token_id": ids["<|endoftext|>"],
             "tie_word_embeddings": tied,
             # Ten times the usual spread: a random model must have an opinion to be tested on.
             "initializer_range": 0.2,
         },
-        vision_config={
+        vision={
             "depth": 2,
             "hidden_size": 32,
             "intermediate_size": 48,
@@ -107,11 +96,7 @@ def _model(processor: Qwen2_5_VLProcessor, seed: int = 0, tied: bool = True) -> 
             "fullatt_block_indexes": [1],
             "initializer_range": 0.2,
         },
-        image_token_id=ids["<|image_pad|>"],
-        video_token_id=ids["<|video_pad|>"],
-        vision_start_token_id=ids["<|vision_start|>"],
-        vision_end_token_id=ids["<|vision_end|>"],
-        tie_word_embeddings=tied,
+        tied=tied,
     )
     torch.manual_seed(seed)
     model = Qwen2_5_VLForConditionalGeneration(config)

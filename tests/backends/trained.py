@@ -59,6 +59,13 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[k], b[k]) for k in a)
 
 
+def close(one: Trained, two: Trained) -> None:
+    """The same but for rounding."""
+    assert apart(one.weights, two.weights) < 1e-5
+    for a, b in zip(one.figures(), two.figures(), strict=True):
+        assert a == pytest.approx(b, rel=1e-3, abs=1e-5)
+
+
 def allow_deprecated_collectives(items: list[pytest.Item], folder: Path) -> None:
     """DeepSpeed 0.19.8 calls collectives by names that torch 2.13 has deprecated."""
     for item in items:

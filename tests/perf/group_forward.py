@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
-from transformers import PreTrainedModel, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
+from transformers import PreTrainedModel, Qwen2_5_VLForConditionalGeneration
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from backends.base.engine import Request, Sampling
@@ -35,6 +35,7 @@ from backends.models.families import family
 from backends.models.pictures import joined
 from backends.models.prompt import Prompt
 from backends.training.groups import Group
+from experiments.tiny import build
 
 PROMPTS, GROUP, NEW = 32, 8, 16
 
@@ -44,17 +45,15 @@ def tiny_world_sized(processor, seed: int = 0) -> PreTrainedModel:
     ids = processor.tokenizer.get_vocab()
     torch.manual_seed(seed)
     return Qwen2_5_VLForConditionalGeneration(
-        Qwen2_5_VLConfig(
-            text_config={
+        build.config(
+            ids.__getitem__,
+            text={
                 "vocab_size": len(ids),
                 "hidden_size": 96,
                 "intermediate_size": 256,
                 "num_hidden_layers": 3,
                 "num_attention_heads": 4,
                 "num_key_value_heads": 2,
-                "bos_token_id": None,
-                "eos_token_id": ids["<|im_end|>"],
-                "pad_token_id": ids["<|endoftext|>"],
                 "rope_parameters": {
                     "rope_type": "default",
                     "rope_theta": 10000.0,
@@ -62,7 +61,7 @@ def tiny_world_sized(processor, seed: int = 0) -> PreTrainedModel:
                 },
                 "tie_word_embeddings": True,
             },
-            vision_config={
+            vision={
                 "depth": 2,
                 "hidden_size": 64,
                 "intermediate_size": 128,
@@ -70,11 +69,6 @@ def tiny_world_sized(processor, seed: int = 0) -> PreTrainedModel:
                 "out_hidden_size": 96,
                 "fullatt_block_indexes": [0, 1],
             },
-            image_token_id=ids["<|image_pad|>"],
-            video_token_id=ids["<|video_pad|>"],
-            vision_start_token_id=ids["<|vision_start|>"],
-            vision_end_token_id=ids["<|vision_end|>"],
-            tie_word_embeddings=True,
         )
     )
 

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 from backends.base.resources import Resources
 from backends.deepspeed.learner import Learner
 
-from .conftest import Train, same
-from .test_lora import close
-from .test_resume import killed_at_update
+from ..trained import close
+from .conftest import Train
+from .stopping import goes_on_bit_for_bit
 from .test_zero import STAGE
 
 SMALL = {"tokens_per_micro_batch": 150}
@@ -44,12 +44,7 @@ def test_offload_gives_the_weights_of_none(
 @pytest.mark.parametrize("offload", ["optimizer", "weights"])
 def test_an_offloaded_training_goes_on_bit_for_bit(train: Train, offload: str) -> None:
     resources: dict[str, Any] = {"zero_stage": 3, "offload": offload, "save_every": 1}
-    whole = train("whole", **STAGE, resources=resources)
-    with killed_at_update(4):
-        train("stopped", **STAGE, resources=resources)
-    stopped = train("stopped", **STAGE, resources=resources)
-    assert same(stopped.weights, whole.weights)
-    assert stopped.figures() == whole.figures()
+    goes_on_bit_for_bit(train, 4, **STAGE, resources=resources)
 
 
 @pytest.mark.parametrize(

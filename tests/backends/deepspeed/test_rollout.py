@@ -31,6 +31,7 @@ from benchmarks.data.questions import save_questions
 from tests.backends.offered import offer
 
 from .conftest import SMALL, Trained, apart, read, same
+from .stopping import killed_at_update
 
 OTHERS = "xyz"  # what the other model says; the tiny random policy never does
 
@@ -170,6 +171,25 @@ def train(
 
 
 @pytest.fixture
+def beside_others(
+    model_folder: Path,
+    questions: Path,
+    external: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., Trained]:
+    """``beside_others(stage, off_policy=...)``: one step in which only what the other model says
+    is right."""
+    fields = reward_is(monkeypatch, lambda _, text: float(text == OTHERS)) | {"steps": 1}
+
+    def run(stage: dict[str, Any] | None = None, **how: Any) -> Trained:
+        mixed = {"external": {"models": ["m"], **how}} | fields | (stage or {})
+        return train(model_folder, questions, tmp_path / "mixed", external, **mixed)
+
+    return run
+
+
+@pytest.fixture
 def external(items: list[Item], tmp_path: Path) -> Path:
     path = tmp_path / "external.jsonl"
     rows = [{"id": item.id, "model": "m", "texts": [OTHERS, "y"]} for item in items]
@@ -212,26 +232,9 @@ def next_logits(engine: HFEngine, encoder: Encoder, item: Item, before: list[int
 
 @pytest.mark.parametrize("off_policy", ["uncorrected", "unit_behaviour"])
 def test_what_an_external_response_is_to_the_update(
-    off_policy: str,
-    model_folder: Path,
-    questions: Path,
-    items: list[Item],
-    engine: HFEngine,
-    external: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    off_policy: str, items: list[Item], engine: HFEngine, beside_others: Callable[..., Trained]
 ) -> None:
-    fields = reward_is(monkeypatch, lambda _, text: float(text == OTHERS))
-    run = train(
-        model_folder,
-        questions,
-        tmp_path / "run",
-        external,
-        external={"models": ["m"], "off_policy": off_policy},
-        advantage="group_mean",
-        steps=1,
-        **fields,
-    )
+    run = beside_others({"advantage": "group_mean"}, off_policy=off_policy)
     (row,) = run.metrics
     assert row["external_share"] == 0.25
     assert row["external_reward"] == 0.5
@@ -243,24 +246,13 @@ def test_what_an_external_response_is_to_the_update(
 def test_better_external_responses_are_learnt_as_demonstrations(
     model_folder: Path,
     items: list[Item],
-    external: Path,
-    questions: Path,
     tmp_path: Path,
     base: dict[str, Tensor],
-    monkeypatch: pytest.MonkeyPatch,
+    beside_others: Callable[..., Trained],
 ) -> None:
     """Where the policy's own groups agree, what is left is supervised training on the better
     responses: Adam's first step has its direction whatever the weight."""
-    fields = reward_is(monkeypatch, lambda _, text: float(text == OTHERS))
-    mixed = train(
-        model_folder,
-        questions,
-        tmp_path / "mixed",
-        external,
-        external={"models": ["m"], "off_policy": "sft", "sft_weight": 1.0},
-        steps=1,
-        **fields,
-    )
+    mixed = beside_others(off_policy="sft", sft_weight=1.0)
     assert mixed.metrics[0]["external_share"] == 0.5  # "y" is no better than the policy's own
     shown = [Item(i.id, i.question, images=i.images, solution=OTHERS) for i in items]
     taught = train(
@@ -373,20 +365,8 @@ def test_vllm_samples_the_weights_of_every_step_and_goes_on_after_a_stop(
 
     stopped = tmp_path / "stopped"
     resources = {"save_every": 1}
-    with pytest.MonkeyPatch.context() as patch:
-        from backends.deepspeed.learner import Learner
-
-        step, calls = Learner.step, []
-
-        def stop(self: Learner, lr: float) -> tuple[bool, float]:
-            calls.append(lr)
-            if len(calls) == 3:
-                raise KeyboardInterrupt
-            return step(self, lr)
-
-        patch.setattr(Learner, "step", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(tiny.checkpoint(), pool, stopped, resources=resources, **VLLM)
+    with killed_at_update(3):
+        train(tiny.checkpoint(), pool, stopped, resources=resources, **VLLM)
     assert len((stopped / "metrics.jsonl").read_text().splitlines()) == 2
     again = train(tiny.checkpoint(), pool, stopped, resources=resources, **VLLM)
     assert same(again.weights, whole.weights)

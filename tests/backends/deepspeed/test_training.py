@@ -15,13 +15,14 @@ from backends.base.metrics import METRICS
 from backends.base.resources import Resources
 from backends.base.reward import GroupReward, Rollout
 from backends.base.stage import Stage
-from backends.deepspeed.learner import Learner
 from backends.engines.hf import HFEngine
 from backends.registry import backend
 from benchmarks.base import Item
 from tests.backends.offered import offer
 
+from ..trainings import TrainingContract
 from .conftest import SMALL, Train, apart, read, same
+from .stopping import killed_at_update
 
 EXPECTED = {
     *("step", "reward", "majority_ratio", "label_accuracy", "accuracy", "semantic_entropy"),
@@ -72,22 +73,8 @@ def test_the_first_loss_of_sequence_mean_is_zero_and_its_gradient_is_not(train: 
     assert row["grad_norm"] > 0.01
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_does_not(train: Train) -> None:
-    one, two, other = train("one"), train("two"), train("other", seed=1)
-    assert same(one.weights, two.weights)
-    assert one.figures() == two.figures()
-    assert not same(one.weights, other.weights)
-
-
-def test_an_unsupervised_method_never_reads_the_label(train: Train, items: list[Item]) -> None:
-    poisoned = [
-        replace(i, answer=f"\\boxed{{{'7' * n}}}", meta={"key": "7"}) for n, i in enumerate(items)
-    ]
-    unlabelled = [replace(i, answer="") for i in items]
-    runs = [train("true"), train("poisoned", items=poisoned), train("none", items=unlabelled)]
-    assert same(runs[0].weights, runs[1].weights)
-    assert same(runs[0].weights, runs[2].weights)
-    assert "label_accuracy" not in runs[2].metrics[0]
+class TestTraining(TrainingContract):
+    checkpoint_writer = "backends.deepspeed.loop.save_checkpoint"
 
 
 def test_a_supervised_method_does_read_it(train: Train, items: list[Item]) -> None:
@@ -285,18 +272,8 @@ def test_refused_steps_are_counted_over_a_stop(
     """Two before it and one after it end the training."""
     stage = {"advantage": "group_mean", "steps": 4, "resources": {"save_every": 1}}
     stage |= give(monkeypatch, lambda text: 1e300 * len(text))
-    step, calls = Learner.step, []
-
-    def stop(self: Learner, lr: float) -> tuple[bool, float]:
-        calls.append(lr)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return step(self, lr)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Learner, "step", stop)
-        with pytest.raises(KeyboardInterrupt):
-            train("run", **stage)
+    with killed_at_update(3):
+        train("run", **stage)
     with pytest.raises(TrainingError, match=r"step 3: the gradient was not finite 3 times"):
         train("run", **stage)
 

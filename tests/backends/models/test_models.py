@@ -5,8 +5,9 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -138,6 +139,18 @@ def test_another_architecture_is_refused(model_folder: Path, tmp_path: Path) -> 
         load_model(path)
 
 
+def processed(
+    processor: Qwen2_5_VLProcessor, content: list[dict[str, str]], images: Sequence[bytes]
+) -> Any:
+    """The processor's own encoding of a user's message."""
+    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": content}]
+    return processor(
+        text=processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True),
+        images=[read_picture(image) for image in images],
+        return_tensors="pt",
+    )
+
+
 def test_encoding_equals_the_processors_own(
     encoder: Encoder, processor: Qwen2_5_VLProcessor, picture: Callable[..., bytes]
 ) -> None:
@@ -145,12 +158,7 @@ def test_encoding_equals_the_processors_own(
     prompt = encoder.encode(Request("a", "How many? Count.", images, system="Be brief."))
     assert prompt is not None
     content = [{"type": "image"}, {"type": "image"}, {"type": "text", "text": "How many? Count."}]
-    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": content}]
-    expected = processor(
-        text=processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True),
-        images=[read_picture(image) for image in images],
-        return_tensors="pt",
-    )
+    expected = processed(processor, content, images)
     assert torch.equal(prompt.input_ids, expected["input_ids"][0])
     for name, tensor in joined(prompt.pictures).items():
         assert torch.equal(tensor, expected[name])
@@ -177,12 +185,7 @@ def test_pictures_stand_where_the_text_has_them(
     prompt = encoder.encode(Request("a", text, images, system="Be brief."))
     assert prompt is not None
     content = [{"type": "text", "text": p} if p else {"type": "image"} for p in parts]
-    messages = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": content}]
-    expected = processor(
-        text=processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True),
-        images=[read_picture(image) for image in images],
-        return_tensors="pt",
-    )
+    expected = processed(processor, content, images)
     assert torch.equal(prompt.input_ids, expected["input_ids"][0])
     assert torch.equal(prompt.image_grid_thw, expected["image_grid_thw"])
 

@@ -21,7 +21,8 @@ from backends.registry import backend
 from benchmarks.base import Item
 from tests.backends.offered import offer
 
-from .conftest import SMALL, Train, apart, gap, same
+from ..trainings import TrainingContract
+from .conftest import SMALL, Train, apart, gap
 
 #: What our own trainer logs, but for the gap between its sampler and itself.
 EXPECTED = {
@@ -133,18 +134,8 @@ def test_supervised_trl_and_our_trainer_reach_the_same_weights(
     assert "reward" not in theirs.metrics[0]
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_does_not(train: Train) -> None:
-    one, two, other = train("one"), train("two"), train("other", seed=1)
-    assert same(one.weights, two.weights)
-    assert one.figures() == two.figures()
-    assert not same(one.weights, other.weights)
-
-
-def test_an_unsupervised_method_never_reads_the_label(train: Train, items: list[Item]) -> None:
-    poisoned = [
-        replace(i, answer=f"\\boxed{{{'7' * n}}}", meta={"key": "7"}) for n, i in enumerate(items)
-    ]
-    assert same(train("true").weights, train("poisoned", items=poisoned).weights)
+class TestTraining(TrainingContract):
+    checkpoint_writer = "backends.trl.training.save_checkpoint"
 
 
 def test_a_supervised_method_does_read_it(train: Train, items: list[Item]) -> None:

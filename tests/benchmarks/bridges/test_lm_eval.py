@@ -6,7 +6,6 @@ place of a download, and one of our own in the schema of MATH-500.
 
 from __future__ import annotations
 
-import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,29 +19,20 @@ from benchmarks.base import DataError
 from benchmarks.bridges import _lm_eval_child as _lmeval_child
 from benchmarks.bridges.lm_eval import LmEval, address, cut
 from benchmarks.registry import benchmark
+from tests.benchmarks.lm_eval_task import QUIET, write_rows, write_task
 from tests.fresh_process import loaded
 
-pytestmark = pytest.mark.filterwarnings(
-    # lm-eval and the packages that it loads data with, on import and at use
-    "ignore::DeprecationWarning:(lm_eval|datasets|dill|multiprocess|sacrebleu|evaluate).*",
-    "ignore::FutureWarning:(lm_eval|datasets).*",
-)
+pytestmark = QUIET
 
 MATH500 = """\
-task: math500
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {folder}/math500.jsonl}}}}
-test_split: test
-output_type: generate_until
-doc_to_text: "Problem:\\n{{{{problem}}}}\\n\\nSolution:"
-doc_to_target: "{{{{answer}}}}"
-process_results: !function utils.judge
-generation_kwargs: {{until: ["Problem:"], do_sample: false}}
+doc_to_text: "Problem:\\n{{problem}}\\n\\nSolution:"
+doc_to_target: "{{answer}}"
+generation_kwargs: {until: ["Problem:"], do_sample: false}
 repeats: 4
 metric_list:
-  - {{metric: exact_match, aggregation: mean, higher_is_better: true}}
-  - {{metric: length, aggregation: mean, higher_is_better: false}}
-metadata: {{version: 1.0}}
+  - {metric: exact_match, aggregation: mean, higher_is_better: true}
+  - {metric: length, aggregation: mean, higher_is_better: false}
+metadata: {version: 1.0}
 """
 UTILS = """\
 def judge(doc, results):
@@ -65,10 +55,6 @@ dataset_kwargs: {{data_files: {{train: {folder}/gpqa.jsonl}}}}
 """
 
 
-def rows(file: Path, *objects: dict[str, Any]) -> None:
-    file.write_text("".join(json.dumps(row) + "\n" for row in objects))
-
-
 @pytest.fixture(scope="module")
 def shipped() -> Path:
     import lm_eval
@@ -78,20 +64,22 @@ def shipped() -> Path:
 
 def write(folder: Path, shipped: Path) -> Path:
     folder.mkdir(exist_ok=True)
-    for name, text in {"math500": MATH500, "gsm8k": GSM8K, "gpqa": GPQA}.items():
+    for name, text in {"gsm8k": GSM8K, "gpqa": GPQA}.items():
         (folder / f"{name}.yaml").write_text(text.format(folder=folder, shipped=shipped))
-    (folder / "utils.py").write_text(UTILS)
     problem = {"solution": "", "subject": "Algebra", "level": 2}
-    rows(
-        folder / "math500.jsonl",
+    write_task(
+        folder,
+        "math500",
+        MATH500,
+        UTILS,
         {"problem": "What is $1+1$?", "answer": "2", "unique_id": "a/1", **problem},
         {"problem": "What is $2+3$?", "answer": "5", "unique_id": "a/2", **problem},
     )
     sums = [{"question": f"What is {i}+{i}?", "answer": f"{i}+{i}\n#### {2 * i}"} for i in range(9)]
-    rows(folder / "gsm_train.jsonl", *sums[:6])
-    rows(folder / "gsm_test.jsonl", *sums[6:])
+    write_rows(folder / "gsm_train.jsonl", *sums[:6])
+    write_rows(folder / "gsm_test.jsonl", *sums[6:])
     wrong = {f"Incorrect Answer {i}": f"it is {i}" for i in (1, 2, 3)}
-    rows(
+    write_rows(
         folder / "gpqa.jsonl",
         *({"Question": q, "Correct Answer": "it is 4", **wrong} for q in ("Which?", "What?")),
     )

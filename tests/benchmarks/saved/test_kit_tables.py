@@ -59,10 +59,8 @@ def test_vlmevalkit_tables(tmp_path: Path) -> None:
     assert found.items[0].meta["precision"] == 2
     assert found.items[0].meta["skills"] == ["s"]
 
-    verse = {
-        "index": 5,
-        "question": "Find x",
-        "answer": "B",
+    find_x = {"index": 5, "question": "Find x", "answer": "B"}
+    verse = find_x | {
         "problem_version": "Text Lite",
         "metadata": "{'subject': 'Functions', 'subfield': 'Property'}",
         "prediction": "B",
@@ -71,14 +69,8 @@ def test_vlmevalkit_tables(tmp_path: Path) -> None:
     assert found.items is not None
     assert found.items[0].meta["question_type"] == "multi-choice"
 
-    vision = {
-        "index": 5,
-        "question": "Find x",
-        "answer": "B",
-        "choices": "['1', '2']",
-        "category": "logic",
-        "prediction": None,
-    }
+    choices = {"choices": "['1', '2']", "category": "logic"}
+    vision = find_x | choices | {"prediction": None}
     found = kept(write(tmp_path / "vision.json", [vision]), "mathvision")
     assert found.items is not None
     assert found.items[0].meta["options"] == ["1", "2"]

@@ -26,11 +26,22 @@ from harness.store.files import write_json
 from tests.harness import synthetic_run
 from tests.harness.examples import model_folder
 
-TEXT = """\
-name: small
+
+def experiment(name: str, steps: int, questions: int) -> str:
+    """The head of an experiment file on the tiny model."""
+    return f"""\
+name: {name}
 model: tiny
 questions: tiny/train
-training: {steps: 2, questions_per_step: 4, group_size: 4, max_response_tokens: 24, lr: 5.0e-5}
+training:
+  {{steps: {steps}, questions_per_step: {questions}, group_size: 4, max_response_tokens: 24,
+    lr: 5.0e-5}}
+"""
+
+
+TEXT = (
+    experiment("small", steps=2, questions=4)
+    + """\
 arms:
   base: {method: none}
   mm_upt: {method: mm_upt}
@@ -42,6 +53,7 @@ evaluation: {samples: 2, max_tokens: 24}
 baseline: base
 resources: {device: cpu}
 """
+)
 
 
 def harness(*arguments: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -251,11 +263,9 @@ def test_everything_that_can_be_named_is_listed_with_a_purpose() -> None:
         assert name in done.stdout
 
 
-KILLED = """\
-name: killed
-model: tiny
-questions: tiny/train
-training: {steps: 12, questions_per_step: 8, group_size: 4, max_response_tokens: 24, lr: 5.0e-5}
+KILLED = (
+    experiment("killed", steps=12, questions=8)
+    + """\
 arms:
   mm_upt: {method: mm_upt}
   grpo: {method: grpo}
@@ -264,6 +274,7 @@ benchmarks: [{name: mathvista, limit: 24}]
 evaluation: {samples: 2, max_tokens: 24}
 resources: {device: cpu, save_every: 1}
 """
+)
 
 
 @pytest.mark.slow

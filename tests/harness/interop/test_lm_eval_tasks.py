@@ -25,27 +25,18 @@ from harness.rescoring import saved
 from harness.rescoring import scoring as rescore
 from harness.results.statistics import interval
 from harness.store.files import read_json
+from tests.benchmarks.lm_eval_task import QUIET, write_task
 from tests.harness.examples import model_folder, planned
 
-pytestmark = pytest.mark.filterwarnings(
-    # lm-eval and the packages that it loads data with, on import and at use
-    "ignore::DeprecationWarning:(lm_eval|datasets|dill|multiprocess|sacrebleu|evaluate).*",
-    "ignore::FutureWarning:(lm_eval|datasets).*",
-)
+pytestmark = QUIET
 
-TASK = """\
-task: sums
-dataset_path: json
-dataset_kwargs: {{data_files: {{test: {folder}/sums.jsonl}}}}
-test_split: test
-output_type: generate_until
-doc_to_text: "{{{{question}}}}"
-doc_to_target: "{{{{answer}}}}"
-process_results: !function utils.judge
-generation_kwargs: {{until: []}}
+SUMS = """\
+doc_to_text: "{{question}}"
+doc_to_target: "{{answer}}"
+generation_kwargs: {until: []}
 metric_list:
-  - {{metric: exact_match, aggregation: mean, higher_is_better: true}}
-metadata: {{version: 1.0}}
+  - {metric: exact_match, aggregation: mean, higher_is_better: true}
+metadata: {version: 1.0}
 """
 JUDGE = "def judge(doc, results):\n    return {'exact_match': int(doc['answer'] in results[0])}\n"
 
@@ -183,10 +174,8 @@ def test_the_prompt_of_every_task_holds_one_place_a_picture() -> None:
 
 def tasks(folder: Path) -> Path:
     folder.mkdir()
-    (folder / "sums.yaml").write_text(TASK.format(folder=folder))
-    (folder / "utils.py").write_text(JUDGE)
     rows = [{"question": f"What is {i}+{i}?", "answer": str(2 * i)} for i in range(4)]
-    (folder / "sums.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_task(folder, "sums", SUMS, JUDGE, *rows)
     return folder
 
 

@@ -26,8 +26,10 @@ from backends.training.samples import Drawn, request
 from benchmarks.base import Item
 from benchmarks.data.questions import save_questions
 
+from ...stopping import kill_at
 from ..conftest import SMALL, Train, apart, read, same
-from ..test_resume import kill_at, killed_at_update, start
+from ..stopping import goes_on_bit_for_bit
+from ..test_resume import start
 
 DPO: dict[str, Any] = {
     **SMALL,
@@ -179,12 +181,7 @@ def test_a_question_without_a_pair_is_dropped_and_counted(
 
 def test_a_stopped_dpo_goes_on_bit_for_bit(train: Train, pairs: list[Item]) -> None:
     stage = DPO | {"steps": 7, "warmup_steps": 5}
-    whole = train("whole", items=pairs, resources={"save_every": 2}, **stage)
-    with killed_at_update(4):
-        train("stopped", items=pairs, resources={"save_every": 2}, **stage)
-    stopped = train("stopped", items=pairs, resources={"save_every": 2}, **stage)
-    assert same(stopped.weights, whole.weights)
-    assert stopped.figures() == whole.figures()
+    goes_on_bit_for_bit(train, 4, items=pairs, resources={"save_every": 2}, **stage)
 
 
 SFT: dict[str, Any] = DPO | {"objective": "sft", "curation": None}

@@ -35,9 +35,10 @@ from benchmarks.base import Item
 from benchmarks.data.questions import save_questions
 from tests.backends.offered import offer
 
-from .conftest import SMALL, Train, Trained, apart, read, same
-from .test_resume import killed_at_update
-from .test_zero import run_ranks
+from ...trained import close
+from ..conftest import SMALL, Train, read, same
+from ..stopping import killed_at_update
+from ..test_zero import run_ranks
 
 LORA: dict[str, Any] = {"rank": 4, "alpha": 8}
 STAGE: dict[str, Any] = SMALL | {"lora": LORA, "lr": 1e-2, "steps": 3}
@@ -276,28 +277,20 @@ def test_the_next_stage_starts_from_the_merged_model(
     ids=str,
 )
 def test_a_stopped_training_goes_on_bit_for_bit(
-    train: Train, zero_stage: int, fields: dict[str, Any]
+    train: Train, tmp_path: Path, zero_stage: int, fields: dict[str, Any]
 ) -> None:
     """What is frozen is not saved again."""
     stage = STAGE | {"steps": 5} | fields
     resources = {"zero_stage": zero_stage, "save_every": 2}
-    whole = train("whole", resources=resources, **stage)
     with killed_at_update(4):
         train("stopped", resources=resources, **stage)
-    folder = whole.workdir.with_name("stopped") / "resume"
+    folder = tmp_path / "stopped" / "resume"
     saved = torch.load(next(folder.rglob("*model_states.pt")), weights_only=False)["module"]
     assert any(".lora_A." in name for name in saved)
     assert not any(".base_layer." in name or ".visual." in name for name in saved)
-    stopped = train("stopped", resources=resources, **stage)
+    whole, stopped = (train(name, resources=resources, **stage) for name in ("whole", "stopped"))
     assert same(stopped.weights, whole.weights)
     assert stopped.figures() == whole.figures()
-
-
-def close(one: Trained, two: Trained) -> None:
-    """The same but for rounding."""
-    assert apart(one.weights, two.weights) < 1e-5
-    for a, b in zip(one.figures(), two.figures(), strict=True):
-        assert a == pytest.approx(b, rel=1e-3, abs=1e-5)
 
 
 def test_zero_stages_and_ranks_change_nothing(

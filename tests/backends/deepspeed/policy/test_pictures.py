@@ -18,8 +18,8 @@ from backends.models.pictures import PictureBatch, PictureCache, joined, picture
 from backends.models.prompt import distinct_pictures
 from benchmarks.base import Item
 
-from .conftest import SMALL, Train, apart, same
-from .test_resume import killed_at_update
+from ..conftest import SMALL, Train, apart
+from ..stopping import goes_on_bit_for_bit
 
 #: Two epochs of eight questions, of which six have a picture, and all that reads their features.
 STAGE: dict[str, Any] = SMALL | {
@@ -133,12 +133,7 @@ def test_cached_features_train_what_features_computed_again_do(
 def test_a_stopped_training_goes_on_bit_for_bit(train: Train, zero_stage: int) -> None:
     """It looks at other pictures together than an undisturbed one."""
     resources = {"zero_stage": zero_stage, "save_every": 1}
-    whole = train("whole", **STAGE, resources=resources)
-    with killed_at_update(6):
-        train("stopped", **STAGE, resources=resources)
-    stopped = train("stopped", **STAGE, resources=resources)
-    assert same(stopped.weights, whole.weights)
-    assert stopped.figures() == whole.figures()
+    goes_on_bit_for_bit(train, 6, **STAGE, resources=resources)
 
 
 @pytest.mark.parametrize("objective", ["grpo", "sft"])

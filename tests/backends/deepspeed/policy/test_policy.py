@@ -99,6 +99,11 @@ def suppressed(encoder: Encoder) -> tuple[int, ...]:
     return encoder.suppressed
 
 
+@pytest.fixture
+def tiny_policy(model: PreTrainedModel, suppressed: tuple[int, ...]) -> Policy:
+    return Policy(model, suppressed)
+
+
 @pytest.mark.parametrize("pictures", [True, False], ids=["pictures", "text"])
 @pytest.mark.parametrize("tied", [True, False], ids=["tied", "untied"])
 def test_values_and_gradients_equal_the_repeated_forward(
@@ -204,35 +209,31 @@ def test_checkpointing_and_chunk_size_change_nothing(
 
 
 def test_shuffled_groups_keep_their_pictures_and_their_log_probabilities(
-    model: PreTrainedModel,
     make_groups: MakeGroups,
     encoder: Encoder,
-    suppressed: tuple[int, ...],
+    tiny_policy: Policy,
 ) -> None:
-    policy = Policy(model, suppressed)
     groups = make_groups()
     with torch.no_grad():
-        alone = [policy(packed([group], encoder)) for group in groups]
+        alone = [tiny_policy(packed([group], encoder)) for group in groups]
         for order in ([3, 1, 0, 2], [2, 3, 1, 0]):
-            together = policy(packed([groups[i] for i in order], encoder))
+            together = tiny_policy(packed([groups[i] for i in order], encoder))
             torch.testing.assert_close(
                 together, torch.cat([alone[i] for i in order]), rtol=1e-5, atol=1e-5
             )
 
 
 def test_the_picture_matters_and_so_does_its_place(
-    model: PreTrainedModel,
     picture: Callable[..., bytes],
     encoder: Encoder,
-    suppressed: tuple[int, ...],
+    tiny_policy: Policy,
 ) -> None:
-    policy = Policy(model, suppressed)
     responses = [[1, 2, 3, 4]]
 
     def logp(*images: bytes) -> Tensor:
         prompt = encode(encoder, Request("q", "What is it?", images))
         with torch.no_grad():
-            return policy(packed([Group(prompt, responses)], encoder))
+            return tiny_policy(packed([Group(prompt, responses)], encoder))
 
     one, two = picture(1), picture(2)
     assert (logp(one) - logp(two)).abs().max() > 1e-3
@@ -326,13 +327,12 @@ def test_bfloat16_stays_close_to_float32(
     model: PreTrainedModel,
     make_groups: MakeGroups,
     encoder: Encoder,
-    suppressed: tuple[int, ...],
+    tiny_policy: Policy,
 ) -> None:
-    policy = Policy(model, suppressed)
     batch = packed(make_groups(), encoder)
     with torch.no_grad():
-        expected = policy(batch, 1.0)
-    logp = policy.to(torch.bfloat16)(batch, 1.0)
+        expected = tiny_policy(batch, 1.0)
+    logp = tiny_policy.to(torch.bfloat16)(batch, 1.0)
     logp.sum().backward()
     assert logp.dtype == torch.float32
     assert (logp - expected).abs().mean() < 0.2  # log-probabilities of a random model go to -20
@@ -340,17 +340,15 @@ def test_bfloat16_stays_close_to_float32(
 
 
 def test_responses_of_one_token_and_of_none(
-    model: PreTrainedModel,
     make_groups: MakeGroups,
     encoder: Encoder,
-    suppressed: tuple[int, ...],
+    tiny_policy: Policy,
 ) -> None:
     prompt = make_groups()[1].prompt
-    policy = Policy(model, suppressed)
     with torch.no_grad():
-        three = policy(packed([Group(prompt, [[5], [], [7, 8]])], encoder), 1.0)
-        short = policy(packed([Group(prompt, [[5]])], encoder), 1.0)
-        whole = policy(packed([Group(prompt, [[7, 8]])], encoder), 1.0)
+        three = tiny_policy(packed([Group(prompt, [[5], [], [7, 8]])], encoder), 1.0)
+        short = tiny_policy(packed([Group(prompt, [[5]])], encoder), 1.0)
+        whole = tiny_policy(packed([Group(prompt, [[7, 8]])], encoder), 1.0)
     torch.testing.assert_close(three, torch.cat([short, whole]), rtol=1e-5, atol=1e-5)
     with pytest.raises(ValueError, match="one response in each"):
         packed([Group(prompt, [])], encoder)
@@ -398,15 +396,14 @@ def test_micro_batches_accumulate_the_gradient_of_the_whole(
     model: PreTrainedModel,
     make_groups: MakeGroups,
     encoder: Encoder,
-    suppressed: tuple[int, ...],
+    tiny_policy: Policy,
 ) -> None:
-    policy = Policy(model, suppressed)
     groups = make_groups()
-    policy(packed(groups, encoder)).sum().backward()
+    tiny_policy(packed(groups, encoder)).sum().backward()
     whole = gradients(model)
     model.zero_grad()
     batches = micro_batches(groups, 150)
     assert len(batches) > 1
     for batch in batches:
-        policy(packed([groups[i] for i in batch], encoder)).sum().backward()
+        tiny_policy(packed([groups[i] for i in batch], encoder)).sum().backward()
     assert_gradients_close(gradients(model), whole)
