@@ -34,7 +34,7 @@ class EngineContract:
         return frozenset()
 
     @pytest.fixture
-    def repeated(self, engine: Engine, requests: list[Request]) -> dict[str, Any]:
+    def repeated(self, engine: Engine, requests: list[Request]) -> dict[str, list[str]]:
         """What an engine says that says the same whenever it is asked."""
         if not self.repeats:
             pytest.skip("this engine does not promise it")
@@ -49,13 +49,13 @@ class EngineContract:
         assert list(engine.generate([], HOT)) == []
 
     def test_the_same_seed_gives_the_same_text(
-        self, engine: Engine, requests: list[Request], repeated: dict[str, Any]
+        self, engine: Engine, requests: list[Request], repeated: dict[str, list[str]]
     ) -> None:
         assert texts(engine, requests, HOT) == repeated
         assert texts(engine, requests, replace(HOT, seed=6)) != repeated
 
     def test_a_text_does_not_depend_on_the_other_requests_or_their_order(
-        self, engine: Engine, requests: list[Request], repeated: dict[str, Any]
+        self, engine: Engine, requests: list[Request], repeated: dict[str, list[str]]
     ) -> None:
         assert texts(engine, requests[::-1], HOT) == repeated
         assert texts(engine, requests[1:2], HOT)[requests[1].id] == repeated[requests[1].id]

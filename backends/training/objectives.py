@@ -124,10 +124,7 @@ class SFT(Objective):
     name = "sft"
     title = "supervised fine-tuning"
     needs_labels = True
-
-    @property
-    def group_size(self) -> int:
-        return 1
+    group_size = 1
 
     def targets(self, item: Item) -> tuple[str, ...]:
         """The worked solution, else the answer as the template wants it written."""
@@ -151,14 +148,8 @@ class DPO(Objective):
 
     name = "dpo"
     title = "preference optimisation"
-
-    @property
-    def group_size(self) -> int:
-        return 2
-
-    @property
-    def needs_reference(self) -> bool:
-        return True
+    group_size = 2
+    needs_reference = True
 
     def targets(self, item: Item) -> tuple[str, ...]:
         """The chosen and the rejected response in the question's ``meta``."""

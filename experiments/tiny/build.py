@@ -31,6 +31,15 @@ SPECIAL = (
 )
 CELL = 28  # pixels of one image token: two patches of 14
 MERGES = 640
+#: The sizes of the vision tower.
+VISION: dict[str, Any] = {
+    "depth": 2,
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_heads": 4,
+    "out_hidden_size": 96,
+    "fullatt_block_indexes": [0, 1],
+}
 
 # A word takes a leading space with it and nothing else, and a number nothing at all: a letter of a
 # choice, or a value, is then the same token wherever it stands, and can be copied.
@@ -125,15 +134,7 @@ def build_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2_5_VLForConditionalG
             "mrope_section": [4, 6, 6],
         },
     }
-    vision = {
-        "depth": 2,
-        "hidden_size": 64,
-        "intermediate_size": 128,
-        "num_heads": 4,
-        "out_hidden_size": 96,
-        "fullatt_block_indexes": [0, 1],
-    }
-    model = Qwen2_5_VLForConditionalGeneration(config(token, text, vision))
+    model = Qwen2_5_VLForConditionalGeneration(config(token, text, VISION))
     model.generation_config = GenerationConfig(
         eos_token_id=token("<|im_end|>"), pad_token_id=token("<|endoftext|>"), do_sample=False
     )

@@ -8,7 +8,7 @@ computes, so that no old result is taken for a new one.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from backends.base.config import Config
 from backends.base.stage import Stage
@@ -16,8 +16,14 @@ from backends.base.template import TemplateChoice
 
 
 class StepSpec(Config):
+    """``KIND`` is the class's name in lower case."""
+
     KIND: ClassVar[str]
     VERSION: ClassVar[int]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.KIND = cls.__name__.lower()
 
 
 class ModelSpec(StepSpec):
@@ -38,7 +44,6 @@ class ItemsSpec(StepSpec):
 class Synthesize(StepSpec):
     """New questions about a pool's pictures, written by a model. Result: ``questions.jsonl``."""
 
-    KIND: ClassVar[str] = "synthesize"
     VERSION: ClassVar[int] = 4
 
     model: str
@@ -66,7 +71,6 @@ class Respond(ModelSpec):
     the parent ``responses``. Result: ``responses.jsonl``.
     """
 
-    KIND: ClassVar[str] = "respond"
     VERSION: ClassVar[int] = 2
 
     questions: str
@@ -88,7 +92,6 @@ class Curate(StepSpec):
     """What is kept of the parent ``responses``, by the parents ``judgements`` or against the parent
     ``rejected`` where the rule has them. Result: ``questions.jsonl``, ``summary.json``."""
 
-    KIND: ClassVar[str] = "curate"
     VERSION: ClassVar[int] = 2
 
     questions: str
@@ -106,7 +109,6 @@ class Train(ModelSpec):
     where nothing is sampled). Result: ``checkpoint/``, ``metrics.jsonl``.
     """
 
-    KIND: ClassVar[str] = "train"
     VERSION: ClassVar[int] = 4
 
     questions: str
@@ -136,7 +138,6 @@ class Generate(ItemsSpec, ModelSpec):
     Result: ``generations.parquet``.
     """
 
-    KIND: ClassVar[str] = "generate"
     VERSION: ClassVar[int] = 3
 
     engine: str
@@ -157,7 +158,6 @@ class Score(ItemsSpec):
     ``scorer_id`` its versioned identity. Result: ``verdicts.parquet``, ``values.parquet``,
     ``summary.json``."""
 
-    KIND: ClassVar[str] = "score"
     VERSION: ClassVar[int] = 3
 
     scorer: str

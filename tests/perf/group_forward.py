@@ -61,14 +61,7 @@ def tiny_world_sized(processor, seed: int = 0) -> PreTrainedModel:
                 },
                 "tie_word_embeddings": True,
             },
-            vision={
-                "depth": 2,
-                "hidden_size": 64,
-                "intermediate_size": 128,
-                "num_heads": 4,
-                "out_hidden_size": 96,
-                "fullatt_block_indexes": [0, 1],
-            },
+            vision=build.VISION,
         )
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -133,12 +133,7 @@ def column(
     return [
         Delta(to=base.label, refused=i)
         if isinstance(i, str)
-        else Delta(
-            to=base.label,
-            **{name: value for name, value in asdict(i).items() if name in Delta.model_fields},
-            p_holm=p_holm,
-            star=i.seeds > 1 and p_holm < ALPHA,
-        )
+        else Delta.from_result(i, to=base.label, p_holm=p_holm, star=i.seeds > 1 and p_holm < ALPHA)
         for (_, base), i, p_holm in zip(pairs, found, adjusted, strict=True)
     ]
 

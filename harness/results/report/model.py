@@ -5,13 +5,19 @@ Scores are fractions in [0, 1]; the tables print them in points (times 100).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @classmethod
+    def from_result(cls, result: object, **own: Any) -> Self:
+        """The part whose fields are ``own``, and else those of the same name of a result."""
+        names = [name for name in cls.model_fields if name not in own and hasattr(result, name)]
+        return cls(**{name: getattr(result, name) for name in names}, **own)
 
 
 class Delta(_Part):

@@ -162,12 +162,8 @@ def _deltas(
 
 
 def _record(results: Results, trial: TrialResult) -> TrialRecord:
-    return TrialRecord(
-        id=trial.id,
-        seed=trial.seed,
-        state=trial.state,
-        reason=trial.reason,
-        seconds=trial.seconds,
+    return TrialRecord.from_result(
+        trial,
         steps=[dict(s) for s in trial.steps],
         training=[str(p.relative_to(results.root)) for p in trial.training],
         log=f"{results.folder.name}/trials/{trial.id}/log.txt",

@@ -27,8 +27,8 @@ from tests.harness import synthetic_run
 from tests.harness.examples import model_folder
 
 
-def experiment(name: str, steps: int, questions: int) -> str:
-    """The head of an experiment file on the tiny model."""
+def experiment(name: str, arms: str, steps: int, questions: int, limit: int) -> str:
+    """An experiment file on the tiny model, without its last settings."""
     return f"""\
 name: {name}
 model: tiny
@@ -36,20 +36,19 @@ questions: tiny/train
 training:
   {{steps: {steps}, questions_per_step: {questions}, group_size: 4, max_response_tokens: 24,
     lr: 5.0e-5}}
+arms: {arms}
+seeds: [0]
+benchmarks: [{{name: mathvista, limit: {limit}}}]
+evaluation: {{samples: 2, max_tokens: 24}}
 """
 
 
+ARMS = "{base: {method: none}, mm_upt: {method: mm_upt}}"
 TEXT = (
-    experiment("small", steps=2, questions=4)
+    experiment("small", ARMS, steps=2, questions=4, limit=12)
     + """\
-arms:
-  base: {method: none}
-  mm_upt: {method: mm_upt}
 sweep: {of: mm_upt, synthetic_ratio: [0.0, 0.5]}
 synthesis: {count: 8, max_tokens: 48}
-seeds: [0]
-benchmarks: [{name: mathvista, limit: 12}]
-evaluation: {samples: 2, max_tokens: 24}
 baseline: base
 resources: {device: cpu}
 """
@@ -263,15 +262,10 @@ def test_everything_that_can_be_named_is_listed_with_a_purpose() -> None:
         assert name in done.stdout
 
 
+TRAINED = "{mm_upt: {method: mm_upt}, grpo: {method: grpo}}"
 KILLED = (
-    experiment("killed", steps=12, questions=8)
+    experiment("killed", TRAINED, steps=12, questions=8, limit=24)
     + """\
-arms:
-  mm_upt: {method: mm_upt}
-  grpo: {method: grpo}
-seeds: [0]
-benchmarks: [{name: mathvista, limit: 24}]
-evaluation: {samples: 2, max_tokens: 24}
 resources: {device: cpu, save_every: 1}
 """
 )
