@@ -35,7 +35,7 @@ from benchmarks.base import Item
 from benchmarks.data.questions import save_questions
 from tests.backends.offered import offer
 
-from .conftest import SMALL, Train, Trained, apart, read, same
+from ..conftest import SMALL, Train, Trained, apart, read, same
 from .test_resume import killed_at_update
 from .test_zero import run_ranks
 
