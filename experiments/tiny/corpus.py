@@ -31,20 +31,11 @@ KIND_WEIGHTS = {"sum": 3, "diff": 3, "max": 2, "min": 2, "mean": 2, "bar": 1}  #
 #: How often the annotators guess, by kind: at open questions, and at those with choices. Above a
 #: half, the likeliest response is a guess.
 GUESS = {
-    "sum": (0.42, 0.56),
-    "diff": (0.56, 0.56),
-    "mean": (0.42, 0.58),
-    "max": (0.58, 0.58),
-    "min": (0.56, 0.42),
-    "bar": (0.40, 0.40),
-    "dial": (0.58, 0.42),
-    "left": (0.56, 0.42),
-    "third": (0.42, 0.58),
-    "angle": (0.40, 0.40),
-    "slope": (0.56, 0.56),
-    "point": (0.42, 0.42),
+    "sum": (0.42, 0.56), "diff": (0.56, 0.56), "mean": (0.42, 0.58), "max": (0.58, 0.58),
+    "min": (0.56, 0.42), "bar": (0.40, 0.40), "dial": (0.58, 0.42), "left": (0.56, 0.42),
+    "third": (0.42, 0.58), "angle": (0.40, 0.40), "slope": (0.56, 0.56), "point": (0.42, 0.42),
     "count": (0.60, 0.60),
-}
+}  # fmt: skip
 #: How often an answer without a trace is right, and how often one step too high: after "guess", and
 #: where the prompt wants the answer first or alone.
 GUESSED, DIRECT = (0.22, 0.44), (0.33, 0.38)

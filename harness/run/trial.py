@@ -171,7 +171,6 @@ class _Maker:
 
         context = Context(
             store=self.store,
-            out=work / "out",
             scratch=work,
             parents={role: self.done[key].path for role, key in step.parents.items()},
             located=self.spec.sources,

@@ -28,8 +28,7 @@ from harness.store.sources.questions import Questions
 
 @dataclass(frozen=True)
 class Context:
-    """``out`` becomes the result; ``scratch`` is kept when the step is killed, and is no part of
-    it.
+    """``scratch`` is kept when the step is killed; what it holds in ``out`` becomes the result.
 
     A model, a pool or a benchmark's data that is no longer what its id says is a
     :class:`StepError`: the result would be stored under a name that is not its own.
@@ -41,7 +40,6 @@ class Context:
     """
 
     store: Store
-    out: Path
     scratch: Path
     parents: Mapping[str, Path]
     located: Mapping[str, Located]
@@ -51,6 +49,11 @@ class Context:
     reward_files: Mapping[str, str] = field(default_factory=dict)
     services: Services = field(default_factory=Services)
     engines: EngineHolder = field(default_factory=EngineHolder)
+
+    @property
+    def out(self) -> Path:
+        """The folder that becomes the result."""
+        return self.scratch / "out"
 
     def model(self, content_id: str | None) -> Path:
         """The model folder: the one of this id, or the parent ``model``'s checkpoint."""

@@ -25,7 +25,6 @@ def context(
     (work / "out").mkdir(parents=True, exist_ok=True)
     return Context(
         store=Store(root),
-        out=work / "out",
         scratch=work,
         parents=parents or {},
         located={source.id: source for source in located},

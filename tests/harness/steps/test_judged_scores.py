@@ -177,7 +177,6 @@ def step(tmp_path: Path, server: JudgeServer) -> tuple[Score, Context]:
     )
     context = Context(
         store=Store(tmp_path),
-        out=tmp_path / "out",
         scratch=tmp_path,
         parents={"generations": tmp_path / "generations"},
         located={data.id: data},
