@@ -83,14 +83,8 @@ class OpenAIEngine:
     @classmethod
     def at(cls, server: Server) -> OpenAIEngine:
         """An engine on the server of an experiment's settings."""
-        return cls(
-            server.base_url,
-            server.model,
-            api_key_env=server.api_key_env,
-            concurrency=server.concurrency,
-            timeout=server.timeout,
-            retries=server.retries,
-        )
+        how = server.model_dump(include={"api_key_env", "concurrency", "timeout", "retries"})
+        return cls(server.base_url, server.model, **how)
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, logp: bool = False

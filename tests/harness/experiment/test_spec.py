@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 from typer.testing import CliRunner
 
 from harness.cli import app
@@ -39,7 +40,7 @@ def test_yaml_is_1_2(tmp_path: Path) -> None:
     assert type(data["lr"]) is float
 
 
-#: What replaces or follows a line of BASE -> where, and what the message must say.
+#: What ``mistakes.yaml`` makes its mistakes in.
 BASE = """\
 name: test
 model: MODEL
@@ -61,177 +62,14 @@ evaluation: {samples: 2}
 baseline: base
 """
 
-MISTAKES = {
-    "unknown key": ("seeds:", "sedes:", 14, ["sedes", "did you mean 'seeds'"]),
-    "unknown setting of an arm": (
-        "    method: mm_upt",
-        "    method: mm_upt\n    group_sise: 4",
-        10,
-        ["arms.vote.group_sise", "did you mean 'group_size'"],
-    ),
-    "unknown nested setting": (
-        "    method: mm_upt",
-        "    method: mm_upt\n    kl: {bta: 1}",
-        10,
-        ["arms.vote.kl.bta", "did you mean 'beta'"],
-    ),
-    "unknown method": ("mm_upt", "mm_up", 9, ["'mm_up'", "did you mean 'mm_upt'"]),
-    "unknown benchmark": ("name: mathvista", "name: mathvsta", 16, ["did you mean 'mathvista'"]),
-    "unknown scorer": (
-        "data: tiny/mathvista",
-        "scorer: oficial, data: tiny/mathvista",
-        16,
-        ["scorer", "did you mean 'official'"],
-    ),
-    "unknown template": (
-        "base: {method: none}",
-        "base: {method: none, template: boxd}",
-        7,
-        ["did you mean 'boxed'"],
-    ),
-    "unknown backend": ("baseline: base", "baseline: base\nbackend: deepsped", 19, ["deepspeed"]),
-    "unknown baseline": ("baseline: base", "baseline: bas", 18, ["did you mean 'base'"]),
-    "unknown paper": ("baseline: base", "paper: mm_up", 18, ["did you mean 'mm_upt'"]),
-    "unknown reward": (
-        "    method: mm_upt",
-        "    method: mm_upt\n    rewards: [{name: majorty}]",
-        10,
-        ["did you mean 'majority'"],
-    ),
-    "sweep of no arm": ("of: vote", "of: voet", 12, ["did you mean 'vote'"]),
-    "sweep of an arm that trains nothing": ("of: vote", "of: base", 12, ["trains nothing"]),
-    "sweep over an unknown setting": ("group_size: [4, 8]", "gruop_size: [4]", 13, ["group_size"]),
-    "sweep over what its method has no use for": ("of: vote", "of: sft", 13, ["no rollouts"]),
-    "sweep over a value twice": ("[4, 8]", "[4, 8, 4]", 13, ["4 is there twice"]),
-    "sweep over a group of one": ("[4, 8]", "[4, 1]", 13, ["group_size", "at least 2"]),
-    "a grid that crosses what contradicts": (
-        "  group_size: [4, 8]",
-        "  design: grid\n  questions_per_step: [2, 8]\n  updates_per_rollout: [1, 4]",
-        11,
-        ["sweep: questions_per_step 2, updates_per_rollout 4: ", "cannot exceed"],
-    ),
-    "sweep without axes": ("  group_size: [4, 8]\n", "", 11, ["no axis"]),
-    "an axis without values": ("[4, 8]", "[]", 13, ["at least one"]),
-    "no seeds": ("[0, 1]", "[]", 14, ["at least one"]),
-    "a seed twice": ("[0, 1]", "[0, 0]", 14, ["0 is there twice"]),
-    "a negative seed": ("[0, 1]", "[0, -1]", 14, ["greater than or equal to 0"]),
-    "no arms": (
-        "  base: {method: none}\n  vote:\n    method: mm_upt\n  sft: {method: sft}\n",
-        "  {}\n",
-        6,
-        ["arms"],
-    ),
-    "an arm without method": ("{method: none}", "{template: boxed}", 7, ["'method' is required"]),
-    "a setting on an arm that trains nothing": (
-        "{method: none}",
-        "{method: none, lr: 1e-5}",
-        7,
-        ["arms.base.lr", "trains nothing"],
-    ),
-    "a setting that the method has no use for": (
-        "{method: sft}",
-        "{method: sft, group_size: 16}",
-        10,
-        ["arms.sft.group_size", "no rollouts"],
-    ),
-    "a group of one": (
-        "    method: mm_upt",
-        "    method: mm_upt\n    group_size: 1",
-        10,
-        ["at least 2"],
-    ),
-    "settings that contradict each other": (
-        "    method: mm_upt",
-        "    method: mm_upt\n    lr: 1e-6\n    questions_per_step: 2\n    updates_per_rollout: 4",
-        12,
-        ["arms.vote.updates_per_rollout", "cannot exceed"],
-    ),
-    "a setting that contradicts its method's": (
-        "    method: mm_upt",
-        "    method: dapo\n    lr: 1e-6\n    questions_per_step: 2",
-        11,
-        ["arms.vote.questions_per_step", "cannot exceed"],
-    ),
-    "a nested setting that contradicts its method's": (
-        "    method: mm_upt",
-        "    method: mm_upt\n    kl:\n      clip: 3\n      form: k1",
-        12,
-        ["arms.vote.kl.form", "k1 in the loss"],
-    ),
-    "null where there must be a number": (
-        "    method: mm_upt",
-        "    method: mm_upt\n    lr:",
-        10,
-        ["arms.vote.lr", "valid number"],
-    ),
-    "as many pools as the method has no stages": (
-        "    method: mm_upt",
-        "    method: mm_upt\n    lr: 1e-6\n    questions: [tiny/train, tiny/text]",
-        11,
-        ["arms.vote.questions", "2 pools"],
-    ),
-    "an engine for responses that nobody writes": (
-        "{method: sft}",
-        "{method: sft, rollout_engine: hf}",
-        10,
-        ["arms.sft.rollout_engine", "writes no responses"],
-    ),
-    "a group of one for all": ("  steps: 4", "  group_size: 1", 5, ["at least 2"]),
-    "a method's nature set for all": ("  steps: 4", "  template: boxed", 5, ["on an arm"]),
-    "a wrong type": ("  steps: 4", "  steps: many", 5, ["training.steps", "integer", "'many'"]),
-    "a value out of range": ("  steps: 4", "  steps: 0", 5, ["greater than or equal to 1", "0"]),
-    "synthetic questions for a method that needs labels": (
-        "{method: sft}",
-        "{method: sft, synthetic_ratio: 0.5}",
-        10,
-        ["needs labels"],
-    ),
-    "a ratio above one": (
-        "    method: mm_upt",
-        "    method: mm_upt\n    synthetic_ratio: 1.5",
-        10,
-        ["less than or equal to 1"],
-    ),
-    "nothing asked": ("{samples: 2}", "{samples: 0, greedy: false}", 17, ["nothing would be"]),
-    "a benchmark twice": (
-        "  - {name: mathvista, data: tiny/mathvista}",
-        "  - {name: mathvista, data: tiny/mathvista}\n  - {name: mathvista, data: tiny/hard}",
-        17,
-        ["there twice"],
-    ),
-    "benchmark data that is not there": ("tiny/mathvista", "no/such", 16, ["no such folder"]),
-    "a misspelt mini benchmark": ("tiny/mathvista", "tiny/mathvsta", 16, ["tiny/mathvista"]),
-    "no questions": ("questions: QUESTIONS\n", "", 1, ["'questions' is required"]),
-    "a question file that is not there": ("QUESTIONS", "gone.jsonl", 3, ["no such file"]),
-    "a misspelt question pool": ("QUESTIONS", "tiny/trian", 3, ["did you mean 'tiny/train'"]),
-    "a hub revision that can move": ("QUESTIONS", "hub:a/b@main[train]", 3, ["40 hex", "main"]),
-    "hub questions without their split": (
-        "QUESTIONS",
-        f"hub:a/b@{40 * 'a'}",
-        3,
-        ["name the split", "[train]"],
-    ),
-    "a split of a benchmark's data": (
-        "tiny/mathvista",
-        f"'hub:a/b@{40 * 'a'}[test]'",
-        16,
-        ["leave out [test]"],
-    ),
-    "a model that is not there": ("MODEL", "no-such-model", 2, ["is no model", "owner/name@"]),
-    "a model's revision that can move": ("MODEL", "Qwen/x@main", 2, ["pin the revision"]),
-    "a name that is no folder name": ("name: test", "name: a/b", 1, ["letters, digits"]),
-    "not YAML": ("seeds: [0, 1]", "seeds: [0, 1", 15, ["not valid YAML"]),
-    "a key twice": ("seeds: [0, 1]", "seeds: [0, 1]\nseeds: [2]", 15, ["duplicate key"]),
-    "a key that is no text": ("seeds: [0, 1]", "1: [0, 1]", 14, ["not text"]),
-    "a date": ("  steps: 4", "  steps: 2024-01-01", 5, ["quotes"]),
-}
+MISTAKES = YAML(typ="safe").load(Path(__file__).parent / "mistakes.yaml")
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_named_with_its_line_and_nothing_is_created(
     mistake: str, tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    old, new, line, words = MISTAKES[mistake]
+    old, new, line, words = (MISTAKES[mistake][key] for key in ("old", "new", "line", "said"))
     assert BASE.count(old) >= 1, "the table and BASE have drifted apart"
     text = BASE.replace(old, new, 1)
     text = text.replace("MODEL", str(model)).replace("QUESTIONS", str(question_file(tmp_path)))
