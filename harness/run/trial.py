@@ -272,10 +272,10 @@ def reason(error: BaseException, step: str | None) -> str:
     return f"{at}{type(error).__name__}: {said.splitlines()[-1]}"
 
 
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
-
-
 def _named(template: object) -> str:
     """What a table calls a template: one that the experiment file writes has no name."""
     return template if isinstance(template, str) else "own"
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
