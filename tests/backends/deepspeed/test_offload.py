@@ -11,7 +11,7 @@ from backends.base.resources import Resources
 from backends.deepspeed.learner import Learner
 
 from .conftest import Train, same
-from .test_lora import close
+from .policy.test_lora import close
 from .test_resume import killed_at_update
 from .test_zero import STAGE
 

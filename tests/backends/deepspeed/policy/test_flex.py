@@ -29,7 +29,7 @@ from backends.models.prompt import Prompt
 from backends.registry import backend
 from backends.training.groups import Group
 
-from .conftest import SMALL, Train, apart
+from ..conftest import SMALL, Train, apart
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile:UserWarning"),
