@@ -6,11 +6,13 @@ image placeholder token.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Protocol, TypeVar
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, WithJsonSchema
 
 from backends.base.config import Config
 from benchmarks.base import Picture, interleaved
@@ -24,15 +26,30 @@ class RequestError(EngineError):
     """A request that an engine refuses: it is well, and would refuse it again."""
 
 
-class Server(Config):
-    """A server that speaks OpenAI's protocol, and the model that it serves.
+def _address(url: str) -> str:
+    if not re.fullmatch(r"https?://\S+", url):
+        raise ValueError("expected an address such as http://localhost:8000/v1")
+    return url
 
-    ``model`` and ``revision`` say what answers; the rest is how it is reached. The key itself is
-    never written down: ``api_key_env`` names the environment variable that holds it.
+
+#: Where a server is asked.
+Address = Annotated[str, AfterValidator(_address)]
+
+#: The name of an engine. Which there are is looked up where an experiment is checked, for packages
+#: offer more than ours.
+EngineName = Annotated[
+    str, WithJsonSchema({"type": "string", "examples": ["hf", "vllm", "openai"]})
+]
+
+
+class Answering(Config):
+    """A model that answers, and how it is reached where a server has it.
+
+    ``model`` and ``revision`` say what answers. The key itself is never written down:
+    ``api_key_env`` names the environment variable that holds it.
     """
 
-    base_url: str = Field(description="with the version, as in http://localhost:8000/v1")
-    model: str = Field(min_length=1, description="the name under which the server knows it")
+    model: str = Field(min_length=1, description="the name under which a server knows it")
     revision: str | None = Field(default=None, description="which state of it, where you know")
     api_key_env: str | None = Field(
         default=None, description="the environment variable that holds the key"
@@ -41,17 +58,16 @@ class Server(Config):
     timeout: float = Field(default=600, gt=0, description="seconds without an answer")
     retries: int = Field(default=5, ge=0, description="of a request that failed, with pauses")
 
-    @field_validator("base_url")
-    @classmethod
-    def _url(cls, url: str) -> str:
-        if not url.startswith(("http://", "https://")):
-            raise ValueError("expected an address such as http://localhost:8000/v1")
-        return url
-
     @property
     def identity(self) -> str:
         """What answers, for a result's identity."""
         return f"{self.model}@{self.revision}" if self.revision else self.model
+
+
+class Server(Answering):
+    """A server that speaks OpenAI's protocol, and the model that it serves."""
+
+    base_url: Address = Field(description="with the version, as in http://localhost:8000/v1")
 
 
 @dataclass(frozen=True)
@@ -105,13 +121,76 @@ class Response:
 
 
 class Engine(Protocol):
-    """Turns requests into responses; ``generate`` keeps the order of the requests."""
+    """Turns requests into responses. Write one against this, offer what opens it (an
+    :class:`EngineFactory`) as ``engine.<name>``, and let ``backends.testing.EngineContract`` test
+    it."""
 
     def generate(
         self, requests: Sequence[Request], sampling: Sampling, *, logp: bool = False
     ) -> Iterator[tuple[int, list[Response]]]:
         """Yield (index of the request, its ``sampling.n`` responses) as they come, in any order;
-        with ``logp`` they carry their tokens' log-probabilities."""
+        with ``logp`` they carry their tokens' log-probabilities. A prompt that is too long has no
+        responses: it is dropped, not cut. Raises :class:`EngineError`."""
+        ...
+
+    def close(self) -> None:
+        """Free what the engine holds; it is not asked again. A second time does nothing."""
+        ...
+
+
+@dataclass(frozen=True)
+class EngineSettings:
+    """How an engine is opened. ``device`` "auto" is a GPU where there is one; ``max_tokens`` is the
+    most that a response may have; pictures are scaled to between ``min_pixels`` and ``max_pixels``
+    (None: the processor's own limit). A server limits prompts and pictures itself."""
+
+    dtype: str = "float32"
+    device: str = "auto"
+    max_prompt_tokens: int = 4096
+    max_tokens: int = 1024
+    min_pixels: int | None = None
+    max_pixels: int | None = None
+    server: Server | None = None
+
+
+@dataclass(frozen=True)
+class PolicySettings:
+    """How a policy is sampled while it is trained: the folder ``model`` that training starts from,
+    the trained ``module`` itself, and the ``encoder`` of its prompts. A batch has at most
+    ``tokens_per_batch`` tokens; ``gpu_share`` of the memory is for what an engine holds beside the
+    module."""
+
+    model: Path
+    module: Any
+    encoder: Any
+    dtype: str
+    device: str
+    max_tokens: int
+    tokens_per_batch: int
+    gpu_share: float
+
+
+class EngineFactory(Protocol):
+    """Opens an engine: what the name ``engine.<name>`` stands for. Made without arguments, and
+    importing it loads no model library, as plans ask it what is missing."""
+
+    #: Raised with every change of what its engine says to the same request.
+    version: str
+    #: Whether it loads a model folder; else it asks a server that has the model.
+    samples_locally: bool
+
+    def missing(self) -> str | None:
+        """Why the engine cannot run here, in a sentence that says what to do; None: it can."""
+        ...
+
+    def open(self, model: Path | None, settings: EngineSettings) -> Engine:
+        """The engine over a model folder (None: on ``settings.server``).
+        Raises :class:`EngineError`."""
+        ...
+
+    def open_policy(self, settings: PolicySettings) -> RolloutEngine[Any]:
+        """The engine that samples a policy in training. Raises :class:`EngineError` where it can
+        sample none."""
         ...
 
 

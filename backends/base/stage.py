@@ -11,6 +11,8 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from backends.base.config import Config, SettingError
+from backends.base.engine import EngineName
+from backends.base.template import TemplateChoice
 
 Value = TypeVar("Value")
 
@@ -43,7 +45,6 @@ Advantage = Literal["group_norm", "group_mean", "batch_norm", "rloo", "reinforce
 RatioLevel = Literal["token", "sequence"]
 Aggregation = Literal["token_mean", "sequence_mean", "fixed_length"]
 Schedule = Literal["constant", "cosine", "linear"]
-RolloutEngine = Literal["hf", "vllm"]
 
 
 class RewardTerm(Config):
@@ -160,7 +161,9 @@ class Stage(Config):
     """
 
     objective: ObjectiveName = "grpo"
-    template: str = Field(default="boxed", description="the prompt: `harness list prompts`")
+    template: TemplateChoice = Field(
+        default="boxed", description="the prompt: `harness list prompts`"
+    )
     rewards: OfRollouts[tuple[RewardTerm, ...]] = Field(
         default=(), description="by name, `harness list rewards`, each with its weight"
     )
@@ -197,7 +200,7 @@ class Stage(Config):
     kl: OfRollouts[KL] = KL()
     critic: OfRollouts[Critic | None] = None
 
-    rollout_engine: OfResponses[RolloutEngine] = Field(
+    rollout_engine: OfResponses[EngineName] = Field(
         default="hf", description="what writes responses; unset: vllm where it can run, else hf"
     )
     vote_size: OfRollouts[AtLeastTwo | None] = Field(

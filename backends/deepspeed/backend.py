@@ -8,7 +8,7 @@ from pathlib import Path
 from backends.base.backend import Inputs, TrainingError
 from backends.base.resources import Resources
 from backends.base.stage import Stage
-from backends.engines import missing
+from backends.engines.registry import missing, samples_locally
 from backends.training.objectives import objective
 from backends.training.workers import Job, launch, user_errors
 from benchmarks.prompts import template
@@ -23,8 +23,13 @@ class DeepSpeedBackend:
     def problems(self, stage: Stage, resources: Resources) -> list[str]:
         """Why a stage cannot be trained as asked; empty where it can."""
         found = []
-        if stage.rollout_engine == "vllm" and (reason := missing("vllm")):
-            found.append(f"rollout_engine vllm: {reason}")
+        if reason := missing(stage.rollout_engine):
+            found.append(f"rollout_engine: {reason}")
+        elif not samples_locally(stage.rollout_engine):
+            found.append(
+                f"rollout_engine {stage.rollout_engine} asks a server, which does not have the "
+                "weights that are being trained: use hf or vllm"
+            )
         if stage.lora is not None and importlib.util.find_spec("peft") is None:
             found.append(
                 "lora needs the package peft, which is not installed: "

@@ -140,7 +140,7 @@ class ClippedAdamW(torch.optim.AdamW):
 
 
 def _config(model: PackedModel, stage: Stage, resources: Resources) -> dict[str, Any]:
-    hidden = model.model.config.text_config.hidden_size
+    hidden = model.model.config.get_text_config().hidden_size
     bucket = min(sum(p.numel() for p in model.parameters()), 500_000_000)
     bf16 = resources.dtype == "bfloat16"
     return {

@@ -32,6 +32,7 @@ from backends.deepspeed.rollout import ExternalResponses, Rollouts, read_externa
 from backends.deepspeed.sampler import PolicySampler
 from backends.deepspeed.update import PerToken, Totals, Updater
 from backends.models.encoding import Encoder
+from backends.models.families import family_of
 from backends.models.folders import (
     load_processor,
     save_checkpoint,
@@ -64,16 +65,15 @@ class Training:
         self.objective.check(items, inputs.questions)
         self.order = QuestionOrder(items, stage.questions_per_step, inputs.seed)
         self.processor = load_processor(inputs.model)
-        self.encoder = Encoder(self.processor, stage.max_prompt_tokens)
-
         models = load_models(stage, inputs, resources, ranks.device)
         self.model, self.pictures = models.policy, models.pictures
+        self.encoder = Encoder(family_of(self.model), self.processor, stage.max_prompt_tokens)
         self.sampler: PolicySampler | None = None
         if self.objective.has_rollouts:  # before DeepSpeed: vLLM takes of what memory is free
             self.sampler = PolicySampler(stage, inputs, resources, self.model, self.encoder, ranks)
             self.rollouts = self._rollouts(items, self.sampler)
 
-        suppressed = suppressed_token_ids(self.processor)
+        suppressed = suppressed_token_ids(self.encoder.family, self.processor)
         how: dict[str, Any] = {
             "freeze_vision": self.pictures is not None,
             "activation_checkpointing": resources.activation_checkpointing,
@@ -152,10 +152,10 @@ class Training:
         if self.pictures is None:
             return
         prompts = [s.group.prompt for s in samples]
-        self.pictures.pinned = frozenset(name for p in prompts for name in p.pictures)
-        new = [p for p in prompts if any(name not in self.pictures for name in p.pictures)]
+        self.pictures.pinned = frozenset(each.name for p in prompts for each in p.pictures)
+        new = [p for p in prompts if any(e.name not in self.pictures for e in p.pictures)]
         if self.ranks.most(len(new)):
-            with self.learner.gathered(self.model.model.visual):
+            with self.learner.gathered(self.encoder.family.vision_tower(self.model)):
                 if (pictures := distinct_pictures(new)) is not None:
                     picture_features(self.model, pictures.to(self.ranks.device))
 

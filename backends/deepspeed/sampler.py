@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from backends.base.backend import Inputs, TrainingError
-from backends.base.engine import EngineError, RequestError, Response, RolloutEngine, Sampling
+from backends.base.engine import (
+    EngineError,
+    PolicySettings,
+    RequestError,
+    Response,
+    RolloutEngine,
+    Sampling,
+)
 from backends.base.resources import Resources
 from backends.base.stage import Stage
 from backends.deepspeed.policy.lora import merged
-from backends.engines.hf import HFEngine
+from backends.engines.registry import factory
 from backends.models.encoding import Encoder
 from backends.models.prompt import Prompt
 from backends.training.ranks import Ranks
@@ -25,23 +31,6 @@ T = TypeVar("T")
 
 #: Of the GPU, where it also holds the trainer.
 GPU_SHARE = 0.35
-
-
-class OwnWeights(HFEngine):
-    """The ``hf`` engine over the very module that is trained: as a rollout engine it has the
-    weights of every step as they are, and holds nothing beside them."""
-
-    def wake(self) -> None:
-        """Nothing was given back."""
-
-    def update_weights(self, items: Iterable[tuple[str, Tensor]]) -> None:
-        """They are the module's own."""
-
-    def sleep(self) -> None:
-        """The update needs what it holds."""
-
-    def close(self) -> None:
-        """The module goes on being trained."""
 
 
 class PolicySampler:
@@ -69,20 +58,18 @@ class PolicySampler:
         self.engine = self._start()
 
     def _start(self) -> RolloutEngine[Prompt]:
-        if self.stage.rollout_engine == "hf":
-            batch = max(self.resources.tokens_per_micro_batch, 65536)
-            return OwnWeights(self.model, self.encoder, batch)
-        from backends.engines.vllm import VLLMEngine
-
+        settings = PolicySettings(
+            model=self.inputs.model,
+            module=self.model,
+            encoder=self.encoder,
+            dtype=self.resources.dtype,
+            device=self.ranks.device.type,
+            max_tokens=self.stage.max_response_tokens,
+            tokens_per_batch=max(self.resources.tokens_per_micro_batch, 65536),
+            gpu_share=GPU_SHARE,
+        )
         try:
-            return VLLMEngine(
-                self.inputs.model,
-                self.encoder,
-                dtype=self.resources.dtype,
-                device=self.ranks.device.type,
-                max_tokens=self.stage.max_response_tokens,
-                gpu_memory_utilization=GPU_SHARE,
-            )
+            return factory(self.stage.rollout_engine).open_policy(settings)
         except EngineError as error:
             raise TrainingError(str(error)) from error
 

@@ -10,6 +10,8 @@ from torch import Tensor
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
+from backends.models.families import family_of
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -24,6 +26,7 @@ class Evaluating:
 
     def __init__(self, model: PreTrainedModel) -> None:
         self._model = model
+        self._config = family_of(model).language_model(model).config
         self._lock = threading.Lock()
         self._inside = 0
 
@@ -32,7 +35,7 @@ class Evaluating:
             self._inside += 1
             if self._inside > 1:
                 return
-            config = self._model.model.language_model.config
+            config = self._config
             self._before = self._model.training, config._attn_implementation
             self._model.eval()
             if config._attn_implementation == "sdpa":
@@ -43,7 +46,7 @@ class Evaluating:
             self._inside -= 1
             if not self._inside:
                 training, attention = self._before
-                self._model.model.language_model.config._attn_implementation = attention
+                self._config._attn_implementation = attention
                 self._model.train(training)
 
 

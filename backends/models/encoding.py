@@ -1,4 +1,4 @@
-"""From a request (text and pictures) to what a Qwen2.5-VL model reads: ids, patches, positions."""
+"""From a request (text and pictures) to what a model reads: ids, positions, pictures."""
 
 from __future__ import annotations
 
@@ -11,11 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from backends.base.engine import Request
-from backends.models.folders import ModelError, pad_token_id
-from backends.models.pictures import read_picture
+from backends.base.family import ModelFamily
+from backends.models.families import ModelError, family_at
+from backends.models.folders import (
+    load_processor,
+    pad_token_id,
+    suppressed_token_ids,
+    tokenizer_of,
+)
+from backends.models.pictures import EncodedPicture, read_picture
 from backends.models.prompt import Prompt
 
 if TYPE_CHECKING:
@@ -37,15 +43,24 @@ class Encoder:
     and counts it. Threads may share an encoder.
     """
 
-    def __init__(self, processor: ProcessorMixin, max_prompt_tokens: int) -> None:
+    def __init__(
+        self, family: ModelFamily, processor: ProcessorMixin, max_prompt_tokens: int
+    ) -> None:
+        self.family = family
         self.processor = processor
-        self.tokenizer: Any = processor.tokenizer
+        self.tokenizer: Any = tokenizer_of(processor)
         self.max_prompt_tokens = max_prompt_tokens
-        self.image_token_id: int = processor.image_token_id
-        self.merge_size: int = processor.image_processor.merge_size
+        self.placeholder = family.placeholder(processor)
+        self.suppressed = suppressed_token_ids(family, processor)
         self.pad_id = pad_token_id(processor)
         self._frames: dict[tuple[tuple[bool, ...], bool], list[str | list[int]]] = {}
         self._tokenizing = threading.RLock()  # a tokenizer holds the options of the latest call
+
+    @classmethod
+    def at(cls, folder: str | Path, max_prompt_tokens: int) -> Encoder:
+        """The encoder of a model folder. Raises :class:`ModelError`."""
+        processor = load_processor(folder)
+        return cls(family_at(Path(folder)), processor, max_prompt_tokens)
 
     def encode(self, request: Request) -> Prompt | None:
         """Encode one request; None where it is too long.
@@ -58,43 +73,28 @@ class Encoder:
         """As :meth:`encode`, with the pictures of all requests prepared in one call."""
         read = [self._read(request) for request in requests]
         images = [image for images, _ in read for image in images]
-        if not images:
-            return [self._prompt(request, None, None, ()) for request in requests]
-        features = self.processor.image_processor(images=images, return_tensors="pt")
-        grids: Tensor = features["image_grid_thw"]
-        patches = iter(features["pixel_values"].split(grids.prod(-1).tolist()))
-        prompts: list[Prompt | None] = []
-        at = 0
-        for request, (images, hashes) in zip(requests, read, strict=True):
-            grid = grids[at : at + len(images)] if images else None
-            pixels = torch.cat([next(patches) for _ in images]) if images else None
-            at += len(images)
-            prompts.append(self._prompt(request, pixels, grid, hashes))
-        return prompts
+        prepared = iter(self.family.pictures(self.processor, images) if images else ())
+        return [
+            self._prompt(request, [EncodedPicture(name, next(prepared)) for name in names])
+            for request, (_, names) in zip(requests, read, strict=True)
+        ]
 
-    def _prompt(
-        self,
-        request: Request,
-        pixels: Tensor | None,
-        grid: Tensor | None,
-        pictures: tuple[str, ...],
-    ) -> Prompt | None:
-        counts = [] if grid is None else [int(g.prod()) // self.merge_size**2 for g in grid]
+    def _prompt(self, request: Request, pictures: Sequence[EncodedPicture]) -> Prompt | None:
+        tensors = [picture.tensors for picture in pictures]
+        counts = [self.family.tokens(self.processor, each) for each in tensors]
         with self._tokenizing:
             ids = self._ids(request, counts)
         if len(ids) > self.max_prompt_tokens:
             return None
         input_ids = torch.tensor(ids)
-        found = int((input_ids == self.image_token_id).sum())
-        if found != sum(counts):
+        placed = ids.count(self.placeholder) if self.placeholder is not None else 0
+        if placed != sum(counts):
             raise EncodingError(
-                f"request {request.id!r} has {found} picture tokens for {sum(counts)} features of "
-                f"its {len(request.images)} pictures: does the chat template place each one once?"
+                f"request {request.id!r} has {placed} picture tokens for {sum(counts)} features of "
+                f"its {len(pictures)} pictures: does the chat template place each one once?"
             )
-        positions, next_position = mrope_positions(
-            input_ids, grid, self.image_token_id, self.merge_size
-        )
-        return Prompt(input_ids, positions, next_position, pixels, grid, pictures)
+        positions, following = self.family.positions(input_ids, tensors, self.processor)
+        return Prompt(input_ids, positions, following, tuple(pictures), self.placeholder)
 
     def response(self, text: str) -> list[int]:
         """Ids of a response's text and the end of turn, as a target of supervised training."""
@@ -121,7 +121,7 @@ class Encoder:
                 ids += self._text_ids(request.system if piece == _SYSTEM else next(texts))
                 continue
             for token in piece:
-                ids += [token] * (next(remaining, 1) if token == self.image_token_id else 1)
+                ids += [token] * (next(remaining, 1) if token == self.placeholder else 1)
         return ids
 
     def _text_ids(self, text: str) -> list[int]:
@@ -135,13 +135,15 @@ class Encoder:
         ``pictures`` says of each part of the user's content whether it is a picture."""
         key = (pictures, system)
         if key not in self._frames:
-            content = [
+            parts = [
                 {"type": "image"} if picture else {"type": "text", "text": _USER}
                 for picture in pictures
             ]
             messages: list[dict[str, Any]] = (
                 [{"role": "system", "content": _SYSTEM}] if system else []
             )
+            # Templates of text models take a plain string only.
+            content = parts if self.family.reads_pictures else _USER * len(parts)
             messages.append({"role": "user", "content": content})
             chat = self.processor.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=True
@@ -160,6 +162,11 @@ class Encoder:
     def _read(self, request: Request) -> tuple[list[Image.Image], tuple[str, ...]]:
         """The pictures of a request, and their content hashes."""
         images, hashes = [], []
+        if request.images and not self.family.reads_pictures:
+            raise EncodingError(
+                f"request {request.id!r} has a picture, and {self.family.model_type} models read "
+                "text only"
+            )
         for picture in request.images:
             try:
                 data = picture.read_bytes() if isinstance(picture, Path) else picture
@@ -171,29 +178,3 @@ class Encoder:
                 ) from error
             hashes.append(hashlib.sha256(data).hexdigest())
         return images, tuple(hashes)
-
-
-def mrope_positions(
-    input_ids: Tensor, grid: Tensor | None, image_token_id: int, merge_size: int
-) -> tuple[Tensor, int]:
-    """Multimodal RoPE positions [3, P] of a prompt [P], and the position that follows it.
-
-    Text counts up on all three axes. A picture of t x h x w merged patches keeps its start on
-    every axis and counts within it; the text after it goes on at start + max(h, w) (Qwen2-VL,
-    arXiv 2409.12191 section 2.1; ``get_rope_index`` of the Hugging Face model, which the tests
-    compare with).
-    """
-    spans: list[Tensor] = []
-    is_image = input_ids == image_token_id
-    start, at = 0, 0
-    for t, h, w in [] if grid is None else grid.tolist():
-        h, w = h // merge_size, w // merge_size
-        text = int(is_image[at:].int().argmax())
-        spans.append(torch.arange(start, start + text).expand(3, -1))
-        start += text
-        axes = torch.meshgrid(torch.arange(t), torch.arange(h), torch.arange(w), indexing="ij")
-        spans.append(torch.stack(axes).reshape(3, -1) + start)
-        start += max(h, w)
-        at += text + t * h * w
-    spans.append(torch.arange(start, start + len(input_ids) - at).expand(3, -1))
-    return torch.cat(spans, dim=1), start + len(input_ids) - at

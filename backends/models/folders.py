@@ -7,9 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    AutoTokenizer,
+)
 from transformers.utils import logging as transformers_logging
 
+from backends.base.family import ModelFamily
+from backends.models.families import ModelError, family_at
 from benchmarks.atomic import whole_folder
 
 if TYPE_CHECKING:
@@ -19,45 +27,28 @@ if TYPE_CHECKING:
 # Whoever trains or asks shows its own progress; bars about reading shards would drown it.
 transformers_logging.disable_progress_bar()
 
-_ARCHITECTURE = "qwen2_5_vl"
-
-#: Tokens that stand for a picture in a prompt. A policy that emitted one would make the next
-#: forward fail ("image features and image tokens do not match"), so nothing ever samples them.
-_VISION_TOKENS = (
-    "<|image_pad|>",
-    "<|video_pad|>",
-    "<|vision_pad|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-)
-
-
-class ModelError(ValueError):
-    """A model folder that cannot be used. The message names the folder and what it lacks."""
-
 
 def load_model(
     path: str | Path, dtype: str | torch.dtype = "float32", device: str | torch.device = "cpu"
 ) -> PreTrainedModel:
-    """Load a vision-language model from a folder in Hugging Face layout, in eval mode.
+    """Load a model from a folder in Hugging Face layout, in eval mode.
 
     ``dtype`` is "float32" or "bfloat16" (or the torch dtype). Raises :class:`ModelError` where
     the folder has no configuration or weights, and where any weight of the architecture was not
     in the files: such a weight would silently be random.
     """
     path = _folder(path)
-    _require(path, "config.json", "the model's configuration")
+    family = family_at(path)
     config = AutoConfig.from_pretrained(path, local_files_only=True)
-    if config.model_type != _ARCHITECTURE:
+    if not family.packed(config):
         raise ModelError(
-            f"{path} is a {config.model_type!r} model: this trainer and the hf engine know "
-            f"{_ARCHITECTURE}, whose picture positions they compute themselves."
+            f"{path} has layers without full causal attention (sliding windows), which is not "
+            "supported."
         )
-    if set(config.text_config.layer_types) != {"full_attention"}:
-        raise ModelError(f"{path} uses sliding-window attention, which is not supported.")
     if not any(path.glob("*.safetensors")):
         raise ModelError(f"{path} holds no *.safetensors file: these are the model's weights.")
-    model, info = AutoModelForImageTextToText.from_pretrained(
+    auto = AutoModelForImageTextToText if family.reads_pictures else AutoModelForCausalLM
+    model, info = auto.from_pretrained(
         path,
         dtype=_dtype(dtype),
         attn_implementation="sdpa",
@@ -70,33 +61,24 @@ def load_model(
                 f"{path}: {len(keys)} weights are {problem.removesuffix('_keys')} and would be "
                 f"random, among them {', '.join(keys[:3])}: they must be those of config.json."
             )
-    patches = model.model.visual.patch_embed.proj
-    if type(patches) is torch.nn.Conv3d:
-        patches.__class__ = PatchProjection
+    family.prepare(model)
     return model.to(device).eval()
 
 
-class PatchProjection(torch.nn.Conv3d):
-    """The vision tower's first layer. Its stride is its kernel, so each patch is one place of the
-    convolution: a matrix product, in a third of the time on a CPU. One class for sampling and
-    training, so that a picture's features have the same bits in both."""
-
-    def forward(self, input: torch.Tensor) -> torch.Tensor:
-        """Patches [P, channels, frames, height, width] to [P, H]."""
-        return torch.nn.functional.linear(input.flatten(1), self.weight.flatten(1), self.bias)
-
-
 def load_processor(path: str | Path) -> ProcessorMixin:
-    """Load the processor (tokenizer, image processor, chat template) of a model folder.
+    """Load the processor (tokenizer, image processor, chat template) of a model folder; of a model
+    of text its tokenizer, which has the chat template.
 
     Raises :class:`ModelError` where a part is missing.
     """
     path = _folder(path)
-    if not (path / "processor_config.json").exists():
+    looks = family_at(path).reads_pictures
+    if looks and not (path / "processor_config.json").exists():
         _require(path, "preprocessor_config.json", "the image processor")
     _require(path, "tokenizer_config.json", "the tokenizer")
-    processor = AutoProcessor.from_pretrained(path, local_files_only=True)
-    if not hasattr(processor, "image_processor"):
+    auto = AutoProcessor if looks else AutoTokenizer
+    processor = auto.from_pretrained(path, local_files_only=True)
+    if looks and not hasattr(processor, "image_processor"):
         raise ModelError(f"{path} has a tokenizer but no image processor: not a vision model?")
     if not processor.chat_template:
         raise ModelError(f"{path} has no chat template (chat_template.jinja).")
@@ -123,24 +105,29 @@ def save_checkpoint(
     return path
 
 
+def tokenizer_of(processor: ProcessorMixin) -> Any:
+    """The tokenizer of a processor, which a model of text has alone."""
+    return getattr(processor, "tokenizer", processor)
+
+
 def stop_token_ids(model: PreTrainedModel, processor: ProcessorMixin) -> tuple[int, ...]:
     """Ids that end a response; the first is the tokenizer's end of turn."""
-    ids = [processor.tokenizer.eos_token_id]
+    ids = [tokenizer_of(processor).eos_token_id]
     eos = model.generation_config.eos_token_id
     ids += eos if isinstance(eos, list) else [eos]
     return tuple(dict.fromkeys(i for i in ids if i is not None))
 
 
-def suppressed_token_ids(processor: ProcessorMixin) -> tuple[int, ...]:
+def suppressed_token_ids(family: ModelFamily, processor: ProcessorMixin) -> tuple[int, ...]:
     """Ids that are never sampled and have probability 0 in engine and trainer alike, in rising
     order."""
-    vocabulary = processor.tokenizer.get_vocab()
-    return tuple(sorted(vocabulary[token] for token in _VISION_TOKENS if token in vocabulary))
+    vocabulary = tokenizer_of(processor).get_vocab()
+    return tuple(sorted(vocabulary[t] for t in family.never_sampled if t in vocabulary))
 
 
 def pad_token_id(processor: ProcessorMixin) -> int:
     """The id that fills rows up: the tokenizer's own, else its end of turn."""
-    tokenizer: Any = processor.tokenizer
+    tokenizer = tokenizer_of(processor)
     return tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
 
 

@@ -3,36 +3,50 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from PIL import Image
-from torch import Tensor
+
+from backends.base.family import Picture
+from backends.models.families import family_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, eq=False)
+class EncodedPicture:
+    """A picture as a model reads it: the tensors of its family, and the hash of its file. Equal
+    hash, equal tensors."""
+
+    name: str
+    tensors: Picture
+
+
+@dataclass(frozen=True, eq=False)
 class PictureBatch:
-    """The distinct pictures of several prompts, each once.
+    """The D distinct ``pictures`` of several prompts, each once; ``order`` lists, for every
+    occurrence in prompt order, which of them it shows."""
 
-    ``pixel_values`` [patches, patch_dim], ``image_grid_thw`` [D, 3]; ``order`` lists, for every
-    occurrence in prompt order, which of the D pictures it shows. ``names`` [D] are their content
-    hashes, none where nobody keeps what is computed of them.
-    """
-
-    pixel_values: Tensor
-    image_grid_thw: Tensor
+    pictures: tuple[EncodedPicture, ...]
     order: tuple[int, ...]
-    names: tuple[str, ...] = ()
 
     def to(self, device: str | torch.device) -> PictureBatch:
         """The same pictures on another device."""
-        return PictureBatch(
-            self.pixel_values.to(device), self.image_grid_thw.to(device), self.order, self.names
+        moved = tuple(
+            EncodedPicture(p.name, {name: x.to(device) for name, x in p.tensors.items()})
+            for p in self.pictures
         )
+        return PictureBatch(moved, self.order)
+
+
+def joined(pictures: Sequence[EncodedPicture]) -> dict[str, torch.Tensor]:
+    """The tensors of several pictures by name, along their first dimension; empty for none."""
+    names = pictures[0].tensors if pictures else ()
+    return {name: torch.cat([p.tensors[name] for p in pictures]) for name in names}
 
 
 def read_picture(data: bytes) -> Image.Image:
@@ -86,31 +100,28 @@ class PictureCache:
                 self._bytes -= self._features.pop(other).nbytes
 
 
-def picture_features(model: PreTrainedModel, pictures: PictureBatch) -> torch.Tensor:
-    """Features [tokens, H] of every occurrence of a picture, each distinct one computed once: of
+def picture_features(model: PreTrainedModel, batch: PictureBatch) -> torch.Tensor:
+    """Features [tokens, F] of every occurrence of a picture, each distinct one computed once: of
     this batch, or where ``model.picture_cache`` is a :class:`PictureCache`, of a training."""
     cache: PictureCache | None = getattr(model, "picture_cache", None)
-    if cache is None or not pictures.names:
-        distinct = model.get_image_features(
-            pictures.pixel_values, pictures.image_grid_thw
-        ).pooler_output
+    if cache is None:
+        distinct = family_of(model).features(model, joined(batch.pictures))
     else:
-        distinct = _kept_features(model, pictures, cache)
-    return torch.cat([distinct[i] for i in pictures.order])
+        distinct = _kept_features(model, batch.pictures, cache)
+    return torch.cat([distinct[i] for i in batch.order])
 
 
 def _kept_features(
-    model: PreTrainedModel, pictures: PictureBatch, cache: PictureCache
+    model: PreTrainedModel, pictures: Sequence[EncodedPicture], cache: PictureCache
 ) -> list[torch.Tensor]:
     """Features of each distinct picture. Those that are new go through the tower one by one: their
     bits must not depend on which others a resumed training, or another rank, still needs."""
     distinct = []
-    patches = pictures.pixel_values.split(pictures.image_grid_thw.prod(-1).tolist())
-    for name, piece, grid in zip(pictures.names, patches, pictures.image_grid_thw, strict=True):
-        features = cache.get(name)
+    for picture in pictures:
+        features = cache.get(picture.name)
         if features is None:
             with torch.no_grad():
-                (features,) = model.get_image_features(piece, grid[None]).pooler_output
-            cache.keep(name, features)
-        distinct.append(features.to(piece.device))
+                (features,) = family_of(model).features(model, picture.tensors)
+            cache.keep(picture.name, features)
+        distinct.append(features.to(next(iter(picture.tensors.values())).device))
     return distinct

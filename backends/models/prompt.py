@@ -1,4 +1,4 @@
-"""What a model reads of one request: ids, positions, patches."""
+"""What a model reads of one request: ids, positions, pictures."""
 
 from __future__ import annotations
 
@@ -6,49 +6,44 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from backends.models.pictures import EncodedPicture, PictureBatch
 
 if TYPE_CHECKING:
-    pass
-from backends.models.pictures import PictureBatch
+    from torch import Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class Prompt:
-    """One encoded prompt of P tokens with I pictures, on the CPU.
+    """One encoded prompt of P tokens, on the CPU.
 
-    ``input_ids`` [P]; ``position_ids`` [3, P] (time, height, width of multimodal RoPE);
-    ``next_position`` is the position of the first response token on all three axes.
-    ``pixel_values`` [patches, patch_dim] and ``image_grid_thw`` [I, 3] are None without pictures.
-    ``pictures`` [I] are content hashes: equal hash, equal patches.
+    ``input_ids`` [P]; ``position_ids`` [A, P] on the axes of the family; ``next_position`` is the
+    position of the first response token on all of them. ``placeholder`` is the id that stands for
+    the features of ``pictures``, once for each.
     """
 
     input_ids: Tensor
     position_ids: Tensor
     next_position: int
-    pixel_values: Tensor | None = None
-    image_grid_thw: Tensor | None = None
-    pictures: tuple[str, ...] = ()
+    pictures: tuple[EncodedPicture, ...] = ()
+    placeholder: int | None = None
 
     def __len__(self) -> int:
         return len(self.input_ids)
+
+    @property
+    def places(self) -> Tensor:
+        """Which tokens stand for a picture's features: booleans [P]."""
+        return self.input_ids == (-1 if self.placeholder is None else self.placeholder)
 
 
 def distinct_pictures(prompts: Sequence[Prompt]) -> PictureBatch | None:
     """Gather the pictures of several prompts, each distinct one once; None where there are none."""
     place: dict[str, int] = {}
-    patches, grids, order = [], [], []
+    distinct, order = [], []
     for prompt in prompts:
-        if prompt.pixel_values is None or prompt.image_grid_thw is None:
-            continue
-        pieces = prompt.pixel_values.split(prompt.image_grid_thw.prod(-1).tolist())
-        for name, piece, grid in zip(prompt.pictures, pieces, prompt.image_grid_thw, strict=True):
-            if name not in place:
-                place[name] = len(place)
-                patches.append(piece)
-                grids.append(grid)
-            order.append(place[name])
-    if not order:
-        return None
-    return PictureBatch(torch.cat(patches), torch.stack(grids), tuple(order), tuple(place))
+        for picture in prompt.pictures:
+            if picture.name not in place:
+                place[picture.name] = len(place)
+                distinct.append(picture)
+            order.append(place[picture.name])
+    return PictureBatch(tuple(distinct), tuple(order)) if order else None

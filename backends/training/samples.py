@@ -21,7 +21,7 @@ from backends.rewards.majority import vote
 from backends.training.groups import Group
 from benchmarks.answers.equality import equivalent
 from benchmarks.base import Item
-from benchmarks.prompts import template
+from benchmarks.prompts import Template, template
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,9 +155,9 @@ class QuestionOrder:
         return self._orders[epoch]
 
 
-def request(drawn: Drawn, template_name: str) -> Request:
+def request(drawn: Drawn, choice: str | Template) -> Request:
     """The prompt of a question in the method's template."""
-    form = template(template_name)
+    form = template(choice)
     return Request(drawn.id, form.render(drawn.item.question), drawn.item.images, form.system)
 
 

@@ -90,7 +90,7 @@ def user_errors() -> Iterator[None]:
     tracebacks.
     """
     from backends.models.encoding import EncodingError
-    from backends.models.folders import ModelError
+    from backends.models.families import ModelError
     from benchmarks.base import DataError
 
     try:

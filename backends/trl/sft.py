@@ -9,6 +9,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from backends.base.stage import Stage
+from backends.models.pictures import joined
 from backends.training.objectives import objective
 from backends.training.targets import target_samples
 from backends.trl.common import Common
@@ -66,10 +67,7 @@ class Targets:
             "input_ids": input_ids,
             "labels": pad_sequence(labels, batch_first=True, padding_value=_IGNORED),
             "attention_mask": pad_sequence(masks, batch_first=True),
-            "mm_token_type_ids": (input_ids == encoder.image_token_id).int(),
         }
-        prompts = [sample.group.prompt for sample in samples]
-        if pixels := [p.pixel_values for p in prompts if p.pixel_values is not None]:
-            grids = [p.image_grid_thw for p in prompts if p.image_grid_thw is not None]
-            batch |= {"pixel_values": torch.cat(pixels), "image_grid_thw": torch.cat(grids)}
-        return batch
+        pictures = [each for sample in samples for each in sample.group.prompt.pictures]
+        placeholder = encoder.placeholder
+        return batch | encoder.family.stock_inputs(input_ids, joined(pictures), placeholder)

@@ -14,11 +14,12 @@ from backends.base.backend import Inputs, TrainingError
 from backends.base.resources import Resources
 from backends.base.stage import Stage
 from backends.models.encoding import Encoder
+from backends.models.families import family_of
 from backends.models.folders import (
     load_model,
     load_processor,
     save_checkpoint,
-    suppressed_token_ids,
+    tokenizer_of,
 )
 from backends.training.objectives import objective
 from backends.training.ranks import pick_device
@@ -40,10 +41,11 @@ def train(stage: Stage, inputs: Inputs, resources: Resources, workdir: Path) -> 
     torch.set_num_threads(resources.threads)
     device = pick_device(resources.device)
     model: Any = load_model(inputs.model, "float32", device)
-    if stage.freeze_vision:
-        model.model.visual.requires_grad_(False)
+    family = family_of(model)
+    if stage.freeze_vision and (tower := family.vision_tower(model)) is not None:
+        tower.requires_grad_(False)
     processor = load_processor(inputs.model)
-    encoder = Encoder(processor, stage.max_prompt_tokens)
+    encoder = Encoder(family, processor, stage.max_prompt_tokens)
     questions = Questions(items, stage, inputs.seed, encoder)
     ledger = Ledger()
     trainer = _trainer(stage, inputs, resources, workdir, questions, ledger, model, processor)
@@ -106,9 +108,8 @@ def _trainer(
     given = {"model": model, "processing_class": processor, "optimizers": (optimizer, schedule)}
     with unwarned():
         if learnt.has_rollouts:
-            tokenizer: Any = processor.tokenizer
-            tokenizer.padding_side = "left"
-            suppressed = list(suppressed_token_ids(processor))
+            tokenizer_of(processor).padding_side = "left"
+            suppressed = list(questions.encoder.suppressed)
             settings["generation_kwargs"] = {"suppress_tokens": suppressed}
             return GroupTrainer(questions, stage, ledger, args=GRPOConfig(**settings), **given)
         return TargetTrainer(questions, stage, ledger, args=SFTConfig(**settings), **given)

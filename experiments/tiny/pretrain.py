@@ -19,7 +19,7 @@ import torch
 from torch.nn import functional
 from transformers import Qwen2_5_VLForConditionalGeneration, Qwen2_5_VLProcessor
 
-from benchmarks.prompts import SYNTHESIS, TEMPLATES
+from benchmarks.prompts import SYNTHESIS, templates
 from experiments.tiny import build, check, corpus
 
 PICTURES, QUESTIONS = 32, 4  # a step: pictures, and conversations about each
@@ -159,7 +159,7 @@ def _optimizers(model: Qwen2_5_VLForConditionalGeneration) -> list[torch.optim.O
 
 def _tokenizer_texts(rng: Random) -> list[str]:
     """What the tokenizer is trained on: the corpus, and every prompt of the project."""
-    texts = [t.system + "\n" + t.user for t in map(TEMPLATES.get, corpus.MODES) if t] * 20
+    texts = [t.system + "\n" + t.user for t in map(templates().get, corpus.MODES) if t] * 20
     texts += [t.user for t in SYNTHESIS.values()] * 20
     for _ in range(1500):
         for example in corpus.picture_and_examples(rng, QUESTIONS)[-1]:

@@ -34,7 +34,7 @@ def sections() -> dict[str, list[tuple[str, str]]]:
     from backends.rewards import REWARDS
     from benchmarks import judge
     from benchmarks.official.golds import gold_exceptions
-    from benchmarks.prompts import OFFICIAL, SYNTHESIS, TEMPLATES
+    from benchmarks.prompts import OFFICIAL, SYNTHESIS, templates
     from benchmarks.registry import (
         BENCHMARK_EXTENSIONS,
         BENCHMARKS,
@@ -48,7 +48,7 @@ def sections() -> dict[str, list[tuple[str, str]]]:
         "methods": [(name, method(name).title) for name in methods()],
         "rewards": _extensions(REWARDS),
         "prompts": [
-            *((t.name, f"{_wording(t)}  ({t.source}; {t.hash})") for t in TEMPLATES.values()),
+            *((t.name, f"{_wording(t)}  ({t.source}; {t.hash})") for t in templates().values()),
             (OFFICIAL, "in evaluation: each benchmark's own of these"),
         ],
         "synthesis modes": [(t.name, t.user) for t in SYNTHESIS.values()],

@@ -13,6 +13,7 @@ from typing import Any, get_args
 from backends.base.config import SettingError
 from backends.base.stage import Activity, Stage
 from backends.methods import method
+from benchmarks.prompts import Template, read, written
 from harness.experiment.spec import Arm, Experiment, Sweep
 from harness.store.keys import digest, show
 
@@ -24,7 +25,7 @@ class Condition:
 
     arm: str
     method: str
-    template: str
+    template: str | Template
     stages: tuple[Stage, ...]
     backend: str
     questions: tuple[str, ...] = ()
@@ -40,7 +41,7 @@ class Condition:
         """Everything that distinguishes one condition from another, as plain data."""
         stages = [stage.model_dump(mode="json") for stage in self.stages]
         flat = stages[0] if len(stages) == 1 else {f"stage{i}": s for i, s in enumerate(stages, 1)}
-        settings: dict[str, Any] = {"method": self.method, "template": self.template}
+        settings: dict[str, Any] = {"method": self.method, "template": written(self.template)}
         if self.stages:
             pools = list(dict.fromkeys(self.questions))
             questions = pools[0] if len(pools) == 1 else list(self.questions)
@@ -85,7 +86,7 @@ def condition(
     own = arm.settings()
     changed = {k: v for k, v in point.items() if k != "synthetic_ratio"}
     stages: tuple[Stage, ...] = ()
-    template = own.get("template", "boxed")
+    template = read(own.get("template", "boxed"))
     if plain:
         stages = preset.resolve(_over(_over(shared, own), changed))
         template = stages[-1].template

@@ -12,7 +12,7 @@ from backends.base.backend import Backend
 from backends.base.config import Config
 from backends.base.resources import Resources
 from backends.base.stage import Stage
-from backends.engines import missing
+from backends.engines.registry import missing
 from backends.registry import backend
 from harness import environment
 from harness.experiment import conditions

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from backends.engines.registry import missing
 from benchmarks import judge, registry
 from benchmarks.base import Benchmark
 from benchmarks.judge import NAME
@@ -52,7 +53,7 @@ def from_options(options: Sequence[str]) -> Judge | None:
     if bad := [name for name in pairs if name not in Judge.model_fields]:
         raise HarnessError(f"--judge {unknown('setting', bad[0], Judge.model_fields)}")
     try:
-        return Judge.model_validate(pairs)
+        settings = Judge.model_validate(pairs)
     except ValidationError as error:
         said = [
             f"--judge {'.'.join(map(str, e['loc']))}".strip()
@@ -60,6 +61,9 @@ def from_options(options: Sequence[str]) -> Judge | None:
             for e in error.errors()
         ]
         raise HarnessError("\n".join(said)) from None
+    if reason := missing(settings.engine):
+        raise HarnessError(f"--judge engine: {reason}")
+    return settings
 
 
 def located(settings: Judge, hashes: Hashes) -> Judge:
@@ -67,7 +71,7 @@ def located(settings: Judge, hashes: Hashes) -> Judge:
 
     Raises :class:`HarnessError` where there is no such model.
     """
-    if settings.engine == "openai":
+    if not settings.local:
         return settings
     model = local_model(settings, hashes)
     return settings.model_copy(update={"model": model.source, "revision": None})
@@ -76,7 +80,7 @@ def located(settings: Judge, hashes: Hashes) -> Judge:
 def identity(settings: Judge, hashes: Hashes, dtype: str) -> str:
     """What decides a verdict besides the prompt: the model and its revision, by name for a server,
     by content (and the precision that it computes in) for a local one."""
-    if settings.engine == "openai":
+    if not settings.local:
         return f"{settings.model}@{settings.revision}" if settings.revision else settings.model
     model = local_model(settings, hashes)
     content = model.id.partition(":")[2]

@@ -12,6 +12,7 @@ from typing import Annotated, TypeVar
 from pydantic import Field
 
 from backends.base.config import Config
+from backends.base.engine import EngineName
 from backends.base.stage import (
     KL,
     AboveOne,
@@ -29,10 +30,10 @@ from backends.base.stage import (
     Positive,
     RatioLevel,
     RewardTerm,
-    RolloutEngine,
     Schedule,
     Share,
 )
+from backends.base.template import TemplateChoice
 
 Value = TypeVar("Value")
 
@@ -61,7 +62,7 @@ class SharedSettings(Config):
     mask_truncated: bool | None = None
     kl: KL | None = None
     critic: Critic | None = None
-    rollout_engine: RolloutEngine | None = None
+    rollout_engine: EngineName | None = None
     vote_size: AtLeastTwo | None = None
     dynamic_sampling: Amount | None = None
     dpo_beta: Positive | None = None
@@ -79,7 +80,7 @@ class StageSettings(SharedSettings):
     """Every stage setting: the shared ones, and those that make a method what it is."""
 
     objective: ObjectiveName | None = None
-    template: str | None = None
+    template: TemplateChoice | None = None
     rewards: tuple[RewardTerm, ...] | None = None
     external: External | None = None
     curation: Curation | None = None
@@ -89,7 +90,7 @@ class Axes(Config):
     """Every stage setting as a list of values."""
 
     objective: Axis[ObjectiveName] = None
-    template: Axis[str] = None
+    template: Axis[TemplateChoice] = None
     rewards: Axis[tuple[RewardTerm, ...]] = None
     steps: Axis[Count] = None
     questions_per_step: Axis[Count] = None
@@ -109,7 +110,7 @@ class Axes(Config):
     mask_truncated: Axis[bool] = None
     kl: Axis[KL] = None
     critic: Axis[Critic | None] = None
-    rollout_engine: Axis[RolloutEngine] = None
+    rollout_engine: Axis[EngineName] = None
     vote_size: Axis[AtLeastTwo | None] = None
     dynamic_sampling: Axis[Amount] = None
     external: Axis[External | None] = None

@@ -13,9 +13,11 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, model_validator
 
 from backends.base.config import Config
-from backends.base.engine import Server
+from backends.base.engine import Address, Answering, EngineName, Server
 from backends.base.resources import Resources
 from backends.base.stage import Stage
+from backends.base.template import TemplateChoice
+from backends.engines.registry import missing, samples_locally
 from benchmarks.plugins import Registry
 from harness.experiment.settings import Axes, SharedSettings, StageSettings
 from harness.store.sources.models import ServedModel
@@ -107,12 +109,14 @@ ExtensionChoice = Annotated[
 class Evaluation(Config):
     """How every checkpoint is asked: once greedily, and ``samples`` times at ``temperature``."""
 
-    engine: Literal["hf", "vllm", "openai"] | None = Field(
+    engine: EngineName | None = Field(
         default=None,
         description="unset: openai where a server is named, vllm where it can run, else hf",
     )
-    server: Server | None = Field(default=None, description="who is asked by engine openai")
-    template: str | None = Field(
+    server: Server | None = Field(
+        default=None, description="who is asked, by an engine such as openai"
+    )
+    template: TemplateChoice | None = Field(
         default=None, description="unset: the one that the arm trains with"
     )
     min_pixels: int | None = Field(default=None, ge=1, description="unset: the processor's own")
@@ -132,33 +136,32 @@ class Evaluation(Config):
     seed: int = Field(default=0, ge=0)
 
 
-class Judge(Config):
+class Judge(Answering):
     """The language model behind the scorer ``judge``: on a server that speaks OpenAI's protocol, or
     a local one that an engine loads. Its model and revision are part of the scorer's identity."""
 
-    engine: Literal["openai", "hf", "vllm"] = "openai"
+    engine: EngineName = "openai"
     model: str = Field(
         min_length=1, description="as the server calls it; local: `tiny`, a folder, a repository"
     )
     revision: str | None = Field(default=None, description="of the model; a repository's commit")
-    base_url: str | None = Field(
-        default=None,
-        pattern=r"^https?://\S+$",
-        description="with the version, as in http://localhost:8000/v1",
+    base_url: Address | None = Field(
+        default=None, description="with the version, as in http://localhost:8000/v1"
     )
-    api_key_env: str | None = Field(default=None, description="the variable that holds the key")
-    concurrency: int = Field(default=8, ge=1, description="requests at a time")
-    timeout: float = Field(default=600.0, gt=0, description="seconds for one answer")
-    retries: int = Field(default=5, ge=0, description="of a request that got no answer")
+
+    @property
+    def local(self) -> bool:
+        """Whether the engine loads the model itself."""
+        return samples_locally(self.engine)
 
     @model_validator(mode="after")
     def _consistent(self) -> Judge:
-        if self.engine == "openai" and self.base_url is None:
+        if not self.local and self.base_url is None:
             raise ValueError(
-                "engine openai needs a base_url, such as http://localhost:8000/v1; the engines hf "
-                "and vllm take a local model"
+                f"engine {self.engine} needs a base_url, such as http://localhost:8000/v1; the "
+                "engines hf and vllm take a local model"
             )
-        if self.engine != "openai" and (self.base_url or self.api_key_env):
+        if self.local and missing(self.engine) is None and (self.base_url or self.api_key_env):
             raise ValueError(
                 f"engine {self.engine} loads the model itself: leave out base_url and api_key_env, "
                 "or set engine: openai"
@@ -252,19 +255,19 @@ def _examples() -> dict[tuple[str, str], list[str]]:
     from backends.methods import METHODS
     from backends.registry import BACKENDS
     from backends.rewards import REWARDS
-    from benchmarks.prompts import OFFICIAL, TEMPLATES
+    from benchmarks.prompts import OFFICIAL, templates
     from benchmarks.registry import BENCHMARKS
     from harness import papers
 
     return {
         ("Arm", "method"): _ours(METHODS),
-        ("Arm", "template"): _ours(TEMPLATES),
+        ("Arm", "template"): _ours(templates()),
         ("Arm", "backend"): _ours(BACKENDS),
         ("", "backend"): _ours(BACKENDS),
         ("", "paper"): papers.names(),
         ("RewardTerm", "name"): _ours(REWARDS),
         ("BenchmarkChoice", "name"): _ours(BENCHMARKS),
-        ("Evaluation", "template"): [*_ours(TEMPLATES), OFFICIAL],
+        ("Evaluation", "template"): [*_ours(templates()), OFFICIAL],
     }
 
 

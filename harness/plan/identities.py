@@ -10,11 +10,9 @@ from pathlib import Path
 
 from backends import rewards
 from backends.base.stage import RewardTerm, Stage
+from backends.engines.registry import ENGINES
 from backends.registry import BACKENDS
 from harness.store.sources.models import Model, ServedModel
-
-#: By name: an engine cannot be asked for its own without loading torch.
-_ENGINES = {"hf": 1, "vllm": 1, "openai": 1}
 
 _FAMILY = "qwen2_5_vl@1"
 
@@ -24,7 +22,7 @@ def backend(name: str) -> str:
 
 
 def engine(name: str) -> str:
-    return f"{name}@{_ENGINES[name]}"
+    return ENGINES.identity(name)
 
 
 def family(model: Model) -> str | None:

@@ -214,7 +214,7 @@ class _Planner:
             limit=one.limit,
             engine=asked.engine,
             engine_id=identities.engine(asked.engine),
-            template=form.name,
+            template=form.choice,
             prompt=form.hash,
             min_pixels=asked.min_pixels,
             max_pixels=asked.max_pixels,

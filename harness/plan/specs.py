@@ -12,6 +12,7 @@ from typing import ClassVar, Literal
 
 from backends.base.config import Config
 from backends.base.stage import Stage
+from backends.base.template import TemplateChoice
 
 
 class StepSpec(Config):
@@ -59,7 +60,7 @@ class Respond(StepSpec):
     engine: str
     engine_id: str
     asks: Asks
-    template: str
+    template: TemplateChoice
     prompt: str
     samples: int
     temperature: float
@@ -134,7 +135,7 @@ class Generate(StepSpec):
     limit: int | None
     engine: str
     engine_id: str
-    template: str
+    template: TemplateChoice
     prompt: str
     min_pixels: int | None
     max_pixels: int | None

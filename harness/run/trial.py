@@ -222,7 +222,7 @@ def finish(
         metrics |= summary["metrics"]
         scores[one.name] = {
             "scorer": one.scorer_id,
-            "prompt": f"{asked['template']}@{asked['prompt']}",
+            "prompt": f"{_named(asked['template'])}@{asked['prompt']}",
             "data": one.data.id,
             "n": summary["n"],
             "of": summary["of"],
@@ -287,3 +287,8 @@ def reason(error: BaseException, step: str | None) -> str:
 
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))
+
+
+def _named(template: object) -> str:
+    """What a table calls a template: one that the experiment file writes has no name."""
+    return template if isinstance(template, str) else "own"

@@ -45,8 +45,8 @@ class EngineHolder:
 
         Raises :class:`StepError` where it does not start.
         """
-        from backends.engines import open_engine
-        from backends.models.folders import ModelError
+        from backends.engines.registry import open_engine
+        from backends.models.families import ModelError
 
         settings: dict[str, Any] = {
             "dtype": resources.dtype,
@@ -69,8 +69,8 @@ class EngineHolder:
 
     def release(self) -> None:
         """Let go of the engine: what follows needs the memory."""
-        if (close := getattr(self._engine, "close", None)) is not None:
-            close()
+        if self._engine is not None:
+            self._engine.close()
         self._engine = None
 
 

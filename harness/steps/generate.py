@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from backends.base.engine import Request, Sampling
+from backends.engines.registry import samples_locally
 from benchmarks.prompts import template
 from harness.plan.published_data import refuse_broken
 from harness.plan.specs import Generate
@@ -27,7 +28,7 @@ def run(spec: Generate, context: Context) -> None:
     requests = [
         Request(item.id, prompt.render_item(item), item.images, prompt.system) for item in items
     ]
-    model = None if spec.engine == "openai" else context.model(spec.model)
+    model = context.model(spec.model) if samples_locally(spec.engine) else None
     rows: list[dict[str, Any]] = []
     decodings = _decodings(spec)
     total = len(items) * len(decodings)

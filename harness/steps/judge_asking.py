@@ -62,8 +62,8 @@ class Asking:
     def __exit__(self, *error: Any) -> None:
         if self.model is not None:
             self.engines.release()
-        elif close := getattr(self.__dict__.get("_engine"), "close", None):
-            close()
+        elif (engine := self.__dict__.get("_engine")) is not None:
+            engine.close()
 
     def check(self) -> None:
         """Let it grade the known pairs. Raises :class:`StepError` where it does not answer, or with
@@ -116,13 +116,13 @@ class Asking:
 
     @cached_property
     def _engine(self) -> Engine:
-        from backends.engines import open_engine
+        from backends.engines.registry import open_engine
 
         settings = self.settings
         try:
             if self.model is None:
                 server = Server.model_validate(settings.model_dump(exclude={"engine"}))
-                return open_engine("openai", None, server=server)
+                return open_engine(settings.engine, None, server=server)
             return self.engines.open(
                 settings.engine,
                 self.model,

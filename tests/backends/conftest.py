@@ -25,6 +25,7 @@ from transformers import (
 )
 
 from backends.models.encoding import Encoder
+from backends.models.families import family
 from backends.models.folders import save_checkpoint
 from benchmarks.base import Item
 
@@ -146,7 +147,7 @@ def build_model(processor: Qwen2_5_VLProcessor) -> Callable[..., PreTrainedModel
 
 @pytest.fixture(scope="session")
 def encoder(processor: Qwen2_5_VLProcessor) -> Encoder:
-    return Encoder(processor, max_prompt_tokens=256)
+    return Encoder(family("qwen2_5_vl"), processor, max_prompt_tokens=256)
 
 
 @pytest.fixture

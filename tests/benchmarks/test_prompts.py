@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.base import DataError, Item
-from benchmarks.prompts import OFFICIAL, TEMPLATES, Template, asked, template
+from benchmarks.prompts import OFFICIAL, Template, asked, read, template, templates, written
 from benchmarks.registry import BENCHMARKS, benchmark
 from tests.benchmarks import owners_files as made
 
@@ -22,7 +23,7 @@ def item(name: str, row: made.Row) -> Item:
     return benchmark(name).item("row", row, None)  # type: ignore[attr-defined, no-any-return]
 
 
-@given(st.text(), st.sampled_from([t for t in TEMPLATES.values() if not t.fields]))
+@given(st.text(), st.sampled_from([t for t in templates().values() if not t.fields]))
 def test_a_plain_template_asks_an_item_as_it_asks_its_question(question, form) -> None:
     """Braces and backslashes of a question are its own."""
     assert form.render_item(Item("a", question)) == form.render(question)
@@ -30,11 +31,10 @@ def test_a_plain_template_asks_an_item_as_it_asks_its_question(question, form) -
 
 
 def test_the_hash_is_of_the_wording_alone() -> None:
-    assert template("boxed").hash == "5a45a52c9d4b"  # results of earlier runs are stored under it
     assert Template("other", template("boxed").user).hash == template("boxed").hash
-    hashes = [form.hash for form in TEMPLATES.values()]
+    hashes = [form.hash for form in templates().values()]
     assert len(set(hashes)) == len(hashes)
-    assert all(form.source for form in TEMPLATES.values())
+    assert all(form.source for form in templates().values())
 
 
 def test_a_template_is_refused_by_what_it_does_not_fit() -> None:
@@ -51,8 +51,8 @@ def test_a_template_is_refused_by_what_it_does_not_fit() -> None:
 @pytest.mark.parametrize("name", BENCHMARKS)
 def test_official_is_the_usual_prompt_of_each_benchmark(name) -> None:
     one = benchmark(name)
-    assert asked(OFFICIAL, one) is TEMPLATES[one.templates[0]]
-    assert asked("boxed", one) is TEMPLATES["boxed"]
+    assert asked(OFFICIAL, one) is templates()[one.templates[0]]
+    assert asked("boxed", one) is templates()["boxed"]
 
 
 def test_mathvisions_prompt() -> None:
@@ -126,3 +126,76 @@ def test_every_item_can_be_asked_officially(name, source) -> None:
     form = asked(OFFICIAL, one)
     for each in one.load_text(DATA / source):
         assert len(form.render_item(each)) > len(form.user)
+
+
+#: Results of earlier runs are stored under these.
+PUBLISHED = {
+    "plain": "80476ba51397",
+    "boxed": "5a45a52c9d4b",
+    "mm_upt": "fc7447430107",
+    "mm_upt_train": "d0f23858ef15",
+    "direct": "8312a7e6ad4d",
+    "direct_code": "917c349be598",
+    "direct_eval": "e635cbcb6145",
+    "think": "3a6c1d1189ec",
+    "think_code": "064bf46ba8d5",
+    "think_eval": "1c7ac24cd91e",
+    "answer_first": "7578eb50cc8f",
+    "adaptive": "ad4f7122115c",
+    "lmm_r1": "d663cfeecf55",
+    "mathvista": "ce39068027e2",
+    "wemath": "5a5007a7ca03",
+    "mathverse": "ced55121be66",
+    "mathverse_cot": "6a2f7ad09208",
+    "mathvision": "8da2386a4e19",
+}
+
+
+def test_a_wording_never_changes_under_its_name() -> None:
+    assert {name: form.hash for name, form in templates().items()} == PUBLISHED
+
+
+@pytest.mark.parametrize(
+    ("name", "written"),
+    [
+        ("plain", "7"),
+        ("direct_eval", "7"),
+        ("boxed", "\\boxed{7}"),
+        ("mm_upt_train", "\\boxed{7}"),
+        ("think_code", "<answer>7</answer>"),
+        ("adaptive", "<answer>7</answer>"),
+        ("lmm_r1", "<answer> $7$ </answer>"),
+    ],
+)
+def test_a_bare_answer_is_written_as_the_template_asks(name: str, written: str) -> None:
+    assert template(name).answered("7") == written
+
+
+OWN = {"user": "Look. {question} Be short.", "system": "S.", "answer_form": "= {answer}"}
+
+
+def test_a_template_may_be_written_where_one_is_named() -> None:
+    own = read(OWN)
+    assert isinstance(own, Template)
+    assert (own.render("Why?"), own.answered("7")) == ("Look. Why? Be short.", "= 7")
+    assert template(own) is own
+    assert read(written(own)) == own
+    assert own.hash == Template("any", OWN["user"], OWN["system"]).hash
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"),
+    [
+        ({}, "needs {question} once"),
+        ({"user": "Why?"}, "needs {question} once"),
+        ({"user": "{question} {question}"}, "needs {question} once"),
+        ({"user": "{question} {hint}"}, "has {hint}, and only {question} is filled in"),
+        ({"usr": "{question}"}, "did you mean 'user'"),
+        ({"user": 5}, "user of a template is a text, not 5"),
+        ({"user": "{question}", "answer_form": "boxed"}, "needs {answer}"),
+        (5, "expected the name of a template"),
+    ],
+)
+def test_a_template_that_cannot_be_asked_with_is_refused(choice: object, said: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(said)):
+        read(choice)

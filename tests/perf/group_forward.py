@@ -31,6 +31,8 @@ from backends.deepspeed.policy.packing import pack
 from backends.deepspeed.policy.policy import Policy
 from backends.engines.hf import HFEngine
 from backends.models.encoding import Encoder
+from backends.models.families import family
+from backends.models.pictures import joined
 from backends.models.prompt import Prompt
 from backends.training.groups import Group
 
@@ -87,8 +89,7 @@ def stock_batch(groups: list[Group], image: int, pad: int) -> dict[str, Tensor]:
         "input_ids": ids,
         "attention_mask": mask,
         "mm_token_type_ids": (ids == image).int(),
-        "pixel_values": torch.cat([p.pixel_values for p in prompts]),
-        "image_grid_thw": torch.cat([p.image_grid_thw for p in prompts]),
+        **joined([picture for p in prompts for picture in p.pictures]),
     }
 
 
@@ -118,8 +119,7 @@ def stock_generate(model: PreTrainedModel, prompts: list[Prompt], pad: int) -> T
         input_ids=ids,
         attention_mask=pad_sequence(ones, batch_first=True, padding_side="left"),
         mm_token_type_ids=(ids == model.config.image_token_id).int(),
-        pixel_values=torch.cat([p.pixel_values for p in prompts]),
-        image_grid_thw=torch.cat([p.image_grid_thw for p in prompts]),
+        **joined([picture for p in prompts for picture in p.pictures]),
         do_sample=True,
         top_k=0,
         num_return_sequences=GROUP,
@@ -161,7 +161,7 @@ def main(repeats: int) -> None:
     model = tiny_world_sized(processor)
     print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M weights, {PROMPTS} prompts")
 
-    encoder = Encoder(processor, 512)
+    encoder = Encoder(family("qwen2_5_vl"), processor, 512)
     rng = random.Random(0)
     requests = [Request(str(i), "sum AB", (tiny._picture(i),)) for i in range(PROMPTS)]
     prompts = [prompt for r in requests if (prompt := encoder.encode(r)) is not None]

@@ -51,14 +51,15 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import flops
 
-import backends.models.folders
 from backends.base.backend import Inputs
 from backends.base.engine import Request
 from backends.base.resources import Resources
 from backends.base.stage import Stage
 from backends.models.encoding import Encoder
 from backends.models.folders import load_processor, save_checkpoint
+from backends.models.pictures import joined
 from backends.models.prompt import Prompt
+from backends.models.qwen2_5_vl import Qwen2_5VL
 from backends.registry import backend
 from benchmarks import tiny
 from benchmarks.data.questions import load_questions, save_questions
@@ -182,17 +183,17 @@ def scaled(picture: Any, side: int) -> bytes:
 @contextmanager
 def no_turn_ends(model: Path) -> Iterator[None]:
     """Both sides keep these tokens out of their sampling; with them no response ends early."""
-    tokenizer, before = load_processor(model).tokenizer, backends.models.folders._VISION_TOKENS
-    backends.models.folders._VISION_TOKENS = (*before, tokenizer.eos_token, tokenizer.pad_token)
+    tokenizer, before = load_processor(model).tokenizer, Qwen2_5VL.never_sampled
+    Qwen2_5VL.never_sampled = (*before, tokenizer.eos_token, tokenizer.pad_token)
     try:
         yield
     finally:
-        backends.models.folders._VISION_TOKENS = before
+        Qwen2_5VL.never_sampled = before
 
 
 def encoded(inputs: Inputs) -> list[Prompt]:
     """The prompts of a step, as both sides read them."""
-    encoder, form = Encoder(load_processor(inputs.model), 2**20), template(TEMPLATE)
+    encoder, form = Encoder.at(inputs.model, 2**20), template(TEMPLATE)
     items = load_questions(inputs.questions)
     found = [
         encoder.encode(Request(i.id, form.render_item(i), i.images, form.system)) for i in items
@@ -200,13 +201,17 @@ def encoded(inputs: Inputs) -> list[Prompt]:
     return [prompt for prompt in found if prompt is not None]
 
 
+def grids(prompt: Prompt) -> torch.Tensor:
+    return joined(prompt.pictures)["image_grid_thw"]
+
+
 def update_flops(prompts: list[Prompt], shape: Shape, model: Path, shared: bool) -> int:
     """Floating-point operations that the update of a step takes."""
     config = AutoConfig.from_pretrained(model)
     return sum(
-        flops.update(config, len(p), p.image_grid_thw, [shape.tokens] * shape.group, shared)
+        flops.update(config, len(p), grids(p), [shape.tokens] * shape.group, shared)
         for p in prompts
-        if p.image_grid_thw is not None
+        if p.pictures
     )
 
 

@@ -23,8 +23,8 @@ from backends.deepspeed.policy.layout import Layout
 NAME = "shared_prompt"
 
 
-def install(model: PreTrainedModel, kind: str = "sdpa") -> Callable[[Layout], Any]:
-    """Let the language model's layers take packed groups, and return what makes their mask of a
+def install(layers: PreTrainedModel, kind: str = "sdpa") -> Callable[[Layout], Any]:
+    """Let a language model's ``layers`` take packed groups, and return what makes their mask of a
     :class:`Layout`; any other mask works as before. ``kind`` is "sdpa" or "flex"."""
     name: str = NAME
     attention: Callable[..., Any] = shared_prompt_attention
@@ -35,7 +35,7 @@ def install(model: PreTrainedModel, kind: str = "sdpa") -> Callable[[Layout], An
         name, attention, mask = f"{NAME}_flex", flex.flex, flex.block_mask
     AttentionInterface.register(name, attention)
     AttentionMaskInterface.register(name, sdpa_mask)
-    model.set_attn_implementation({"text_config": name})
+    layers.set_attn_implementation(name)
     return mask
 
 

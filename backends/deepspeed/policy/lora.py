@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from backends.base.backend import TrainingError
 from backends.base.stage import LoRA
+from backends.models.families import family_of
 
 _NAME = "default"
 
@@ -44,10 +45,11 @@ def adapt(model: Any, lora: LoRA, seed: int) -> None:
 
 def _targets(model: Any, lora: LoRA) -> list[str]:
     """Full names, so that peft does not look for them in the vision tower too."""
+    layers = set(family_of(model).language_model(model).modules())
     linear = [
         name
         for name, module in model.named_modules()
-        if isinstance(module, nn.Linear) and ".language_model." in name
+        if isinstance(module, nn.Linear) and module in layers
     ]
     known = {name.rpartition(".")[2] for name in linear}
     if unknown := set(lora.targets) - known:

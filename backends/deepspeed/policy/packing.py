@@ -21,16 +21,17 @@ from backends.training.groups import Group
 class PackedBatch:
     """B groups as T flat tokens, with R responses of N tokens in all.
 
-    ``input_ids`` [T], ``position_ids`` [3, T], ``is_prompt`` [T]; ``layout`` says which token
-    belongs to which prompt and response. For the N response tokens, in (group, response, token)
-    order: ``targets`` [N] are their ids and ``sources`` [N] the flat places of the hidden states
-    that predict them. ``lengths`` [R] counts the tokens of each response and ``group_of`` [R]
-    names its group. ``pictures`` is None where no prompt has one.
+    ``input_ids`` [T], ``position_ids`` [A, T], ``is_prompt`` [T], ``places`` [T] of the pictures'
+    features; ``layout`` says which token belongs to which prompt and response. For the N response
+    tokens, in (group, response, token) order: ``targets`` [N] are their ids and ``sources`` [N] the
+    flat places of the hidden states that predict them. ``lengths`` [R] counts the tokens of each
+    response and ``group_of`` [R] names its group. ``pictures`` is None where no prompt has one.
     """
 
     input_ids: Tensor
     position_ids: Tensor
     is_prompt: Tensor
+    places: Tensor
     targets: Tensor
     sources: Tensor
     lengths: Tensor
@@ -84,16 +85,20 @@ def pack(groups: Sequence[Group], device: str | torch.device) -> PackedBatch:
             places = torch.arange(start, start + len(fed))
             responses.append(places)
             ids.append(fed)
-            positions.append((group.prompt.next_position + torch.arange(len(fed))).expand(3, -1))
+            following = group.prompt.next_position + torch.arange(len(fed))
+            positions.append(following.expand(len(group.prompt.position_ids), -1))
             sources.append(torch.cat([prompt[-1:], places])[: len(response)])
             start += len(fed)
     group_of = torch.tensor([i for i, group in enumerate(groups) for _ in group.responses])
     is_prompt = torch.zeros(start, dtype=torch.bool)
     is_prompt[torch.cat(prompts)] = True
+    shown = torch.zeros(start, dtype=torch.bool)
+    shown[torch.cat(prompts)] = torch.cat([group.prompt.places for group in groups])
     return PackedBatch(
         input_ids=torch.cat(ids),
         position_ids=torch.cat(positions, dim=1),
         is_prompt=is_prompt,
+        places=shown,
         targets=torch.tensor([t for g in groups for r in g.responses for t in r], dtype=torch.long),
         sources=torch.cat(sources),
         lengths=torch.tensor([len(r) for g in groups for r in g.responses]),

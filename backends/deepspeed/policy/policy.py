@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from backends.deepspeed.policy.attention import install
 from backends.deepspeed.policy.packing import PackedBatch
+from backends.models.families import family_of
 from backends.models.folders import suppress
-from backends.models.pictures import PictureBatch, picture_features
+from backends.models.pictures import EncodedPicture, PictureBatch, picture_features
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -22,7 +23,7 @@ KEPT = 2**26
 
 
 class PackedModel(nn.Module):
-    """A Qwen2.5-VL model over packed groups.
+    """A model over packed groups.
 
     Each picture goes through the vision tower once and each prompt through the language model
     once, however many responses share them. All weights are used inside the forward of the module
@@ -39,11 +40,12 @@ class PackedModel(nn.Module):
         attention: str,
     ) -> None:
         super().__init__()
-        self._mask = install(model, attention)
+        self.family = family_of(model)
+        self._mask = install(self.family.language_model(model), attention)
         self.model = model
         self.freeze_vision = freeze_vision
-        if freeze_vision:
-            model.model.visual.requires_grad_(False)
+        if freeze_vision and (tower := self.family.vision_tower(model)) is not None:
+            tower.requires_grad_(False)
         if activation_checkpointing:
             model.gradient_checkpointing_enable({"use_reentrant": False})
             model.train()  # transformers recomputes layers in training mode only
@@ -52,29 +54,33 @@ class PackedModel(nn.Module):
         """The last hidden states [N, H] that predict the response tokens, in (group, response,
         token) order."""
         embeds = self.model.get_input_embeddings()(batch.input_ids)
-        embeds = self._with_pictures(embeds, batch)
-        hidden = self.model.model.language_model(
-            inputs_embeds=embeds[None],
-            position_ids=batch.position_ids[:, None],
-            attention_mask={"full_attention": self._mask(batch.layout)},
-            use_cache=False,
-        ).last_hidden_state
+        features = self._features(batch)
+        if features is not None and batch.pictures is None:
+            embeds, features = embeds + 0.0 * features.to(embeds.dtype).sum(), None
+        inputs = self.family.layer_inputs(
+            embeds[None],
+            batch.position_ids[:, None],
+            self._mask(batch.layout),
+            batch.places[None],
+            features,
+        )
+        layers = self.family.language_model(self.model)
+        hidden = layers(**inputs, use_cache=False).last_hidden_state
         return hidden[0].index_select(0, batch.sources)
 
-    def _with_pictures(self, embeds: Tensor, batch: PackedBatch) -> Tensor:
-        """Put the picture features [tokens, H] in the places of their tokens."""
+    def _features(self, batch: PackedBatch) -> Tensor | None:
+        """The pictures' features [tokens, F], in the order of their places."""
         # A rank that skips the vision tower while another runs it would wait for ever in ZeRO-3's
         # collectives; so a batch without pictures looks at a blank one, with weight 0. No rank runs
         # a frozen tower here that has the features of all pictures kept.
-        if batch.pictures is None and getattr(self.model, "picture_cache", None) is not None:
-            return embeds
-        pictures = batch.pictures or _blank(self.model, embeds.device)
+        kept = getattr(self.model, "picture_cache", None) is not None
+        if batch.pictures is None and (kept or not self.family.reads_pictures):
+            return None
+        pictures = batch.pictures or PictureBatch(
+            (EncodedPicture("blank", self.family.blank(self.model)),), (0,)
+        ).to(batch.input_ids.device)
         with torch.no_grad() if self.freeze_vision else nullcontext():
-            features = picture_features(self.model, pictures).to(embeds.dtype)
-        if batch.pictures is None:
-            return embeds + 0.0 * features.sum()
-        places = batch.input_ids == self.model.config.image_token_id
-        return embeds.masked_scatter((places & batch.is_prompt)[:, None], features)
+            return picture_features(self.model, pictures)
 
 
 class Policy(PackedModel):
@@ -224,15 +230,3 @@ def _log_softmax(
     logits = h @ weight.T
     logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
     return suppress(logits.div_(temperature), suppressed).log_softmax(-1)
-
-
-def _blank(model: PreTrainedModel, device: torch.device) -> PictureBatch:
-    """The smallest picture: one merged patch of zeros."""
-    vision = model.config.vision_config
-    side = vision.spatial_merge_size
-    patch = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
-    return PictureBatch(
-        torch.zeros(side * side, patch, device=device),
-        torch.tensor([[1, side, side]], device=device),
-        (0,),
-    )

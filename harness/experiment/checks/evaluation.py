@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
-from backends.engines import missing
+from backends.engines.registry import missing, samples_locally
 from benchmarks.plugins import unknown
 from harness.errors import HarnessError
 from harness.experiment import judges
@@ -64,7 +64,7 @@ def _engine(experiment: Experiment) -> Iterator[Mistake]:
     if asked.min_pixels and asked.max_pixels and asked.min_pixels > asked.max_pixels:
         said = f"min_pixels {asked.min_pixels} is above max_pixels {asked.max_pixels}"
         yield ("evaluation", "min_pixels"), said
-    if asked.engine != "openai":
+    if samples_locally(asked.engine):
         if asked.server is not None:
             said = f"engine {asked.engine!r} loads the model itself; a server needs engine: openai"
             yield ("evaluation", "server"), said
@@ -72,8 +72,8 @@ def _engine(experiment: Experiment) -> Iterator[Mistake]:
             yield ("model",), f"{experiment.model!r} is on a server: set evaluation.engine: openai"
         return
     if asked.server is None:
-        said = "engine openai asks a server: say which, with server: {base_url: ..., model: ...}"
-        yield ("evaluation",), said
+        said = "asks a server: say which, with server: {base_url: ..., model: ...}"
+        yield ("evaluation",), f"engine {asked.engine} {said}"
     elif experiment.model != ServedModel.named(asked.server.identity).source:
         said = f"the server answers with {asked.server.identity!r}; leave `model` out"
         yield ("model",), said
@@ -83,8 +83,8 @@ def _engine(experiment: Experiment) -> Iterator[Mistake]:
     for name, arm in experiment.arms.items():
         if arm.method != "none":
             said = (
-                f"arm {name!r} trains a checkpoint, and the server of engine openai answers with "
-                "its own model: use engine hf or vllm, or arms of method none only"
+                f"arm {name!r} trains a checkpoint, and the server of engine {asked.engine} "
+                "answers with its own model: use engine hf or vllm, or arms of method none only"
             )
             yield ("evaluation", "engine"), said
     variable = asked.server and asked.server.api_key_env

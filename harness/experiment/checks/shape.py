@@ -41,9 +41,7 @@ def _mistake(error: Any) -> Mistake:
         return place, said
     if kind == "missing":
         return place[:-1], f"{place[-1]!r} is required" + _description(place)
-    if kind == "string_pattern_mismatch" and place[-1] == "base_url":
-        message = "expected an address such as http://localhost:8000/v1"
-    elif kind == "string_pattern_mismatch":
+    if kind == "string_pattern_mismatch":
         message = "expected letters, digits, `_`, `-` and `.`, starting with a letter or digit"
     if kind in ("too_short",):
         message = "expected at least one"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from backends.base.stage import Stage
-from backends.engines import missing
+from backends.engines.registry import missing
 from backends.training.objectives import objective
 from benchmarks.plugins import unknown
 from harness.errors import HarnessError

@@ -20,7 +20,8 @@ from backends.base.stage import Stage
 from backends.deepspeed.rollout import ExternalResponses, Rollouts, best, read_external
 from backends.engines.hf import HFEngine
 from backends.models.encoding import Encoder
-from backends.models.folders import load_model, load_processor, suppressed_token_ids
+from backends.models.folders import load_model
+from backends.models.pictures import joined
 from backends.registry import backend
 from backends.training.clock import Clock
 from backends.training.samples import QuestionOrder
@@ -52,7 +53,7 @@ def engine(model_folder: Path) -> HFEngine:
 
 
 def encoder_of(folder: Path) -> Encoder:
-    return Encoder(load_processor(folder), 2048)
+    return Encoder.at(folder, 2048)
 
 
 def rollouts(engine: HFEngine, items: list[Item], **fields: Any) -> Rollouts:
@@ -194,7 +195,7 @@ def expected_loss(items: list[Item], engine: HFEngine, unit: bool) -> float:
         question = drawn[group.place].item
         for position, token in enumerate(ids):
             logits = next_logits(engine, encoder, question, ids[:position])
-            logits[list(suppressed_token_ids(encoder.processor))] = -torch.inf
+            logits[list(encoder.suppressed)] = -torch.inf
             total -= high * float(logits.softmax(0)[token])
     return total / tokens
 
@@ -203,12 +204,9 @@ def next_logits(engine: HFEngine, encoder: Encoder, item: Item, before: list[int
     prompt = encoder.encode(Request("r", item.question, item.images))
     assert prompt is not None
     given = torch.cat([prompt.input_ids, torch.tensor(before, dtype=torch.long)])[None]
-    pictures = {}
-    if prompt.pixel_values is not None:
-        pictures = {"pixel_values": prompt.pixel_values, "image_grid_thw": prompt.image_grid_thw}
-    types = (given == encoder.image_token_id).long()
+    types = (given == encoder.placeholder).long()
     with torch.no_grad():
-        out = engine.model(input_ids=given, mm_token_type_ids=types, **pictures)
+        out = engine.model(input_ids=given, mm_token_type_ids=types, **joined(prompt.pictures))
     return out.logits[0, -1].float()
 
 

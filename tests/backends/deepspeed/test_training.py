@@ -356,7 +356,6 @@ def test_the_reference_of_a_stage_is_where_it_starts(
 @pytest.mark.parametrize(
     ("stage", "resources", "message"),
     [
-        ({"rewards": [{"name": "majorty"}]}, {}, "did you mean 'majority'"),
         ({"template": "boxd"}, {}, "did you mean 'boxed'"),
         ({"objective": "sft"}, {}, "rewards have no meaning"),
         ({"objective": "sft", "rewards": [], "kl": {"beta": 1}}, {}, "kl.beta has no meaning"),

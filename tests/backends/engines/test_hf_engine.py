@@ -19,6 +19,7 @@ from backends.deepspeed.policy.policy import Policy
 from backends.engines.choice import choose
 from backends.engines.hf import HFEngine
 from backends.models.encoding import Encoder
+from backends.models.pictures import joined
 from backends.training.groups import Group
 
 
@@ -64,12 +65,11 @@ def test_greedy_equals_generate_token_for_token(
         prompt = engine.encoder.encode(request)
         assert prompt is not None
         ids = prompt.input_ids[None]
-        pictures = {"pixel_values": prompt.pixel_values, "image_grid_thw": prompt.image_grid_thw}
         expected = model.generate(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
             mm_token_type_ids=(ids == model.config.image_token_id).int(),
-            **(pictures if request.images else {}),
+            **joined(prompt.pictures),
             do_sample=False,
             max_new_tokens=24,
             suppress_tokens=list(engine.suppressed),

@@ -12,6 +12,7 @@ import torch
 
 from backends.base.engine import EngineError, Request, Sampling
 from backends.engines.hf import HFEngine
+from backends.models.pictures import joined
 from benchmarks import tiny
 from benchmarks.prompts import template
 from benchmarks.registry import benchmark
@@ -109,10 +110,11 @@ def test_what_vllm_reads_is_what_our_encoder_makes(
             assert given["type"] == "token"
             continue
         pixels = [i["pixel_values"].data for i in given["mm_kwargs"]["image"]]
-        torch.testing.assert_close(torch.cat(pixels), prompt.pixel_values, rtol=0, atol=0)
+        expected = joined(prompt.pictures)["pixel_values"]
+        torch.testing.assert_close(torch.cat(pixels), expected, rtol=0, atol=0)
         for place in given["mm_placeholders"]["image"]:
             inside = prompt.input_ids[place.offset : place.offset + place.length]
-            assert (inside == engine.encoder.image_token_id).all()
+            assert (inside == engine.encoder.placeholder).all()
 
 
 def test_a_sample_depends_on_seed_request_and_index_alone(
@@ -268,7 +270,7 @@ def test_it_lives_beside_a_trainer_and_leaves_its_process_group_alone(
 
 
 def test_a_folder_that_is_no_model_is_said(tmp_path: Path) -> None:
-    from backends.models.folders import ModelError
+    from backends.models.families import ModelError
 
     with pytest.raises(ModelError, match="is not a folder"):
         VLLMEngine.from_path(tmp_path / "gone")

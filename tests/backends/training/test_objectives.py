@@ -14,7 +14,7 @@ from backends.deepspeed.objectives.choice import LOSSES
 from backends.rewards.correctness import correct
 from backends.training.objectives import OBJECTIVES, Objective, objective
 from benchmarks.base import Item
-from benchmarks.prompts import TEMPLATES, Template
+from benchmarks.prompts import Template, templates
 
 from ..trained import SMALL
 
@@ -45,7 +45,7 @@ def test_sft_takes_the_solution_else_the_answer_in_the_templates_form(items: lis
     assert target(items[1], "think") == "<answer>2</answer>"
     assert target(items[1], "lmm_r1") == "<answer> $2$ </answer>"
     assert target(replace(items[1], answer=""), "boxed") == ""
-    for template in TEMPLATES.values():
+    for template in templates().values():
         if not template.fields:  # of those that ask any question
             text = target(items[1], template.name)
             assert correct((text,), "2") == [True]
@@ -57,9 +57,9 @@ def test_a_new_template_says_how_a_bare_answer_is_written(
     items: list[Item], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     new = Template("new", "{question} Answer in stars.", answer_form="*{answer}*")
-    monkeypatch.setitem(TEMPLATES, "new", new)
+    monkeypatch.setitem(templates(), "new", new)
     assert of(**SFT, template="new").targets(items[1]) == ("*2*",)
-    monkeypatch.setitem(TEMPLATES, "new", replace(new, answer_form="{answer}"))
+    monkeypatch.setitem(templates(), "new", replace(new, answer_form="{answer}"))
     assert of(**SFT, template="new").targets(items[1]) == ("2",)
 
 

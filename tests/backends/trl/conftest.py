@@ -89,7 +89,7 @@ def train(model_folder: Path, items: list[Item], tmp_path: Path) -> Train:
 @pytest.fixture
 def whole_vocabulary(monkeypatch: pytest.MonkeyPatch) -> None:
     """Our trainer's log-probabilities cover the tokens that are never sampled, as TRL's do."""
-    monkeypatch.setattr("backends.deepspeed.loop.suppressed_token_ids", lambda processor: ())
+    monkeypatch.setattr("backends.deepspeed.loop.suppressed_token_ids", lambda *_: ())
 
 
 @pytest.fixture

@@ -45,7 +45,6 @@ def refused(stage: dict[str, Any], resources: dict[str, Any] | None = None) -> l
         ({"external": {"models": ["other"]}}, {}, "its own responses only"),
         ({"advantage": "gae", "critic": {}}, {}, "value head"),
         ({"rollout_engine": "vllm"}, {}, "rollout_engine"),
-        ({"rewards": [{"name": "majorty"}]}, {}, "did you mean 'majority'"),
         ({"template": "boxd"}, {}, "did you mean 'boxed'"),
         ({}, {"processes": 2}, "trains in one process"),
         ({}, {"offload": "optimizer"}, "offload: optimizer: .* without ZeRO"),

@@ -10,6 +10,7 @@ from transformers import ProcessorMixin
 
 from backends.base.stage import Stage
 from backends.models.encoding import Encoder, EncodingError
+from backends.models.families import family
 from backends.training.samples import QuestionOrder
 from backends.trl.questions import Questions
 from benchmarks.base import Item
@@ -41,7 +42,7 @@ def test_the_tokens_are_those_of_our_encoder(
 ) -> None:
     from trl.data_utils import prepare_multimodal_messages
 
-    encoder = Encoder(processor, 2048)
+    encoder = Encoder(family("qwen2_5_vl"), processor, 2048)
     marked = [replace(i, question=f"Is {'<image>' * len(i.images)} it?") for i in items[:4]]
     asked = questions(
         [*marked, *items[4:]], encoder, template=template, questions_per_step=8, steps=1

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from benchmarks import tiny
-from benchmarks.prompts import SYNTHESIS, TEMPLATES, Template
+from benchmarks.prompts import SYNTHESIS, Template, templates
 from benchmarks.tiny.splits import item, split
 
 torch = pytest.importorskip("torch")
@@ -67,7 +67,7 @@ def test_the_files_are_a_hugging_face_checkpoint_below_four_megabytes() -> None:
     [
         "What is the sum of A and C?",
         "Ünïcode 漢字 🙂 \x00\t\r\n",
-        *(t.user for t in TEMPLATES.values()),
+        *(t.user for t in templates().values()),
     ],
 )
 def test_the_tokenizer_encodes_any_text(text: str) -> None:
@@ -99,7 +99,7 @@ def test_big_pictures_are_made_to_fit() -> None:
 
 @pytest.mark.parametrize("mode", list(SHAPES))
 def test_the_base_follows_the_mode_of_its_prompt(check: Any, mode: str) -> None:
-    responses = answers(check, TEMPLATES[mode], 50)
+    responses = answers(check, templates()[mode], 50)
     followed = [bool(re.fullmatch(SHAPES[mode], response)) for response in responses]
     assert sum(followed) >= 48, responses
 

@@ -17,7 +17,7 @@ import pytest
 
 from backends.base.engine import Server
 from backends.base.resources import Resources
-from benchmarks.prompts import template
+from benchmarks.prompts import Template, template
 from harness.commands import eval as eval_
 from harness.errors import HarnessError, SpecError, StepError
 from harness.experiment.spec import Experiment
@@ -58,7 +58,7 @@ def generations(spec: Experiment, root: Path) -> list[dict[str, Any]]:
     [
         (file("{engine: openai}"), "evaluation", "say which, with server:"),
         (file(f"{{engine: openai, server: {SERVED}}}"), "model", "answers with 'org/m@abc'"),
-        (file(f"{{server: {SERVED}}}"), "evaluation.server", "needs engine: openai"),
+        (file(f"{{engine: hf, server: {SERVED}}}"), "evaluation.server", "needs engine: openai"),
         (file("{}", model="model: server:org/m"), "model", "set evaluation.engine: openai"),
         (
             file(
@@ -88,7 +88,14 @@ def generations(spec: Experiment, root: Path) -> list[dict[str, Any]]:
         ),
         (file("{min_pixels: 9, max_pixels: 4}"), "evaluation.min_pixels", "above max_pixels"),
         (file("{template: boxd}"), "evaluation.template", "did you mean 'boxed'"),
-        (file("{engine: sglang}"), "evaluation.engine", "'hf', 'vllm'"),
+        (file("{template: {user: 'Why?'}}"), "evaluation.template", "needs {question} once"),
+        (file("{template: {usr: '{question}'}}"), "evaluation.template", "did you mean 'user'"),
+        (
+            file("{}", "{base: {method: none, template: {user: '{hint}: {question}'}}}"),
+            "arms.base.template",
+            "only {question} is filled in",
+        ),
+        (file("{engine: sglang}"), "evaluation.engine", "Known: hf, vllm, openai"),
     ],
 )
 def test_what_cannot_be_asked_is_refused_with_its_place(
@@ -116,6 +123,17 @@ def test_what_decides_the_texts_is_in_the_key_and_how_a_server_is_reached_is_not
 
     assert served() == served(base_url="http://b/v1", concurrency=99, timeout=1, retries=0)
     assert len({served(), served(revision="abd"), served(model="org/n")}) == 3
+
+
+def test_a_template_that_the_file_writes_is_asked_with_and_in_the_key(tmp_path: Path) -> None:
+    own = {"user": "{question} In short.", "system": "", "answer_form": "{answer}"}
+    arms = "{named: {method: none}, own: {method: none, template: {user: '{question} In short.'}}}"
+    named, written = generations(read(file("{}", arms), tmp_path), tmp_path)
+    assert (named["template"], written["template"]) == ("boxed", own)
+    assert written["prompt"] == Template("", own["user"]).hash
+    evaluated = "{template: {user: '{question} In short.'}}"
+    (again,) = generations(read(file(evaluated), tmp_path), tmp_path)
+    assert again["key"] == written["key"] != named["key"]
 
 
 def test_an_evaluations_template_goes_over_the_arms(tmp_path: Path) -> None:

@@ -19,7 +19,8 @@ from backends.base.resources import Resources
 from backends.base.stage import Stage
 from backends.deepspeed.objectives.dpo import margins
 from backends.models.encoding import Encoder
-from backends.models.folders import load_model, load_processor
+from backends.models.folders import load_model, suppress
+from backends.models.pictures import joined
 from backends.registry import backend
 from backends.training.samples import Drawn, request
 from benchmarks.base import Item
@@ -65,14 +66,10 @@ def alone(model: Any, encoder: Encoder, item: Item, text: str) -> Tensor:
     assert prompt is not None
     response = torch.tensor(encoder.response(text))
     ids = torch.cat([prompt.input_ids, response])[None]
-    pictures: dict[str, Any] = {}
-    if prompt.pixel_values is not None:
-        pictures = {"pixel_values": prompt.pixel_values, "image_grid_thw": prompt.image_grid_thw}
-        pictures["mm_token_type_ids"] = (ids == model.config.image_token_id).int()
+    pictures = joined(prompt.pictures)
+    pictures["mm_token_type_ids"] = (ids == model.config.image_token_id).int()
     logits = model(input_ids=ids, **pictures).logits[0, len(prompt) - 1 : -1].float()
-    from backends.models.folders import suppress, suppressed_token_ids
-
-    logits = suppress(logits, suppressed_token_ids(encoder.processor))
+    logits = suppress(logits, encoder.suppressed)
     return logits.log_softmax(-1).gather(-1, response[:, None]).sum()
 
 
@@ -85,7 +82,7 @@ def test_loss_and_gradient_are_those_of_a_plain_implementation(
     torch.manual_seed(0)
     model = load_model(model_folder, "float32", "cpu").eval()
     frozen = copy.deepcopy(model).requires_grad_(False)
-    encoder = Encoder(load_processor(model_folder), 2048)
+    encoder = Encoder.at(model_folder, 2048)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, betas=(0.9, 0.999), weight_decay=0)
     for row in ours.metrics:
         losses, found = [], []

@@ -27,7 +27,7 @@ from backends.deepspeed.policy.packing import pack
 from backends.deepspeed.policy.policy import Policy
 from backends.engines.hf import HFEngine
 from backends.models.encoding import Encoder
-from backends.models.folders import load_model, suppressed_token_ids
+from backends.models.folders import load_model
 from backends.registry import backend
 from backends.training.groups import Group
 from benchmarks import tiny
@@ -210,8 +210,7 @@ def test_the_reference_is_the_base_without_a_copy_of_it(
 
     def of_a_copy(self: loop.Training, batch: Any, temperature: float) -> Tensor:
         if not copies:
-            suppressed = suppressed_token_ids(self.processor)
-            copies.append(Policy(load_model(model_folder), suppressed))
+            copies.append(Policy(load_model(model_folder), self.encoder.suppressed))
             copies[0].model.picture_cache = self.pictures
         found: Tensor = copies[0](batch, temperature)
         return found

@@ -14,7 +14,7 @@ from backends.base.engine import Request
 from backends.deepspeed.learner import Learner
 from backends.models import folders as models
 from backends.models.encoding import Encoder
-from backends.models.pictures import PictureBatch, PictureCache, picture_features
+from backends.models.pictures import PictureBatch, PictureCache, joined, picture_features
 from backends.models.prompt import distinct_pictures
 from benchmarks.base import Item
 
@@ -56,13 +56,7 @@ def pictures(encoder: Encoder, picture: Callable[..., bytes]) -> PictureBatch:
 
 
 def only(pictures: PictureBatch, places: Sequence[int]) -> PictureBatch:
-    patches = pictures.pixel_values.split(pictures.image_grid_thw.prod(-1).tolist())
-    return PictureBatch(
-        torch.cat([patches[i] for i in places]),
-        pictures.image_grid_thw[list(places)],
-        tuple(range(len(places))),
-        tuple(pictures.names[i] for i in places),
-    )
+    return PictureBatch(tuple(pictures.pictures[i] for i in places), tuple(range(len(places))))
 
 
 def test_kept_features_are_those_computed_again(
@@ -120,7 +114,7 @@ def test_cached_features_train_what_features_computed_again_do(
     once = len(seen)
 
     def whole(model: Any, pictures: PictureBatch, cache: PictureCache) -> Any:
-        found = model.get_image_features(pictures.pixel_values, pictures.image_grid_thw)
+        found = model.get_image_features(**joined(pictures.pictures))
         return found.pooler_output
 
     with monkeypatch.context() as patch:

@@ -16,7 +16,8 @@ from backends.deepspeed.policy import policy
 from backends.deepspeed.policy.packing import PackedBatch, micro_batches, pack
 from backends.deepspeed.policy.policy import Critic, Policy, TokenLogProb
 from backends.models.encoding import Encoder
-from backends.models.folders import load_model, save_checkpoint, suppressed_token_ids
+from backends.models.folders import load_model, save_checkpoint
+from backends.models.pictures import joined
 from backends.models.prompt import Prompt
 from backends.training.groups import Group
 
@@ -35,8 +36,7 @@ def repeated_forward(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
                 mm_token_type_ids=(ids == image).int(),
-                pixel_values=prompt.pixel_values,
-                image_grid_thw=prompt.image_grid_thw,
+                **joined(prompt.pictures),
             ).logits[0, len(prompt) - 1 : -1]
             allowed = torch.ones(logits.shape[-1], dtype=torch.bool)
             allowed[list(suppressed)] = False
@@ -95,8 +95,8 @@ def assert_gradients_close(found: dict[str, Tensor], expected: dict[str, Tensor]
 
 
 @pytest.fixture
-def suppressed(processor: Qwen2_5_VLProcessor) -> tuple[int, ...]:
-    return suppressed_token_ids(processor)
+def suppressed(encoder: Encoder) -> tuple[int, ...]:
+    return encoder.suppressed
 
 
 @pytest.mark.parametrize("pictures", [True, False], ids=["pictures", "text"])
@@ -170,8 +170,7 @@ def test_the_critic_values_the_states_that_predict_each_token(
                 states = stock.model(
                     input_ids=ids,
                     mm_token_type_ids=(ids == stock.config.image_token_id).int(),
-                    pixel_values=group.prompt.pixel_values,
-                    image_grid_thw=group.prompt.image_grid_thw,
+                    **joined(group.prompt.pictures),
                 ).last_hidden_state[0, len(group.prompt) - 1 : -1]
                 expected.append(critic.head(states)[:, 0])
     torch.testing.assert_close(found, torch.cat(expected), rtol=1e-4, atol=1e-4)
@@ -251,7 +250,7 @@ def test_positions_of_prompt_and_response_equal_get_rope_index(
             expected, _ = model.model.get_rope_index(
                 ids,
                 mm_token_type_ids=(ids == model.config.image_token_id).int(),
-                image_grid_thw=prompt.image_grid_thw,
+                image_grid_thw=joined(prompt.pictures).get("image_grid_thw"),
             )
             after = prompt.next_position + torch.arange(len(response))
             found = torch.cat([prompt.position_ids, after.expand(3, -1)], dim=1)
