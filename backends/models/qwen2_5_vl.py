@@ -1,15 +1,19 @@
-"""The family of Qwen2.5-VL (arXiv 2502.13923)."""
+"""The family of Qwen2.5-VL (arXiv 2502.13923).
+
+Importing it loads no torch: a plan asks its version.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
-
-import torch
-from PIL.Image import Image
-from torch import Tensor
+from typing import TYPE_CHECKING, Any
 
 from backends.base.family import ModelFamily, Picture
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from torch import Tensor
+    from torch.nn import Module
 
 
 class Qwen2_5VL(ModelFamily):
@@ -28,6 +32,10 @@ class Qwen2_5VL(ModelFamily):
     )
 
     def prepare(self, model: Any) -> None:
+        import torch
+
+        from backends.models.patches import PatchProjection
+
         patches = model.model.visual.patch_embed.proj
         if type(patches) is torch.nn.Conv3d:
             patches.__class__ = PatchProjection
@@ -35,8 +43,8 @@ class Qwen2_5VL(ModelFamily):
     def language_model(self, model: Any) -> Any:
         return model.model.language_model
 
-    def vision_tower(self, model: Any) -> torch.nn.Module:
-        tower: torch.nn.Module = model.model.visual
+    def vision_tower(self, model: Any) -> Module:
+        tower: Module = model.model.visual
         return tower
 
     def layer_inputs(
@@ -62,6 +70,8 @@ class Qwen2_5VL(ModelFamily):
         merged patches keeps its start on every axis and counts within it; the text after it goes
         on at start + max(h, w) (Qwen2-VL, arXiv 2409.12191 section 2.1; ``get_rope_index`` of the
         Hugging Face model, which the tests compare with)."""
+        import torch
+
         spans: list[Tensor] = []
         is_picture = input_ids.eq(self.placeholder(processor))
         merge = processor.image_processor.merge_size
@@ -109,6 +119,8 @@ class Qwen2_5VL(ModelFamily):
 
     def blank(self, model: Any) -> Picture:
         """One merged patch of zeros."""
+        import torch
+
         vision = model.config.vision_config
         side = vision.spatial_merge_size
         patch = vision.in_channels * vision.temporal_patch_size * vision.patch_size**2
@@ -135,6 +147,7 @@ class Qwen2_5VL(ModelFamily):
         }
 
     def vllm_fields(self, pictures: Sequence[Picture]) -> dict[str, Any]:
+        import torch
         from vllm.multimodal.inputs import MultiModalFieldConfig
 
         patches = torch.cat([picture["image_grid_thw"] for picture in pictures]).prod(-1)
@@ -145,13 +158,3 @@ class Qwen2_5VL(ModelFamily):
 
     def vllm_head(self, model: Any) -> Any:
         return model.language_model.lm_head
-
-
-class PatchProjection(torch.nn.Conv3d):
-    """The vision tower's first layer. Its stride is its kernel, so each patch is one place of the
-    convolution: a matrix product, in a third of the time on a CPU. One class for sampling and
-    training, so that a picture's features have the same bits in both."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Patches [P, channels, frames, height, width] to [P, H]."""
-        return torch.nn.functional.linear(input.flatten(1), self.weight.flatten(1), self.bias)

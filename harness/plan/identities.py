@@ -11,10 +11,12 @@ from pathlib import Path
 from backends import rewards
 from backends.base.stage import RewardTerm, Stage
 from backends.engines.registry import ENGINES
+from backends.models.families import FAMILIES, family_at
 from backends.registry import BACKENDS
-from harness.store.sources.models import Model, ServedModel
+from harness.store.sources.models import HubModel, Model, ServedModel
 
-_FAMILY = "qwen2_5_vl@1"
+#: Taken for a model at the hub whose configuration is not in the hub's cache yet.
+_USUAL_FAMILY = "qwen2_5_vl"
 
 
 def backend(name: str) -> str:
@@ -28,7 +30,10 @@ def engine(name: str) -> str:
 def family(model: Model) -> str | None:
     """Of the architecture of a model, which says how text and pictures become its input; None
     where a server has the model."""
-    return None if isinstance(model, ServedModel) else _FAMILY
+    if isinstance(model, ServedModel):
+        return None
+    folder = model.config() if isinstance(model, HubModel) else model.path()
+    return FAMILIES.identity(family_at(folder).model_type if folder else _USUAL_FAMILY)
 
 
 def reward_ids(stage: Stage) -> tuple[str, ...]:

@@ -38,9 +38,11 @@ paper: mm_upt
 
 
 def model_folder(folder: Path, weights: bytes = b"weights") -> Path:
-    """What a plan needs to see of a model: it hashes the files and checks their names."""
+    """What a plan needs to see of a model: it hashes the files, checks their names, and looks up
+    the family."""
     folder.mkdir(parents=True)
-    for name in ("config.json", "preprocessor_config.json", "tokenizer.json"):
+    (folder / "config.json").write_text('{"model_type": "qwen2_5_vl"}')
+    for name in ("preprocessor_config.json", "tokenizer.json"):
         (folder / name).write_text("{}")
     (folder / "model.safetensors").write_bytes(weights)
     return folder

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Literal
 
+from backends.models.families import ModelError, family_at
 from harness.errors import HarnessError
 from harness.store.sources.base import TINY, Source, require_commit
 from harness.store.sources.hashes import Hashes
@@ -58,6 +59,14 @@ class HubModel(Source):
 
     kind: Literal["hub model"] = "hub model"
 
+    def config(self) -> Path | None:
+        """The folder of its configuration, where the hub's own cache holds it."""
+        from huggingface_hub import try_to_load_from_cache
+
+        repository, _, revision = self.source.partition("@")
+        cached = try_to_load_from_cache(repository, "config.json", revision=revision)
+        return Path(cached).parent if isinstance(cached, str) else None
+
     def path(self) -> Path:
         """Downloads it into the hub's own cache."""
         from huggingface_hub import snapshot_download
@@ -104,6 +113,8 @@ class TrainedModel(Source):
 
 Model = TinyModel | ModelFolder | HubModel | ServedModel
 
+_PROCESSOR = "processor (preprocessor_config.json or processor_config.json)"
+
 
 def locate(source: str, hashes: Hashes) -> Model:
     """The model that a text names. Raises :class:`HarnessError` naming what a model folder lacks,
@@ -127,13 +138,11 @@ def locate(source: str, hashes: Hashes) -> Model:
 
 
 def _complete(folder: Path) -> None:
+    """Whether a folder holds a model of a known family, with all that a model of it comes with."""
     needs = {
         "config.json": ("config.json",),
         "weights (*.safetensors)": ("*.safetensors",),
-        "processor (preprocessor_config.json or processor_config.json)": (
-            "preprocessor_config.json",
-            "processor_config.json",
-        ),
+        _PROCESSOR: ("preprocessor_config.json", "processor_config.json"),
         "tokenizer (tokenizer.json or tokenizer_config.json)": (
             "tokenizer.json",
             "tokenizer_config.json",
@@ -142,5 +151,12 @@ def _complete(folder: Path) -> None:
     lacking = [
         what for what, names in needs.items() if not any(any(folder.glob(name)) for name in names)
     ]
+    if "config.json" not in lacking:
+        try:
+            family = family_at(folder)
+        except ModelError as error:
+            raise HarnessError(str(error)) from None
+        if not family.reads_pictures:
+            lacking = [what for what in lacking if what != _PROCESSOR]
     if lacking:
         raise HarnessError(f"the model folder {folder} has no {' and no '.join(lacking)}")

@@ -282,6 +282,17 @@ def test_a_model_folder_that_lacks_a_part_is_refused(
         read(EXAMPLE.format(model=model), tmp_path)
 
 
+def test_a_model_of_an_unknown_family_is_refused_with_the_nearest(
+    tmp_path: Path, model: Path
+) -> None:
+    (model / "config.json").write_text('{"model_type": "qwen2_vl"}')
+    with pytest.raises(
+        SpecError, match="unknown family 'qwen2_vl'; did you mean 'qwen2_5_vl'"
+    ) as told:
+        read(EXAMPLE.format(model=model), tmp_path)
+    assert told.value.problems[0].line == 2
+
+
 def test_a_corrupt_question_file_is_named_with_its_row(tmp_path: Path, model: Path) -> None:
     file = question_file(tmp_path)
     file.write_text(file.read_text() + '{"id": "q99"\n')

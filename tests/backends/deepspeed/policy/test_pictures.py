@@ -12,13 +12,14 @@ from transformers import PreTrainedModel
 
 from backends.base.engine import Request
 from backends.deepspeed.learner import Learner
+from backends.models import folders as models
 from backends.models.encoding import Encoder
 from backends.models.pictures import PictureBatch, PictureCache, joined, picture_features
 from backends.models.prompt import distinct_pictures
 from benchmarks.base import Item
 
 from ..conftest import SMALL, Train, apart, same
-from ..test_resume import killed_at_update
+from .test_resume import killed_at_update
 
 #: Two epochs of eight questions, of which six have a picture, and all that reads their features.
 STAGE: dict[str, Any] = SMALL | {
@@ -112,8 +113,8 @@ def test_cached_features_train_what_features_computed_again_do(
     kept = train("kept", **STAGE)
     once = len(seen)
 
-    def whole(model: Any, pictures: Any, cache: PictureCache) -> Any:
-        found = model.get_image_features(**joined(pictures))
+    def whole(model: Any, pictures: PictureBatch, cache: PictureCache) -> Any:
+        found = model.get_image_features(**joined(pictures.pictures))
         return found.pooler_output
 
     with monkeypatch.context() as patch:
@@ -122,7 +123,7 @@ def test_cached_features_train_what_features_computed_again_do(
     assert len(seen) > 4 * once
     assert apart(again.weights, kept.weights) < 1e-5  # the engine's tower rounds in its own way
     with monkeypatch.context() as patch:
-        patch.setattr("backends.models.pictures._kept_features", whole)
+        patch.setattr(models, "_kept_features", whole)
         batches = train("batches", **STAGE)
     assert max(seen) > 1
     assert apart(batches.weights, kept.weights) < 1e-5
