@@ -36,13 +36,8 @@ from benchmarks.data.questions import save_questions
 from tests.backends.offered import offer
 
 from ..conftest import SMALL, Train, Trained, apart, read, same
-<<<<<<< HEAD
 from ..test_resume import killed_at_update
 from ..test_zero import run_ranks
-=======
-from .test_resume import killed_at_update
-from .test_zero import run_ranks
->>>>>>> main
 
 LORA: dict[str, Any] = {"rank": 4, "alpha": 8}
 STAGE: dict[str, Any] = SMALL | {"lora": LORA, "lr": 1e-2, "steps": 3}

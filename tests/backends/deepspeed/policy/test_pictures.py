@@ -19,7 +19,7 @@ from backends.models.prompt import distinct_pictures
 from benchmarks.base import Item
 
 from ..conftest import SMALL, Train, apart, same
-from .test_resume import killed_at_update
+from ..test_resume import killed_at_update
 
 #: Two epochs of eight questions, of which six have a picture, and all that reads their features.
 STAGE: dict[str, Any] = SMALL | {
