@@ -36,7 +36,7 @@ def test_a_reward_sees_the_tokens_and_the_end_of_every_response(
         truncated=[r.finish == "length" for r in responses],
     )
     item = Item(id="q", question="What?", images=(), answer="7")
-    reward(Drawn(0, "q#0", item), sample, responses, Stage.model_validate(settings))
+    rewarded = reward(Drawn(0, "q#0", item), sample, responses, Stage.model_validate(settings))
     (group,) = seen
     assert (group.responses, group.lengths, group.finishes) == (
         ("7", "8 or"),
@@ -44,4 +44,4 @@ def test_a_reward_sees_the_tokens_and_the_end_of_every_response(
         ("stop", "length"),
     )
     assert (group.max_response_tokens, group.answer) == (4, "")
-    assert sample.rewards == (1.0, 0.0)
+    assert rewarded.rewards == (1.0, 0.0)
