@@ -12,7 +12,6 @@ from transformers import PreTrainedModel
 
 from backends.base.engine import Request
 from backends.deepspeed.learner import Learner
-from backends.models import folders as models
 from backends.models.encoding import Encoder
 from backends.models.pictures import PictureBatch, PictureCache, joined, picture_features
 from backends.models.prompt import distinct_pictures
@@ -113,8 +112,8 @@ def test_cached_features_train_what_features_computed_again_do(
     kept = train("kept", **STAGE)
     once = len(seen)
 
-    def whole(model: Any, pictures: PictureBatch, cache: PictureCache) -> Any:
-        found = model.get_image_features(**joined(pictures.pictures))
+    def whole(model: Any, pictures: Any, cache: PictureCache) -> Any:
+        found = model.get_image_features(**joined(pictures))
         return found.pooler_output
 
     with monkeypatch.context() as patch:
@@ -123,7 +122,7 @@ def test_cached_features_train_what_features_computed_again_do(
     assert len(seen) > 4 * once
     assert apart(again.weights, kept.weights) < 1e-5  # the engine's tower rounds in its own way
     with monkeypatch.context() as patch:
-        patch.setattr(models, "_kept_features", whole)
+        patch.setattr("backends.models.pictures._kept_features", whole)
         batches = train("batches", **STAGE)
     assert max(seen) > 1
     assert apart(batches.weights, kept.weights) < 1e-5
