@@ -54,8 +54,9 @@ class Method:
     def _stage(self, number: int, preset: Mapping[str, Any], overrides: Mapping[str, Any]) -> Stage:
         fields = {**preset, **overrides}
         for name, value in overrides.items():
-            if isinstance(value, Mapping):
-                fields[name] = {**(preset.get(name) or {}), **value}
+            below = preset.get(name)
+            if isinstance(value, Mapping) and isinstance(below, Mapping):
+                fields[name] = {**below, **value}
         try:
             return Stage.model_validate(fields)
         except ValidationError as error:

@@ -13,6 +13,9 @@ from backends.base.stage import RewardTerm, Stage
 from backends.engines.registry import ENGINES
 from backends.models.families import FAMILIES, family_at
 from backends.registry import BACKENDS
+from backends.training.objectives import objective
+from benchmarks.prompts import template
+from harness.store.keys import digest
 from harness.store.sources.models import HubModel, Model, ServedModel
 
 #: Taken for a model at the hub whose configuration is not in the hub's cache yet.
@@ -34,6 +37,14 @@ def family(model: Model) -> str | None:
         return None
     folder = model.config() if isinstance(model, HubModel) else model.path()
     return FAMILIES.identity(family_at(folder).model_type if folder else _USUAL_FAMILY)
+
+
+def prompt(stage: Stage) -> str:
+    """Of the wording around a question, and of a bare answer's where that is what is learnt."""
+    form = template(stage.template)
+    if objective(stage).has_rollouts or form.answer_form == "{answer}":
+        return form.hash
+    return digest([form.hash, form.answer_form])[:12]
 
 
 def reward_ids(stage: Stage) -> tuple[str, ...]:

@@ -131,7 +131,7 @@ class _Stage:
             synthetic_ratio=condition.synthetic_ratio,
             stage=self._by_content(stage),
             reward_ids=identities.reward_ids(stage),
-            prompt=template(stage.template).hash,
+            prompt=identities.prompt(stage),
             backend=condition.backend,
             backend_id=identities.backend(condition.backend),
             engine_id=identities.engine(stage.rollout_engine) if samples else None,

@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 
 from backends.deepspeed.backend import DeepSpeedBackend
+from backends.engines import factories
+from backends.models.qwen2_5_vl import Qwen2_5VL
 from backends.rewards.majority import Majority
 from harness.errors import HarnessError
-from harness.plan import identities
 from harness.plan.planner import Plan
 from harness.plan.step import Step
 from tests.harness.examples import model_folder, planned, question_file
@@ -39,8 +40,8 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def plan(folder: Path, rewards: str, extra: str = "") -> Plan:
-    text = f"""\
+def plan_text(folder: Path, rewards: str = "[]", extra: str = "") -> str:
+    return f"""\
 name: e
 model: {folder / "model"}
 questions: {folder / "questions.jsonl"}
@@ -53,7 +54,10 @@ arms:
     rollout_engine: hf
     rewards: {rewards}
 {extra}"""
-    return planned(text, folder)
+
+
+def plan(folder: Path, rewards: str, extra: str = "") -> Plan:
+    return planned(plan_text(folder, rewards, extra), folder)
 
 
 def steps(plan: Plan) -> dict[str, Step]:
@@ -78,12 +82,22 @@ def test_a_raised_version_is_a_new_key(folder: Path, monkeypatch: pytest.MonkeyP
     for patch in (
         lambda: monkeypatch.setattr(Majority, "version", 2),
         lambda: monkeypatch.setattr(DeepSpeedBackend, "version", 2),
-        lambda: monkeypatch.setitem(identities._ENGINES, "hf", 2),
-        lambda: monkeypatch.setattr(identities, "_FAMILY", "qwen2_5_vl@2"),
+        lambda: monkeypatch.setattr(factories.HF, "version", "2"),
+        lambda: monkeypatch.setattr(Qwen2_5VL, "version", "2"),
     ):
         patch()
         keys.append(key(plan(folder, "[{name: majority}]")))
     assert len(set(keys)) == len(keys)
+
+
+def test_how_a_bare_answer_is_written_counts_where_it_is_learnt(folder: Path) -> None:
+    def train(method: str, form: str) -> str:
+        arm = f"{{method: {method}, template: {{user: '{{question}}', answer_form: '{form}'}}}}"
+        text = plan_text(folder).replace("  a:\n", f"  a: {arm}\n").partition("    method")[0]
+        return key(planned(text, folder))
+
+    assert train("sft", "<a>{answer}</a>") != train("sft", "<b>{answer}</b>")
+    assert train("sft", "{answer}") != train("sft", "<b>{answer}</b>")
 
 
 def test_parameters_count_and_the_number_of_workers_does_not(folder: Path) -> None:
