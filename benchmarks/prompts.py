@@ -23,7 +23,7 @@ OFFICIAL = "official"
 
 _FIELD = re.compile(r"\{([a-z_]+)\}")
 
-_OFFERED = Registry("template", {})
+TEMPLATE_EXTENSIONS = Registry("template", {})
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def templates() -> dict[str, Template]:
 
 def names() -> list[str]:
     """Every name that :func:`template` takes, ours first."""
-    return list(dict.fromkeys([*templates(), *_OFFERED.names()]))
+    return list(dict.fromkeys([*templates(), *TEMPLATE_EXTENSIONS.names()]))
 
 
 def template(choice: str | Template) -> Template:
@@ -112,9 +112,9 @@ def template(choice: str | Template) -> Template:
         return choice
     if (ours := templates().get(choice)) is not None:
         return ours
-    if choice not in _OFFERED.names():
+    if choice not in TEMPLATE_EXTENSIONS.names():
         raise UnknownExtension(unknown("template", choice, names()))
-    made: Template = _OFFERED.load(choice)
+    made: Template = TEMPLATE_EXTENSIONS.load(choice)
     return made
 
 

@@ -22,19 +22,21 @@ def command(
         str | None, typer.Argument(help="Only this one, such as prompts or benchmarks.")
     ] = None,
 ) -> None:
-    """List methods, rewards, prompts, benchmarks, scorers, backends, executors and trackers."""
+    """List what an experiment file can name, with where it comes from: methods, rewards, prompts,
+    benchmarks, scorers, backends, engines, model families, executors and trackers."""
     show(console(), section)
 
 
 def sections() -> dict[str, list[tuple[str, str]]]:
     """Section title to (name, purpose)."""
-    from backends.methods import method
+    from backends.engines.registry import ENGINES
     from backends.methods import names as methods
+    from backends.models.families import FAMILIES
     from backends.registry import BACKENDS
     from backends.rewards import REWARDS
     from benchmarks import judge
     from benchmarks.official.golds import gold_exceptions
-    from benchmarks.prompts import OFFICIAL, SYNTHESIS, templates
+    from benchmarks.prompts import OFFICIAL, SYNTHESIS, TEMPLATE_EXTENSIONS, templates
     from benchmarks.registry import (
         BENCHMARK_EXTENSIONS,
         BENCHMARKS,
@@ -45,10 +47,11 @@ def sections() -> dict[str, list[tuple[str, str]]]:
 
     known = {name: benchmark(name) for name in BENCHMARKS}
     return {
-        "methods": [(name, method(name).title) for name in methods()],
+        "methods": [(name, _method(name)) for name in methods()],
         "rewards": _extensions(REWARDS),
         "prompts": [
             *((t.name, f"{_wording(t)}  ({t.source}; {t.hash})") for t in templates().values()),
+            *_extensions(TEMPLATE_EXTENSIONS),
             (OFFICIAL, "in evaluation: each benchmark's own of these"),
         ],
         "synthesis modes": [(t.name, t.user) for t in SYNTHESIS.values()],
@@ -78,9 +81,22 @@ def sections() -> dict[str, list[tuple[str, str]]]:
             *_extensions(SCORER_EXTENSIONS),
         ],
         "backends": _extensions(BACKENDS),
+        "engines": _extensions(ENGINES),
+        "model families": _extensions(FAMILIES),
         "executors": _extensions(EXECUTORS),
         "trackers": _extensions(TRACKERS),
     }
+
+
+def _method(name: str) -> str:
+    from backends.methods import METHODS, method
+    from benchmarks.plugins import BrokenExtension
+
+    found = METHODS.find(name)
+    try:
+        return method(name).title + ("" if found.ours else f"  ({found.origin})")
+    except BrokenExtension as error:
+        return f"broken: {error}"
 
 
 def _extensions(registry: Registry) -> list[tuple[str, str]]:
