@@ -8,6 +8,7 @@ from backends.base.stage import Stage
 from backends.engines.registry import missing
 from backends.training.objectives import objective
 from benchmarks.plugins import unknown
+from benchmarks.prompts import names as templates
 from harness.errors import HarnessError
 from harness.experiment import conditions
 from harness.experiment.spec import Experiment
@@ -45,7 +46,9 @@ def check(
         return
     labelled = []
     for stage in condition.stages:
-        for problem in trainer.problems(stage, experiment.resources):
+        # An unknown template is told where it is named, and once.
+        unknown_one = isinstance(stage.template, str) and stage.template not in templates()
+        for problem in () if unknown_one else trainer.problems(stage, experiment.resources):
             yield place, f"backend {condition.backend!r} cannot train this: {problem}"
         if stage.curation is None and (learnt := objective(stage)).needs_labels:
             labelled.append(learnt.title)
