@@ -15,7 +15,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 # Trials and tests start many processes; without kept bytecode each compiles torch's sources anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run collapse plan test test-slow lint types fmt install ui clean
+.PHONY: help run collapse plan test test-slow test-floors lint types fmt install ui clean
 
 help:  ## list these verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -34,6 +34,12 @@ test: $(TESTABLE) lint types  ## lint, type-check and test
 
 test-slow: $(TESTABLE)  ## the tests that train for minutes
 	$(BIN)/pytest -m "slow and not gpu"
+
+test-floors: $(READY)  ## the fast tests with the lowest versions that pyproject.toml allows
+	$(UV) venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv-floors
+	$(UV) pip install --quiet --python .venv-floors/bin/python --resolution lowest-direct \
+	  --editable '.[openai,lora,xlsx]' 'pytest>=8' 'pytest-timeout>=2.3' 'hypothesis>=6.100' 'import-linter>=2.6'
+	.venv-floors/bin/pytest -m "not slow and not gpu"
 
 lint: $(TESTABLE)  ## ruff: lint and format check; import-linter: rooms import downward only
 	$(BIN)/ruff check .
@@ -69,4 +75,4 @@ $(TESTABLE): $(READY)
 	@touch $@
 
 clean:  ## remove the environment and the caches (runs/ stays)
-	rm -rf $(VENV) .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) .venv-floors .uv .mypy_cache .ruff_cache .pytest_cache .hypothesis
