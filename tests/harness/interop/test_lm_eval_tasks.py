@@ -133,7 +133,7 @@ def test_missing_data_and_unknown_names_are_said_before_anything_is_generated() 
 
     with pytest.raises(DataError, match="--metadata mathvision=<folder"):
         utils.data("mathvision")
-    with pytest.raises(KeyError, match="unknown scorer of mathvista 'rule'"):
+    with pytest.raises(KeyError, match="unknown scorer of wemath 'rule'"):
         utils.data("wemath", mini="wemath", scorer="rule")
     with pytest.raises(KeyError, match="did you mean 'boxed'"):
         utils.data("wemath", mini="wemath", template="boxd")
