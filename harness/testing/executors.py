@@ -134,7 +134,8 @@ class ExecutorContract:
 def prepared(folder: Path, backend: str, model: Path | None = None) -> Path:
     """A trial's folder, ready to run, by a backend of :mod:`harness.testing.backends`."""
     model = model or folder / "model"
-    for name in ("config.json", "preprocessor_config.json", "tokenizer.json"):
+    write_json(model / "config.json", {"model_type": "qwen2_5_vl"})
+    for name in ("preprocessor_config.json", "tokenizer.json"):
         write_json(model / name, {})
     (model / "model.safetensors").write_bytes(b"weights")
     rows: list[dict[str, Any]] = [

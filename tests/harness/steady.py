@@ -24,6 +24,7 @@ from harness.store.files import write_json
 
 class Steady:
     name = "steady"
+    version = 1
 
     def problems(self, stage: Stage, resources: Resources) -> list[str]:
         return ["it cannot do top_p"] if stage.top_p < 1 else []

@@ -244,7 +244,8 @@ def test_a_long_name_of_the_temporary_folder_changes_no_verdict(tmp_path: Path) 
     folder = tmp_path / ("long" * 30)
     folder.mkdir()
     code = (
-        "from benchmarks import _equivalence, parallel\n"
+        "from benchmarks.answers import _equivalence\n"
+        "from benchmarks.saved import parallel\n"
         r"print(_equivalence.same(r'\sqrt{12}', r'2\sqrt{3}'))" + "\n"
         "parallel._choose_sockets_folder()\n"
         "from multiprocessing.connection import Listener; Listener(family='AF_UNIX').close()"

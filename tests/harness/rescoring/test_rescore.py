@@ -193,7 +193,7 @@ def test_data_gives_the_golds_and_unknown_ids_are_named(file: Path, tmp_path: Pa
     assert "4 items (SUBSET of 1000)" in text(answers, rescore.score(answers, ["rules"]))
     rows.pop("3")
     data.write_text(json.dumps(rows))
-    with pytest.raises(HarnessError, match=r"1 answers are to items .* the first to '3'"):
+    with pytest.raises(HarnessError, match=r"1 answers are to items .* unknown item '3'"):
         saved.load(file, None, str(data))
 
 

@@ -33,7 +33,7 @@ def events(monkeypatch: pytest.MonkeyPatch) -> list[str]:
             raise EngineError("no such weights")
         return Fake(told, f"{name} {model}")
 
-    monkeypatch.setattr("backends.engines.open_engine", open_engine)
+    monkeypatch.setattr("backends.engines.registry.open_engine", open_engine)
     return told
 
 

@@ -17,13 +17,14 @@ from benchmarks import tiny
 from benchmarks.judge import KNOWN
 from benchmarks.registry import benchmark
 from harness.errors import HarnessError, SpecError, StepError
+from harness.experiment import judges
 from harness.experiment.checks import read
 from harness.experiment.spec import Judge
 from harness.plan.services import Services
 from harness.plan.specs import Score
 from harness.rescoring import saved
 from harness.rescoring import scoring as rescore
-from harness.steps import judging, score
+from harness.steps import score
 from harness.steps.context import Context
 from harness.store.files import read_json
 from harness.store.results import Store
@@ -86,7 +87,7 @@ def test_rules_and_judge_side_by_side_with_what_they_differ_on(
     asked, official = rescore.score(four, ["judge", "official+extract"], 1, by)
     assert [v.correct for v in asked.verdicts] == [True, True, False, False]
     assert [v.correct for v in official.verdicts] == [True, False, False, False]
-    assert asked.id == judging.scorer_id(
+    assert asked.id == judges.scorer_id(
         four.benchmark, "judge", by.judge, Hashes(tmp_path), "float32"
     )
     (found,) = rescore.differences(four, [asked, official])[:1]
@@ -173,7 +174,7 @@ def step(tmp_path: Path, server: JudgeServer) -> tuple[Score, Context]:
         data=data.id,
         limit=None,
         scorer="judge",
-        scorer_id=judging.scorer_id(one, "judge", who, hashes, "float32"),
+        scorer_id=judges.scorer_id(one, "judge", who, hashes, "float32"),
     )
     context = Context(
         store=Store(tmp_path),

@@ -187,6 +187,7 @@ def test_a_stopped_dpo_goes_on_bit_for_bit(train: Train, pairs: list[Item]) -> N
 SFT: dict[str, Any] = DPO | {"objective": "sft", "curation": None}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("objective", ["dpo", "sft"])
 def test_kill_9_and_again(
     train: Train, pairs: list[Item], tmp_path: Path, model_folder: Path, objective: str
