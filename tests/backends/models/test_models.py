@@ -187,7 +187,7 @@ def test_pictures_stand_where_the_text_has_them(
     content = [{"type": "text", "text": p} if p else {"type": "image"} for p in parts]
     expected = processed(processor, content, images)
     assert torch.equal(prompt.input_ids, expected["input_ids"][0])
-    assert torch.equal(prompt.image_grid_thw, expected["image_grid_thw"])
+    assert torch.equal(joined(prompt.pictures)["image_grid_thw"], expected["image_grid_thw"])
 
 
 def test_the_mark_of_a_picture_is_text_where_there_is_none(encoder: Encoder) -> None:

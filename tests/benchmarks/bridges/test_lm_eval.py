@@ -244,7 +244,7 @@ def test_a_response_that_takes_for_ever_is_undecided(
     tmp_path: Path, shipped: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A filter that backtracks without end, in a thread, where no alarm of its own could work."""
-    monkeypatch.setattr(_lmeval_child, "TIME_LIMIT", 1.0)
+    monkeypatch.setattr(_lmeval_child, "TIME_LIMIT", 8.0)
     folder = write(tmp_path / "tasks", shipped)
     text = (folder / "math500.yaml").read_text()
     steps = "{function: regex, regex_pattern: '(a+)+$'}, {function: take_first}"

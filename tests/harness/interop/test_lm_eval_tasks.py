@@ -204,6 +204,7 @@ def test_keys_follow_what_is_asked_and_how_it_is_judged(tmp_path: Path) -> None:
     assert shots[1] != generate
 
 
+@pytest.mark.slow
 def test_an_experiment_runs_a_text_task_and_its_answers_are_judged_again(tmp_path: Path) -> None:
     folder = tasks(tmp_path / "tasks")
     root = tmp_path / "runs"

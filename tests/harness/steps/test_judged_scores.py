@@ -291,6 +291,7 @@ def test_mistakes_are_named_with_their_place(tmp_path: Path, text: str, said: st
     assert "experiment.yaml:" in shown
 
 
+@pytest.mark.slow
 def test_eval_and_rescore_with_one_judge(server: JudgeServer, tmp_path: Path) -> None:
     """Through the command line: what eval asked, rescore need not ask."""
     root = tmp_path / "runs"

@@ -293,6 +293,7 @@ def test_a_stopped_training_goes_on_bit_for_bit(
     assert stopped.figures() == whole.figures()
 
 
+@pytest.mark.slow
 def test_zero_stages_and_ranks_change_nothing(
     train: Train, tmp_path: Path, model_folder: Path, questions: Path
 ) -> None:
