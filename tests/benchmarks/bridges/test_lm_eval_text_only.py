@@ -46,7 +46,7 @@ def test_a_model_of_text_alone_is_asked_and_judged_by_our_scorer(tmp_path: Path)
             raise NotImplementedError
 
     made.write_json("mathverse", text_only(3), tmp_path, "testmini_text_only")
-    folder = Path(__file__).resolve().parents[3] / "harness" / "lm_eval_tasks"
+    folder = Path(__file__).resolve().parents[3] / "harness" / "interop" / "lm_eval_tasks"
     settings = {"mathverse_text_only": str(tmp_path), "template": "mathverse"}
     manager = TaskManager(include_path=str(folder), include_defaults=False, metadata=settings)
     model = Second()
