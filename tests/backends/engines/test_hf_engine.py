@@ -81,7 +81,8 @@ def test_text_does_not_depend_on_batch_order_or_rank(
     engine: HFEngine, requests: list[Request], model: PreTrainedModel, encoder: Encoder
 ) -> None:
     """Rounding hangs on the shape of a batch. A draw within it (1e-6) of where two tokens meet
-    would part the texts: of these 216 tokens, three times over, on one processor in a thousand."""
+    would part the texts: of these 216 tokens, three times over, on one processor in a thousand by
+    this estimate (nobody counted)."""
     sampling = Sampling(n=3, temperature=1.0, max_tokens=12, seed=5)
     expected = responses(engine, requests, sampling)
     assert responses(engine, requests[::-1], sampling).keys() == expected.keys()

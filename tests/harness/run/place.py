@@ -59,6 +59,7 @@ class Place:
         model_folder(folder / "model")
         question_file(folder)
         self.environment: dict[str, str] = {}
+        self.process: subprocess.Popen[str]
         self.write()
 
     def write(self, name: str = "test", text: str = TEXT) -> Path:
@@ -67,7 +68,7 @@ class Place:
         return file
 
     def start(self, name: str = "test", **environment: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+        self.process = subprocess.Popen(
             [sys.executable, "-c", RUN, str(self.folder / f"{name}.yaml"), str(self.root)],
             env=os.environ | {"STEADY_LOG": str(self.log)} | self.environment | environment,
             stdout=subprocess.PIPE,
@@ -75,6 +76,7 @@ class Place:
             text=True,
             start_new_session=True,
         )
+        return self.process
 
     def run(self, name: str = "test", **environment: str) -> tuple[int, str, str]:
         process = self.start(name, **environment)
@@ -100,8 +102,13 @@ class Place:
         return [line for line in text.splitlines() if line.startswith(word)]
 
     def wait_for(self, word: str, count: int = 1) -> None:
-        """However long a busy machine takes: the time limit of every test is the only one."""
+        """However long a busy machine takes, while the run goes on: the time limit of every test is
+        the only one."""
         while len(self.lines(word)) < count:
+            ended = self.process.poll()
+            if ended is not None and len(self.lines(word)) < count:
+                out, error = self.process.communicate()
+                raise AssertionError(f"the run ended with {ended}: {out}{error}")
             time.sleep(0.02)
 
     def saved(self) -> list[Path]:
