@@ -17,8 +17,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from backends.base.stage import Curation
-from backends.rewards.correctness import correct, label
+from backends.rewards.correctness import correct, labelled
 from backends.rewards.majority import vote
+from benchmarks.answers.asked import asked_of
 from benchmarks.base import Item, Picture, unmarked
 
 #: Genixer's question to the judge, verbatim as MM-UPT gives it (appendix A.1).
@@ -152,15 +153,15 @@ def choose(
 
 
 def _correct(rule: Curation, item: Item, said: Sequence[Said], _: Sequence[Said]) -> Choice:
-    gold = label(item.answer)
-    if not gold:
+    asked = labelled(item.question, item.meta, item.answer)
+    if asked is None:
         return Choice(counts=Counter(unlabelled=1))
-    right = correct(tuple(s.text for s in said), gold)
+    right = correct(tuple(s.text for s in said), asked)
     return _kept(rule, said, [i for i, each in enumerate(right) if each], "none_correct")
 
 
 def _majority(rule: Curation, item: Item, said: Sequence[Said], _: Sequence[Said]) -> Choice:
-    poll = vote(tuple(s.text for s in said))
+    poll = vote(tuple(s.text for s in said), asked_of(item.question, item.meta))
     if poll.winning is None:
         return Choice(counts=Counter(no_answer=1))
     winners = [i for i, member in enumerate(poll.members) if member == poll.winning]
@@ -211,7 +212,7 @@ def _contrast(rule: Curation, item: Item, said: Sequence[Said], rejected: Sequen
 
 
 def _described(rule: Curation, item: Item, said: Sequence[Said], _: Sequence[Said]) -> Choice:
-    answered = vote(tuple(s.text for s in said)).answers
+    answered = vote(tuple(s.text for s in said), asked_of(item.question, item.meta)).answers
     return _kept(rule, said, [i for i, a in enumerate(answered) if a is not None], "no_answer")
 
 

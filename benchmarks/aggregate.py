@@ -106,6 +106,11 @@ def _vote(members: Sequence[int | None], correct: Sequence[bool]) -> bool:
     return correct[members.index(max(answered, key=answered.count))]  # max keeps the first
 
 
+def _answer(verdict: Verdict) -> str | None:
+    """What a response gives to a vote: nothing where no answer was found."""
+    return None if verdict.status == "unparsed" else verdict.extracted
+
+
 def sampled_values(
     benchmark: Benchmark,
     items: Sequence[Item],
@@ -146,7 +151,7 @@ def sampled_values(
         if len({v.sample for v in ordered}) < n:
             raise DataError(f"{benchmark.name}: item {item.id!r} has one sample twice.")
         right = [v.correct for v in ordered]
-        members = classes([v.extracted for v in ordered]) if n > 1 else []
+        members = classes([_answer(v) for v in ordered]) if n > 1 else []
         for k in ks:
             columns.setdefault(f"pass_at_{k}", []).append(pass_at_k(n, sum(right), k))
             if k > 1:

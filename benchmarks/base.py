@@ -104,8 +104,9 @@ class Generation:
 class Verdict:
     """What a scorer says of one response.
 
-    ``extracted`` is the answer that was read from the response (None: none found) and ``rule`` the
-    name of the rule that decided.
+    ``extracted`` is the answer that was read from the response (None: none found), ``rule`` the
+    name of the rule that decided and ``span`` where the answer stands in the response, by
+    characters, where that is known.
     """
 
     item: str
@@ -115,6 +116,7 @@ class Verdict:
     rule: str = ""
     decoding: str = "greedy"
     sample: int = 0
+    span: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)

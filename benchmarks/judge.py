@@ -3,7 +3,7 @@
 What it is asked, how its one word is read, and the pairs that it has to grade rightly before it is
 trusted. Pure: who is asked, and how, is ``harness.steps.judging``'s business. It works for every
 benchmark: it sees the question, the gold (with the text of its option), and the answer that
-:func:`benchmarks.answers.reading.extract` reads, or the end of a response where none is read.
+:func:`benchmarks.answers.reading.read` reads, or the end of a response where none is read.
 
 Judging without the question does worse than rules, so the question is always shown. The response is
 the work of a model that may have been trained against a judge: it is shown between marks that it
@@ -18,8 +18,9 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from benchmarks.answers import reading
+from benchmarks.answers.asked import asked_of
 from benchmarks.answers.equality import MAX_ANSWER
-from benchmarks.answers.reading import extract_with_rule
 from benchmarks.base import Item, Verdict
 
 NAME = "judge"
@@ -106,7 +107,8 @@ def prepare(item: Item, response: str) -> Case | Verdict:
         return Verdict(item.id, False, None, "unparsed", "empty")
     if not item.answer.strip():
         return Verdict(item.id, False, None, "undecided", "no gold")
-    extraction, rule = extract_with_rule(response)
+    found = reading.read(response, asked_of(item.question, item.meta))
+    extraction, rule = found.answer, found.rule
     if extraction is not None and (how := _same(item, extraction)):
         return Verdict(item.id, True, extraction, "ok", f"{how}/{rule}")
     if extraction is None or len(extraction) > MAX_ANSWER:

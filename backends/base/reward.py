@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from backends.base.config import Config
+from benchmarks.answers.asked import Asked, asked_of
 
 #: Why a response ended: by itself, or at the limit of its length.
 Finish = Literal["stop", "length"]
@@ -20,7 +21,9 @@ class Rollout:
     ``lengths`` [G] are the responses' tokens, an end-of-turn token included, and ``finishes`` [G]
     say why they ended. ``max_response_tokens`` is the stage's limit. ``answer`` is the gold, and
     ``meta`` what else the question came with: both are handed over only to rewards that declare
-    ``needs_answer``; others get an empty string and None.
+    ``needs_answer``; others get an empty string and None. ``asked`` says what kind of answer the
+    question wants and which options it has, as far as the reader of answers needs it, without the
+    gold; by default what the text of the question says.
     """
 
     id: str
@@ -31,6 +34,11 @@ class Rollout:
     max_response_tokens: int
     answer: str = ""
     meta: Mapping[str, Any] | None = None
+    asked: Asked = None  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.asked is None:
+            object.__setattr__(self, "asked", asked_of(self.question, self.meta))
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from backends.base.reward import GroupReward, Reward, Rollout
 from backends.rewards.majority import vote
-from benchmarks.answers.equality import equivalent, normalise
+from benchmarks.answers.asked import Asked, asked_of
+from benchmarks.answers.equality import normalise
+from benchmarks.answers.reading import read
+from benchmarks.answers.rules import right
 
 _TAGGED = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _LINE = re.compile(r"<answer>(.*?)</answer>")
@@ -20,19 +24,20 @@ NOTHING = frozenset(("none", "n/a", "n.a", "null", "nan", "nil"))
 class Accuracy(Reward):
     """1 for an answer equivalent to the label.
 
-    The answer is read from the whole response, whatever its template: a box, ``<answer>`` tags, a
-    statement. A question without a :func:`label` has no reward (all None, counted as
+    What the scorer ``rules`` calls right (:func:`benchmarks.answers.rules.right`): the answer is
+    read from the whole response, whatever its template, with the question's options at hand. A
+    question without a :func:`label` has no reward (all None, counted as
     ``unlabelled``): LMM-R1's code pays 1 there (``math_verifier.py``), which rewards anything at
     all. Nor has a group in which nobody gives an answer: it teaches nothing, as in a vote.
     """
 
     name = "accuracy"
-    version = 1
+    version = 2
     needs_answer = True
 
     def __call__(self, group: Rollout) -> GroupReward:
-        gold = label(group.answer)
-        return _paid(group, correct(group.responses, gold) if gold else None)
+        asked = labelled(group.question, group.meta, group.answer)
+        return _paid(group, correct(group.responses, asked) if asked else None)
 
 
 class Exact(Reward):
@@ -71,16 +76,20 @@ class Tag(Reward):
         return _paid(group, same if gold else None)
 
 
-def correct(responses: tuple[str, ...], gold: str) -> list[bool]:
-    """Which responses give an answer equivalent to ``gold``: one comparison per class of
-    answers.
-    """
-    result = vote(responses)
-    verdict: dict[int, bool] = {}
-    for answer, member in zip(result.answers, result.members, strict=True):
-        if answer is not None and member is not None and member not in verdict:
-            verdict[member] = equivalent(answer, gold)
-    return [member is not None and verdict[member] for member in result.members]
+def labelled(question: str, meta: Mapping[str, Any] | None, answer: str) -> Asked | None:
+    """What a question asks for, with its :func:`label` as the gold; None where there is none."""
+    gold = label(answer)
+    return asked_of(question, meta, gold) if gold else None
+
+
+def correct(responses: tuple[str, ...], asked: Asked) -> list[bool]:
+    """Which responses give the gold: each distinct answer is read and compared once."""
+    verdicts: dict[str, bool] = {}
+    answers = [read(text, asked).answer for text in responses]
+    for answer in answers:
+        if answer is not None and answer not in verdicts:
+            verdicts[answer] = right(answer, asked)
+    return [answer is not None and verdicts[answer] for answer in answers]
 
 
 def label(answer: str) -> str:
@@ -107,13 +116,13 @@ def _closed(text: str) -> bool:
     return depth == 0
 
 
-def _paid(group: Rollout, right: Sequence[bool] | None) -> GroupReward:
-    """1 and 0 for right and wrong; no rewards without a label (``right`` is None), or where no
+def _paid(group: Rollout, paid: Sequence[bool] | None) -> GroupReward:
+    """1 and 0 for right and wrong; no rewards without a label (``paid`` is None), or where no
     response is right or gives any answer."""
-    stats = {"unlabelled": float(right is None)}
-    if right is None or not (any(right) or vote(group.responses).winning is not None):
+    stats = {"unlabelled": float(paid is None)}
+    if paid is None or not (any(paid) or vote(group.responses, group.asked).winning is not None):
         return GroupReward((None,) * len(group.responses), stats)
-    return GroupReward(tuple(map(float, right)), stats)
+    return GroupReward(tuple(map(float, paid)), stats)
 
 
 def _in_tags(text: str, tags: re.Pattern[str]) -> str:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from backends.base.config import Config
 from backends.base.reward import GroupReward, Reward, Rollout
-from backends.rewards.correctness import correct, label
+from backends.rewards.correctness import correct, labelled
 
 
 class Overlong(Reward):
@@ -72,11 +72,11 @@ class CosineLength(Reward):
     parameters: Parameters
 
     def __call__(self, group: Rollout) -> GroupReward:
-        gold = label(group.answer)
-        stats = {"unlabelled": float(not gold)}
-        if not gold:
+        asked = labelled(group.question, group.meta, group.answer)
+        stats = {"unlabelled": float(asked is None)}
+        if asked is None:
             return GroupReward((None,) * len(group.responses), stats)
-        right = correct(group.responses, gold)
+        right = correct(group.responses, asked)
         rewards = [self._of(n, r, group) for n, r in zip(group.lengths, right, strict=True)]
         return GroupReward(tuple(rewards), stats)
 

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from backends.base.reward import GroupReward, Reward, Rollout
+from benchmarks.answers.asked import Asked
 from benchmarks.answers.equality import classes, equivalent
-from benchmarks.answers.reading import extract
+from benchmarks.answers.reading import read
 
 #: What the released code writes for a response without an answer.
 MISSING = "None"
@@ -41,9 +42,13 @@ class Vote:
 
 
 @lru_cache(maxsize=1024)
-def vote(responses: tuple[str, ...]) -> Vote:
-    """Vote on equivalence classes: no-answer never wins; of tied classes the first seen does."""
-    answers = tuple(extract(text) for text in responses)
+def vote(responses: tuple[str, ...], asked: Asked | None = None) -> Vote:
+    """Vote on equivalence classes: no-answer never wins; of tied classes the first seen does.
+
+    Where the question that was ``asked`` has options, an option's letter, its text and its value
+    are one answer.
+    """
+    answers = tuple(read(text, asked).answer for text in responses)
     members = tuple(classes(answers))
     counts = Counter(member for member in members if member is not None)  # in sample order
     size, parsed = len(responses), sum(counts.values())
@@ -71,11 +76,11 @@ class Majority(Reward):
     """
 
     name = "majority"
-    version = 1
+    version = 2
     order_matters = True
 
     def __call__(self, group: Rollout) -> GroupReward:
-        result = vote(group.responses)
+        result = vote(group.responses, group.asked)
         stats = {"ties": float(result.tie)}
         if result.winning is None:
             return GroupReward((None,) * len(group.responses), stats)

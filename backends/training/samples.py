@@ -16,10 +16,11 @@ from backends.base.engine import Request, Response
 from backends.base.reward import Rollout
 from backends.base.stage import Stage
 from backends.rewards import score
-from backends.rewards.correctness import correct, label
+from backends.rewards.correctness import correct, labelled
 from backends.rewards.majority import vote
 from backends.training.groups import Group
-from benchmarks.answers.equality import equivalent
+from benchmarks.answers.asked import asked_of
+from benchmarks.answers.rules import right
 from benchmarks.base import Item
 from benchmarks.prompts import Template, template
 
@@ -184,13 +185,14 @@ def reward(question: Drawn, sample: Sample, responses: Sequence[Response], stage
         stage.max_response_tokens,
         item.answer,
         item.meta,
+        asked_of(item.question, item.meta),
     )
     result = score(rollout, stage.rewards)
     sample = replace(sample, rewards=result.rewards)
     own = sample.keep([not e for e in sample.external]) if any(sample.external) else sample
     said = tuple(compress(texts, [not e for e in sample.external] or [True] * len(texts)))
     scored = [r for r in own.rewards if r is not None]
-    poll = vote(said)
+    poll = vote(said, rollout.asked)
     figures = {
         **result.stats,
         "majority_ratio": poll.ratio,
@@ -203,10 +205,10 @@ def reward(question: Drawn, sample: Sample, responses: Sequence[Response], stage
     }
     if scored:
         figures["reward"] = sum(scored) / len(scored)
-    if gold := label(item.answer):
-        right = correct(said, gold)
-        figures["accuracy"] = sum(right) / len(right)
-        figures["label_accuracy"] = float(poll.winner is not None and equivalent(poll.winner, gold))
+    if asked := labelled(item.question, item.meta, item.answer):
+        agreed = correct(said, asked)
+        figures["accuracy"] = sum(agreed) / len(agreed)
+        figures["label_accuracy"] = float(poll.winner is not None and right(poll.winner, asked))
     return replace(sample, figures=figures)
 
 

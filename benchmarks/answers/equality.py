@@ -14,7 +14,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from benchmarks.answers import _equivalence, arithmetic
-from benchmarks.answers.reading import MAX_RESPONSE
+from benchmarks.answers.candidates import MAX_RESPONSE
 
 #: A longer answer is compared as text only.
 MAX_ANSWER = 400

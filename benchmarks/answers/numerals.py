@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from benchmarks.answers.prose import REFUSAL, by_weight, plain, sentences
-from benchmarks.answers.reading import MAX_RESPONSE
+from benchmarks.answers.prose import REFUSAL, by_weight, is_hedged, plain, sentences
+from benchmarks.answers.candidates import MAX_RESPONSE
 
 _DIGITS = "one|two|three|four|five|six|seven|eight|nine"
 _TEENS = "ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen"
@@ -23,7 +23,7 @@ _SCALE = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
 _NUMBER = re.compile(
     r"(?P<fraction>(?<![A-Za-z0-9.])-?\\[dt]?frac\s?\{\s?-?[\d.]{1,15}\s?\}\s?\{\s?[\d.]{1,15}\s?\}"
     r"|(?<![A-Za-z0-9./])-?\d{1,12}\s?/\s?\d{1,12}(?![\d./]))"
-    r"|(?P<number>(?<![A-Za-z0-9.])-?(?:\d{1,3}(?:,\d{3}){1,5}(?![\d,])|\d{1,40}|(?=\.\d))(?:\.\d{1,40})?"
+    r"|(?P<number>(?<![A-Za-z0-9.])-?(?:\d{1,3}(?:,\d{3}){1,5}(?![\d,])|(?<=\bis\s)\d{1,3}(?:\s\d{3}){1,3}(?!\s?\d)|\d{1,40}|(?=\.\d))(?:\.\d{1,40})?"
     r"|(?<=[a-z_=$£€(\[{,:/°])-?\d{1,40}(?:\.\d{1,40})?)"
     rf"|\b(?P<word>{_WORD_NUMBER})\b",
     re.I,
@@ -48,6 +48,9 @@ def numbers(text: str) -> Iterator[Number]:
             yield Number(value, match.group().strip(), match.start(), match.end())
 
 
+_GROUPING = str.maketrans("", "", ", ")
+
+
 def _value(match: re.Match[str]) -> Fraction | None:
     try:
         if match["word"]:
@@ -59,9 +62,30 @@ def _value(match: re.Match[str]) -> Fraction | None:
             above, below = re.findall(r"-?[\d.]+", match["fraction"])
             sign = -1 if match["fraction"].startswith("-\\") else 1
             return sign * Fraction(above) / Fraction(below)
-        return Fraction(match["number"].replace(",", ""))
+        return Fraction(match["number"].translate(_GROUPING))
     except (ValueError, ZeroDivisionError, KeyError):
         return None
+
+
+_LEADS = re.compile(
+    r"(?:(?:about|approximately|roughly|exactly|around|only|just|equal\sto|equals|a\stotal\sof|"
+    r"the\snumber|option|choice|indeed|thus|therefore)\s{1,3}){0,3}(?:\\approx\s?|[≈~=]\s?)?[*_\\$£€¥]{0,4}",
+    re.I,
+)
+_COUNTED = re.compile(r"[*_$]{0,4}(?:%|°)?(?:\s{1,3}[A-Za-z(]|[a-z]|[.,;:)\]]|\s?\(|\s*$)")
+
+
+def leading_number(text: str) -> tuple[int, int] | None:
+    """Where the number stands that a phrase begins with, and goes on to say of what: "12 of the
+    blocks are left". None where it begins otherwise, or goes on to compute or to hedge."""
+    leads = _LEADS.match(text)
+    start = leads.end() if leads else 0
+    first = next(numbers(text), None)
+    if first is None or first.start != start or not _COUNTED.match(text, first.end):
+        return None
+    if is_hedged(text[first.start : first.end + 40]) or "=" in text[first.end :]:
+        return None
+    return first.start, first.end
 
 
 _COPULA = re.compile(

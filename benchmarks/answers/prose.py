@@ -33,6 +33,7 @@ def _mojibake() -> dict[str, str]:
 _MOJIBAKE = _mojibake()
 _BROKEN = re.compile("|".join(map(re.escape, sorted(_MOJIBAKE, key=len, reverse=True))))
 _DIGIT = re.compile(r"[^\x00-\x7f]")
+_WIDE = str.maketrans({chr(0xFF01 + i): chr(0x21 + i) for i in range(94)} | {"\u3000": " "})
 _DASHES = str.maketrans({"−": "-", "–": "-", "‐": "-", "‑": "-", "﹣": "-", "－": "-", "．": "."})
 _NEXT_QUESTION = re.compile(r"(?<=\S)\s{0,9}\n\s{0,9}(?:question|hint|human|user)\s?:", re.I)
 _END_MARK = re.compile(r"</s>|<\|[a-z_]{1,20}\|>|<br\s*/?>")
@@ -69,10 +70,38 @@ _CODE_LINE = re.compile(
 _OUTPUT = re.compile(r"^\s*(?:print\(|return\b)", re.M)
 
 
+_PROSE = re.compile(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}\s+[A-Za-z]{2,}")
+_TEXT_COMMAND = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s?\{|\\(?=[a-z])")
+_A_NUMBER = (
+    r"(?:\d[\d,.]{0,15}|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)"
+)
+_HEDGED = re.compile(
+    r"\b(?:between|either|(?:more|less|fewer|greater|larger|smaller|higher|lower)\sthan|at\s(?:least|most)|"
+    r"up\sto|over|under|above|below|or\s(?:more|less|fewer))\b|[<>≤≥±]|\\(?:pm|mp|leq?|geq?|lt|gt)(?![a-z])"
+    rf"|(?<![\w.]){_A_NUMBER}\b[^\d=]{{0,25}}?(?:\b(?:or|to|and)\b|[;~–—]|,\s)[^\d=]{{0,12}}?{_A_NUMBER}\b",
+    re.I,
+)
+
+
+def is_prose(text: str) -> bool:
+    """Whether a text has three words in a row."""
+    return bool(_PROSE.search(_TEXT_COMMAND.sub(" ", text)))
+
+
+def is_hedged(text: str) -> bool:
+    """Whether an answer that should be one number is several, a range or a bound."""
+    return bool(_HEDGED.search(text))
+
+
 def is_program(response: str) -> bool:
     """Whether a response is source code throughout, whose output would be the answer."""
     lines = [line for line in response[-MAX_END:].splitlines() if line.strip()]
     return bool(_OUTPUT.search(response[-MAX_END:])) and all(map(_CODE_LINE.match, lines))
+
+
+def full_width(text: str) -> str:
+    """A text with full-width letters, digits and signs as ASCII, and as long as it was."""
+    return text if text.isascii() else text.translate(_WIDE)
 
 
 def plain(text: str) -> str:
@@ -127,7 +156,9 @@ REFUSAL = re.compile(
     r"not (?:possible|provided|clear|specified|given|mentioned|visible|"
     r"(?:have )?(?:enough|sufficient) (?:information|context|data|details?|evidence))|"
     r"(?:does|do|did) ?(?:not|n't) (?:provide|contain|give|specify|include|have any)|"
-    r"need more|more information)\b",
+    r"need more|more information|(?:do not|don't|does not|doesn't) know|not sure|unsure|no idea|"
+    r"un(?:known|determined)|(?:not|n't) (?:be )?determined?|n/a|nan)\b"
+    r"|无法|不能确定|不确定|不知道|抱歉|看不清|没有足够|条件不足",
     re.I,
 )
 _WORD = re.compile(

@@ -1,108 +1,258 @@
-"""Reading the answer that a response gives."""
+"""The one reader: which answer a response gives, if any.
+
+Rewards, votes, maj@k and every scorer that starts from a response ask it; what differs between
+scorers is which answers they call equal. Thoughts are not read. Then the places are asked in turn:
+answer tags, boxes, statements ("the answer is"), a response that is nothing else, prose. What names
+no option and states no value is not final, and the next place is asked. A refusal, a hedge ("3 or
+4"), a range, a denial and a repeated question are no answers.
+"""
 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, replace
 
-#: An answer stands near the end: of a longer response only so many last characters are read.
-MAX_RESPONSE = 100_000
-
-
-#: A response of one line and so many characters is an answer as it stands.
-MAX_BARE = 40
-
-
-#: A statement longer than this states no answer.
-MAX_STATEMENT = 200
-
-
-_BOX = re.compile(r"\\\\|\\[{}]|\\f?box(?:ed)?\s{0,5}\{|[{}]")
-
-
-_OPENED = re.compile(r"\\f?box|<answer>", re.I)
-
-
-_SENTENCE = re.compile(r"\S+(?:\s+\S+){3,}[.!?]")
-
-
-_TAG = re.compile(r"<(/?)answer>", re.I)
-
-
-_STATEMENT = re.compile(
-    r"(?:\b(?:answer|(?:correct|right)\s(?:option|choice))\b(?:\s(?:to|for)\s[^\n.:=]{1,60}?)?"
-    r"[\s*_>]{0,6}(?:\bis\b|[:=])[\s*_:<]{0,12}"
-    r"|^[#*_ ]{0,8}(?:final\s)?answer[*_ ]{0,6}\n\s{0,6})(?=\S)",
-    re.I | re.M,
+from benchmarks.answers import candidates
+from benchmarks.answers.asked import Asked
+from benchmarks.answers.candidates import MAX_RESPONSE, Candidate
+from benchmarks.answers.equality import MAX_ANSWER
+from benchmarks.answers.naming import named
+from benchmarks.answers.numerals import leading_number, read_number
+from benchmarks.answers.options import read_choice
+from benchmarks.answers.prose import (
+    CONCLUSION,
+    REFUSAL,
+    before_next_question,
+    full_width,
+    is_hedged,
+    is_program,
+    is_prose,
+    plain,
+    sentences,
 )
+from benchmarks.answers.quantities import compute
+from benchmarks.base import Status
+
+_LIST = re.compile(r"\[[^\[\]]{0,400}\]")
+_BARE_LIST = re.compile(r"[\s$({]*-?\d[\d.]{0,15}(?:\s{0,3}[,;]\s{0,3}-?\d[\d.]{0,15}){1,40}[\s$)}]*")
+_FORMULA = re.compile(r"\$([^$]{1,200})\$|\\\((.{1,200}?)\\\)|\\\[(.{1,200}?)\\\]", re.S)
+_BEHIND = re.compile(r"(?:\bis|\bare|\bbe|\bto|[=:≈])\s{0,3}([^=:≈]{1,100})$")
+_YES_NO = re.compile(r"(yes|no|true|false)\b(?=[,.;:!]|$)", re.I)
+_SYMBOLS = re.compile(r"[\\^√π]")
 
 
-_STATEMENT_END = re.compile(r"\.(?=\s|\*|$)|\n|</|<\|")
+@dataclass(frozen=True)
+class Reading:
+    """What was read of a response.
 
-
-_LEAD = re.compile(r"(?:option|choice|approximately|about|equal to)\s+", re.I)
-
-
-def extract(text: str) -> str | None:
-    """The answer that a response gives, or None. See :func:`extract_with_rule`."""
-    return extract_with_rule(text)[0]
-
-
-def extract_with_rule(text: str) -> tuple[str | None, str]:
-    r"""The answer that a response gives and the rule that found it.
-
-    The first that applies: ``boxed``, the last brace-balanced ``\boxed{...}``; ``tag``, the last
-    ``<answer>...</answer>``; ``statement``, what follows the last "answer is" or "answer:", up to
-    the end of its sentence; ``bare``, a response of one short line that is no sentence, as it is;
-    ``none``. An empty box or tag is an answer that was not given: None.
+    ``answer`` is the letter of an option where options were asked for and one is named, else the
+    answer as it is written (full-width signs as ASCII); None: there is none. ``rule`` says where it
+    was found and how it was read (``boxed/letter``), ``span`` where it stands in the response, by
+    characters. ``status`` is ``ok``, ``unparsed`` where nothing was given, ``undecided`` where
+    several answers were, or a program, or words that rules cannot weigh.
     """
-    text = text[-MAX_RESPONSE:]
-    for rule, find in (("boxed", _boxed), ("tag", _tagged), ("statement", _stated)):
-        found = find(text)
-        if found is not None:
-            return found.strip() or None, rule
-    bare = text.strip()
-    short = len(bare) <= MAX_BARE and "\n" not in bare
-    if bare and short and not (_OPENED.search(bare) or _SENTENCE.fullmatch(bare)):
-        return bare, "bare"
-    return None, "none"
+
+    answer: str | None
+    rule: str
+    span: tuple[int, int] | None = None
+    status: Status = "ok"
 
 
-def _boxed(text: str) -> str | None:
-    r"""Content of the closed ``\boxed{`` that opens last, in one pass over the braces."""
-    opened: list[tuple[int, bool]] = []
-    found: tuple[int, int] | None = None
-    for match in _BOX.finditer(text):
-        token = match.group()
-        if token == "}":
-            if opened:
-                start, box = opened.pop()
-                if box and (found is None or start > found[0]):
-                    found = start, match.start()
-        elif token == "{" or len(token) > 2:
-            opened.append((match.end(), len(token) > 2))
-    return None if found is None else text[found[0] : found[1]]
-
-
-def _tagged(text: str) -> str | None:
-    start: int | None = None
-    found: str | None = None
-    for match in _TAG.finditer(text):
-        if not match.group(1):
-            start = match.end()
-        elif start is not None:
-            found, start = text[start : match.start()], None
+def read(response: str, asked: Asked | None = None) -> Reading:
+    """The answer that a response gives to what was asked (default: a free answer). Takes time in
+    proportion to the text and never raises."""
+    asked = asked or Asked()
+    skipped = max(0, len(response) - MAX_RESPONSE)
+    text, cut = candidates.answered(full_width(response[skipped:]))
+    if not text.strip():
+        return Reading(None, "thought" if cut or response.strip() else "none", None, "unparsed")
+    if is_program(text):
+        return Reading(None, "program", None, "undecided")
+    part = before_next_question(text)
+    found = _Reader(part, asked).read()
+    if found.status == "unparsed" and part != text:
+        found = _Reader(text, asked).read()
+    if found.span and skipped:
+        return replace(found, span=(found.span[0] + skipped, found.span[1] + skipped))
     return found
 
 
-def _stated(text: str) -> str | None:
-    found = list(_STATEMENT.finditer(text))
-    if not found:
+class _Reader:
+    def __init__(self, text: str, asked: Asked) -> None:
+        self.text = text
+        self.asked = asked
+        self.settle = {
+            "choice": self.option,
+            "number": self.number,
+            "list": self.list,
+            "formula": self.formula,
+            "text": self.words,
+        }[asked.kind]
+        #: What is taken if nothing better is found: words, or a value in a box that is no option,
+        #: unless an option's letter is stated beside it.
+        self.doubtful: Reading | None = None
+
+    def read(self) -> Reading:
+        rest = self.text
+        for find, without in (
+            (candidates.tagged, candidates.untagged),
+            (candidates.boxed, candidates.unboxed),
+        ):
+            for one in find(rest):
+                if found := self.settle(one):
+                    return found
+            rest = without(rest)
+        off = self.doubtful if self.asked.kind == "choice" else None
+        for one in candidates.stated(rest):
+            if (found := self.settle(one)) and (off is None or found.rule.endswith("letter")):
+                return found
+        if self.asked.kind == "choice":
+            for one in candidates.praised(rest):
+                if found := self.settle(one):
+                    return found
+        bare = candidates.bare(rest)
+        if bare and off is None and (found := self.settle(bare)):
+            return found
+        said = self.prose(rest)
+        if said and (off is None or said.rule.endswith("letter")):
+            return said
+        return self.doubtful or Reading(None, "none", None, "unparsed")
+
+    def found(self, one: Candidate, how: str = "", answer: str | None = None) -> Reading:
+        return Reading(
+            one.text if answer is None else answer,
+            f"{one.rule}/{how}" if how else one.rule,
+            (one.start, one.end),
+        )
+
+    def none(self, one: Candidate, how: str) -> Reading:
+        """A place that says that there is no answer, or several."""
+        status: Status = "undecided" if how == "several" else "unparsed"
+        return Reading(None, f"{one.rule}/{how}", (one.start, one.end), status)
+
+    # ------------------------------------------------------------------------------- by what is asked
+
+    def option(self, one: Candidate) -> Reading | None:
+        options = self.asked.options
+        for part in self.parts(one):
+            letter, how = named(part.text, options)
+            if letter is not None:
+                return self.found(part, how, letter)
+            if how in ("several", "refused"):
+                return self.none(part, how)
+            if how == "none of the options":
+                if one.rule not in ("tag", "boxed"):
+                    return self.found(part, how)
+                self.doubtful = self.doubtful or self.found(part, how)  # "It is (B) ... \\boxed{9}"
+                return None
+        if one.rule == "tag" or one.rule == "statement":
+            letter, how = read_choice(one.text, self.asked.question, options)
+            if letter is not None:
+                return self.found(one, how, letter)
         return None
-    last = found[-1]
-    rest = text[last.end() : last.end() + MAX_STATEMENT + 1]
-    end = _STATEMENT_END.search(rest)
-    if end is None and len(rest) > MAX_STATEMENT:
+
+    def number(self, one: Candidate) -> Reading | None:
+        for part in self.parts(one):
+            if compute(part.text) is not None:
+                return self.found(part)
+            if is_hedged(part.text):
+                return self.none(part, "several")
+        if one.rule == "boxed":
+            return None
+        if REFUSAL.search(one.text):
+            return self.none(one, "refused")
+        if number := leading_number(one.text):
+            return self.found(one.part(*number))
+        if one.rule == "tag":
+            said, how = read_number(one.text, self.asked.question, self.asked.unit)
+            if said is not None:
+                return self.found(one, how, said)
         return None
-    stated = rest[: end.start()] if end else rest
-    stated = stated.strip().strip("*_>").strip()
-    return _LEAD.sub("", stated, count=1) if _LEAD.match(stated) else stated or None
+
+    def list(self, one: Candidate) -> Reading | None:
+        if lists := list(_LIST.finditer(one.text)):
+            return self.found(one.part(*lists[-1].span()))
+        return self.found(one) if _BARE_LIST.fullmatch(one.text) else None
+
+    def formula(self, one: Candidate) -> Reading | None:
+        if not one.text.strip():
+            return None
+        for part in self.parts(one):
+            if not is_prose(part.text) and len(part.text) <= MAX_ANSWER:
+                if REFUSAL.search(part.text):
+                    return self.none(part, "refused")
+                return self.found(part)
+            if compute(part.text) is not None:
+                return self.found(part)
+        if REFUSAL.search(one.text):
+            return self.none(one, "refused")
+        if one.rule != "boxed":
+            if (inner := _FORMULA.match(one.text)) and not is_prose(inner[0]):
+                return self.found(one.part(*inner.span(inner.lastindex or 0)))
+            if number := leading_number(one.text):
+                return self.found(one.part(*number))
+        if one.rule == "tag" and (found := self.prose(one.text)):
+            return replace(found, rule=f"tag/{found.rule}", span=(one.start, one.end))
+        if self.doubtful is None:
+            self.doubtful = replace(self.found(one), status="undecided")
+        return None
+
+    def words(self, one: Candidate) -> Reading | None:
+        return self.found(one) if one.text.strip() else None
+
+    def parts(self, one: Candidate) -> tuple[Candidate, ...]:
+        """A candidate, and without what it goes on to say."""
+        one = one.stripped()
+        if one.rule == "boxed":
+            return (one,)
+        one = candidates.without_denial(one)
+        short = candidates.without_reason(one)
+        return (one,) if short.text == one.text or not short.text else (one, short)
+
+    # -------------------------------------------------------------------------------------- prose
+
+    def prose(self, text: str) -> Reading | None:
+        kind, question = self.asked.kind, self.asked.question
+        if not text.strip():
+            return None
+        if kind == "choice":
+            letter, how = read_choice(text, question, self.asked.options)
+            if letter is not None:
+                return self.located(text, letter, f"prose/{how}", self.asked.options[letter])
+            status: Status = "undecided" if how == "several" else "unparsed"
+            if how == "none of the options":
+                status = "ok"
+            return Reading(None, f"prose/{how}", None, status) if how != "none" else None
+        if kind == "list":
+            lists = _LIST.findall(plain(text[-20000:]))
+            return self.located(text, lists[-1], "prose/list") if lists else None
+        if kind == "text":
+            return None
+        if kind == "formula":
+            first = next(iter(sentences(text)), "")
+            if said_so := _YES_NO.match(first):
+                return self.located(text, said_so[1], "prose/first")
+            formula = _last_formula(text)
+            if formula and _SYMBOLS.search(formula) and not is_prose(formula):
+                return self.located(text, formula, "prose/formula")
+        said, how = read_number(text, question, self.asked.unit)
+        return None if said is None else self.located(text, said, f"prose/{how}")
+
+    def located(self, text: str, answer: str, rule: str, also: str = "") -> Reading:
+        """An answer read in prose, where it stands last."""
+        for said in (answer, also):
+            if said and (places := list(re.finditer(rf"(?<!\w){re.escape(said)}(?!\w)", text))):
+                return Reading(answer, rule, places[-1].span())
+        return Reading(answer, rule, None)
+
+
+def _last_formula(text: str) -> str | None:
+    """The last formula of the last sentence that concludes, or of the last one: between ``$``, or
+    behind its ``=`` or verb."""
+    lines = sentences(text)
+    for line in [line for line in reversed(lines) if CONCLUSION.match(line)] + lines[-1:]:
+        if found := list(_FORMULA.finditer(line)):
+            return next(filter(None, found[-1].groups()))
+        if behind := _BEHIND.search(line):
+            return behind[1].strip(" .")
+    return None

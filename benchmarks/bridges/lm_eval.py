@@ -30,7 +30,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 from benchmarks.aggregate import accuracies
-from benchmarks.answers.reading import extract_with_rule
+from benchmarks.answers.reading import read
 from benchmarks.base import Benchmark, DataError, Item, Scorer, Values, Verdict, placed
 from benchmarks.bridges import LM_EVAL
 from benchmarks.bridges._lm_eval_child import TaskChild
@@ -196,7 +196,7 @@ class TaskScorer(Scorer):
             )
         extracted = said["read"]
         if extracted is None:  # the task judges whole responses; a vote still needs their answers
-            extracted, _ = extract_with_rule(text)
+            extracted = read(text).answer
         elif extracted in ("", "[invalid]"):  # what lm-eval's filters say where they match nothing
             return Verdict(item.id, bool(said["value"]), None, "unparsed", rule)
         return Verdict(item.id, bool(said["value"]), extracted, "ok", rule)

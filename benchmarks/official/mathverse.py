@@ -13,8 +13,8 @@ from typing import Any
 
 from benchmarks.aggregate import accuracies, by_item
 from benchmarks.answers import rules
-from benchmarks.answers.equality import choice, equivalent
-from benchmarks.answers.reading import MAX_BARE, extract_with_rule
+from benchmarks.answers.candidates import MAX_BARE
+from benchmarks.answers.reading import read
 from benchmarks.base import DataError, Edition, Item, Scorer, Values, Verdict
 from benchmarks.official.benchmark import FunctionScorer, OfficialBenchmark, image, literal
 
@@ -133,7 +133,7 @@ class MathVerse(OfficialBenchmark):
     def make_scorers(self) -> Mapping[str, Scorer]:
         base = f"mathverse/official@{REVISION}"
         return {
-            "official+extract": FunctionScorer(f"{base}+extract2", score_extracted),
+            "official+extract": FunctionScorer(f"{base}+extract3", score_extracted),
             "official": FunctionScorer(
                 base, score_official, lambda item, text: score_official(item, str(text))
             ),
@@ -170,24 +170,10 @@ def score_official(item: Item, response: str) -> Verdict:
 
 
 def score_extracted(item: Item, response: str) -> Verdict:
-    """The criterion that the owners give their judge, by rules, on the answer that
-    :func:`benchmarks.answers.reading.extract` reads, or else the reader of ``rules`` in prose.
-
-    Multiple choice: the gold's letter, or the text of its option. Free form: the same meaning,
-    which is :func:`benchmarks.answers.equality.equivalent`.
-    """
-    gold = golds(item)
-    extraction, rule = rules.extract_or_read(response, rules.reader(asked(item)))
-    if extraction is None:
-        return Verdict(item.id, False, None, "unparsed", rule)
-    if not gold:
-        return Verdict(item.id, equivalent(extraction, item.answer), extraction, "ok", rule)
-    if len(gold) > 1:
-        right = set(LETTER.findall(extraction)) == set(gold)
-        return Verdict(item.id, right, extraction, "ok", rule)
-    known = dict.fromkeys("ABCDEFGH", "") | item.meta["options"]
-    letter = choice(extraction, known)
-    return Verdict(item.id, letter == gold[0], letter or extraction, "ok", rule)
+    """The criterion that the owners give their judge, by rules, which is that of ``rules``: of
+    multiple choice the gold's letter, or the text of its option; of free form the same meaning,
+    which is :func:`benchmarks.answers.equality.equivalent`."""
+    return score_by_rules(item, response)
 
 
 def golds(item: Item) -> list[str]:
@@ -203,16 +189,17 @@ def asked(item: Item) -> rules.Asked:
     return rules.Asked("choice", item.meta["question_for_eval"], gold[0], options)
 
 
-@rules.settled
 def score_by_rules(item: Item, response: str) -> Verdict:
     """Multiple choice: the gold's letter or the text of its option, of several all letters. Free
     form: the same meaning."""
     gold = golds(item)
     if len(gold) < 2:
-        return rules.judge_settled(item, response, asked(item))
-    extraction, rule = extract_with_rule(response)
-    if extraction is None and 0 < len(response.strip()) <= MAX_BARE:
-        extraction = response.strip()  # "C", new line, "D"
-    if extraction is None:
-        return Verdict(item.id, False, None, "unparsed", rule)
-    return Verdict(item.id, set(LETTER.findall(extraction)) == set(gold), extraction, "ok", rule)
+        return rules.judge(item, response, asked(item))
+    reading = read(response, rules.Asked("text"))
+    said = reading.answer
+    if said is None and 0 < len(response.strip()) <= MAX_BARE:
+        said = response.strip()  # "C", new line, "D"
+    if said is None:
+        return Verdict(item.id, False, None, reading.status, reading.rule, span=reading.span)
+    right = set(LETTER.findall(said)) == set(gold)
+    return Verdict(item.id, right, said, "ok", reading.rule, span=reading.span)

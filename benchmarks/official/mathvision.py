@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.answers import _equivalence, rules
-from benchmarks.answers.reading import MAX_RESPONSE, extract_with_rule
+from benchmarks.answers.candidates import MAX_RESPONSE
+from benchmarks.answers.reading import read
 from benchmarks.base import DataError, Edition, Item, Scorer, Verdict
 from benchmarks.official.benchmark import FunctionScorer, OfficialBenchmark, image
 
@@ -102,7 +103,7 @@ class MathVision(OfficialBenchmark):
     def make_scorers(self) -> Mapping[str, Scorer]:
         base = f"mathvision/official@{REVISION}"
         return {
-            "official+extract": FunctionScorer(f"{base}+extract2", score_extracted),
+            "official+extract": FunctionScorer(f"{base}+extract3", score_extracted),
             "official": FunctionScorer(base, score_official, score_extraction),
             "rules": FunctionScorer(
                 f"mathvision/rules{rules.VERSION}",
@@ -117,8 +118,8 @@ def asked(item: Item) -> rules.Asked:
     if texts := item.meta["options"]:
         options = {chr(ord("A") + i): text for i, text in enumerate(texts)}
         return rules.Asked("choice", question, item.answer, options)
-    boxed, rule = extract_with_rule(item.answer)  # a few golds stand in a box themselves
-    gold = boxed if boxed and rule == "boxed" else item.answer
+    boxed = read(item.answer)  # a few golds stand in a box themselves
+    gold = boxed.answer if boxed.answer and boxed.rule == "boxed" else item.answer
     return rules.Asked("formula", question, gold)
 
 
@@ -144,12 +145,13 @@ def score_official(item: Item, response: str) -> Verdict:
 
 def score_extracted(item: Item, response: str) -> Verdict:
     """The owners' clean-up and verdict on the answer that
-    :func:`benchmarks.answers.reading.extract` reads, or else the reader of ``rules`` in prose."""
-    extraction, rule = rules.extract_or_read(response, rules.reader(asked(item)))
-    if extraction is None:
-        return Verdict(item.id, False, None, "unparsed", rule)
-    verdict = score_extraction(item, _letter(clean(extraction)), rule)
-    return Verdict(item.id, verdict.correct, extraction, "ok", rule)
+    :func:`benchmarks.answers.reading.read` reads."""
+    reading = read(response, asked(item))
+    said = reading.answer
+    if said is None:
+        return Verdict(item.id, False, None, reading.status, reading.rule, span=reading.span)
+    verdict = score_extraction(item, _letter(clean(said)), reading.rule)
+    return Verdict(item.id, verdict.correct, said, "ok", reading.rule, span=reading.span)
 
 
 # ----------------------------------------------------------------------------- the owners'

@@ -14,7 +14,8 @@ from typing import Any
 from rapidfuzz.distance import Levenshtein
 
 from benchmarks.answers import rules
-from benchmarks.answers.equality import choice, rational
+from benchmarks.answers.quantities import compute
+from benchmarks.answers.reading import read
 from benchmarks.base import DataError, Edition, Item, Scorer, Verdict
 from benchmarks.official.benchmark import FunctionScorer, OfficialBenchmark, image, literal
 
@@ -165,7 +166,7 @@ class MathVista(OfficialBenchmark):
     def make_scorers(self) -> Mapping[str, Scorer]:
         base = f"mathvista/official@{REVISION}"
         return {
-            "official+extract": FunctionScorer(f"{base}+extract2", score_extracted),
+            "official+extract": FunctionScorer(f"{base}+extract3", score_extracted),
             "official": FunctionScorer(
                 base, lambda item, text: score_rules(item, text, "official"), score_extraction
             ),
@@ -282,29 +283,27 @@ def _whole(item: Item, response: str) -> str | None:
 
 
 def score_extracted(item: Item, response: str) -> Verdict:
-    """The owners' verdict on the answer that :func:`benchmarks.answers.reading.extract` reads, or
-    else the reader of ``rules`` in prose.
+    """The owners' verdict on the answer that :func:`benchmarks.answers.reading.read` reads.
 
-    A letter or the text of a choice is that choice, anything else the nearest one by edit distance;
-    a number is read without its unit and separators. What gives no answer is ``unparsed`` and
-    wrong.
+    A value that is none of the choices is the nearest one by edit distance, and an integer is what
+    stands before the decimal point, as theirs is; what gives no answer is ``unparsed`` and wrong.
     """
-    meta = item.meta
-    extraction, rule = rules.extract_or_read(response, rules.reader(asked(item)))
-    if extraction is None:
-        return Verdict(item.id, False, None, "unparsed", rule)
-    if meta["question_type"] == "multi_choice":
-        named = dict(zip(letters(len(meta["choices"])), meta["choices"], strict=True))
-        letter = choice(extraction, named)
-        prediction: str | None = (
-            named[letter] if letter else normalised(item, extraction, _integer)[0]
-        )
-    elif meta["answer_type"] == "list":
-        prediction = extraction.strip().strip("$")
+    meta, question = item.meta, asked(item)
+    reading = read(response, question)
+    said = reading.answer
+    if said is None:
+        return Verdict(item.id, False, None, reading.status, reading.rule, span=reading.span)
+    if said in question.options:
+        prediction: str | None = question.options[said]
+    elif question.kind == "choice":
+        prediction = normalised(item, said, _integer)[0]
+    elif question.kind == "list":
+        prediction = said.strip().strip("$")
     else:
-        number = rational(extraction)
-        prediction = _number(item, extraction if number is None else number, _integer)
-    return Verdict(item.id, prediction == item.answer, extraction, "ok", rule)
+        number = compute(said)
+        prediction = _number(item, said if number is None else number, _integer)
+    correct = prediction == item.answer
+    return Verdict(item.id, correct, said, "ok", reading.rule, span=reading.span)
 
 
 def asked(item: Item) -> rules.Asked:

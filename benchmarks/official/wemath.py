@@ -15,7 +15,7 @@ from typing import Any
 
 from benchmarks.aggregate import accuracies, by_item, slug
 from benchmarks.answers import rules
-from benchmarks.answers.equality import choice
+from benchmarks.answers.reading import read
 from benchmarks.base import DataError, Edition, Item, Ratio, Scorer, Values, Verdict
 from benchmarks.official.benchmark import FunctionScorer, OfficialBenchmark, image
 
@@ -93,7 +93,7 @@ class WeMath(OfficialBenchmark):
     def make_scorers(self) -> Mapping[str, Scorer]:
         base = f"wemath/official@{REVISION}"
         return {
-            "official+extract": FunctionScorer(f"{base}+extract2", score_extracted),
+            "official+extract": FunctionScorer(f"{base}+extract3", score_extracted),
             "official": FunctionScorer(base, score_official),
             "rules": FunctionScorer(
                 f"wemath/rules{rules.VERSION}",
@@ -274,11 +274,8 @@ def score_official(item: Item, response: str) -> Verdict:
 
 
 def score_extracted(item: Item, response: str) -> Verdict:
-    """Right if the answer that :func:`benchmarks.answers.reading.extract` reads, or else the
-    reader of ``rules`` in prose, names the gold letter, by letter or by the option's text."""
-    extraction, rule = rules.extract_or_read(response, rules.reader(asked(item)))
-    if extraction is None:
-        return Verdict(item.id, False, None, "unparsed", rule)
-    known = dict.fromkeys("ABCDEFGH", "") | item.meta["options"]
-    letter = choice(extraction, known)
-    return Verdict(item.id, letter == item.answer, letter or extraction, "ok", rule)
+    """Right if the answer that :func:`benchmarks.answers.reading.read` reads is the gold letter, or
+    its option."""
+    reading = read(response, asked(item))
+    right = reading.answer == item.answer
+    return Verdict(item.id, right, reading.answer, reading.status, reading.rule, span=reading.span)

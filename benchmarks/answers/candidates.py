@@ -1,0 +1,275 @@
+"""Where a response may give its answer: outside its thoughts, in tags, boxes and statements.
+
+Everything here keeps the places of a text: what is taken out is blanked, so that a span in the
+result is a span of the response.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+#: An answer stands near the end: of a longer response only so many last characters are read.
+MAX_RESPONSE = 100_000
+#: A statement longer than this states no answer.
+MAX_STATEMENT = 200
+#: A response of one line and so many characters is an answer as it stands.
+MAX_BARE = 40
+#: So many places of a kind are asked, the last first.
+MAX_PLACES = 20
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A part of a response that may be its answer: its text, where it stands, and the rule that
+    found it: ``tag``, ``boxed``, ``statement`` or ``bare``."""
+
+    text: str
+    start: int
+    end: int
+    rule: str
+
+    def part(self, start: int, end: int) -> Candidate:
+        """A part of it, by places in its text."""
+        return Candidate(self.text[start:end], self.start + start, self.start + end, self.rule)
+
+    def stripped(self, signs: str = " \t\r\n") -> Candidate:
+        """Without these signs around it."""
+        start = len(self.text) - len(self.text.lstrip(signs))
+        return self.part(start, max(start, len(self.text.rstrip(signs))))
+
+
+def blanked(text: str, start: int, end: int) -> str:
+    """The text with line ends in place of a part of it."""
+    return text[:start] + "\n" * (end - start) + text[end:]
+
+
+# --------------------------------------------------------------------------------------- thoughts
+
+_THOUGHT = re.compile(
+    r"<\s?(?P<close>[/\\])?\s?(?:seed:)?(?:think(?:ing)?|thoughts?|reason(?:ing)?|analysis|reflection)"
+    r"\s?>|◁(?P<kimi>/)?think▷|\[(?P<mistral>/)?THINK\]"
+    r"|<\|(?:begin|(?P<end>end))_of_(?:thought|thinking)\|>"
+    r"|<\|channel\|>(?:analysis|commentary|(?P<final>final))<\|message\|>",
+    re.I,
+)
+_END_MARK = re.compile(r"</s>|<\|(?!begin_of_box|end_of_box)[a-z_]{1,20}\|>|<br\s{0,9}/?>", re.I)
+
+
+def answered(response: str) -> tuple[str, bool]:
+    """A response with its thoughts and end-of-text marks blanked, and whether a thought is cut.
+
+    A thought stands between its marks, in the forms of Qwen, DeepSeek, Kimi, Mistral and others.
+    Before a closing mark without an opening one everything is thought: the template had opened it.
+    Behind an opening one that never closes, too: there is no answer yet.
+    """
+    opened: int | None = None
+    thoughts: list[tuple[int, int]] = []
+    for mark in _THOUGHT.finditer(response):
+        if any(mark.group("close", "kimi", "mistral", "end", "final")):
+            thoughts.append((opened if opened is not None else 0, mark.end()))
+            opened = None
+        elif opened is None:
+            opened = mark.start()
+    if opened is not None:
+        thoughts.append((opened, len(response)))
+    parts, at = [], 0
+    for start, end in thoughts:
+        if end > at:
+            parts += [response[at:start], "\n" * (end - max(start, at))]
+            at = end
+    text = "".join((*parts, response[at:]))
+    return _END_MARK.sub(lambda mark: "\n" * len(mark[0]), text), opened is not None
+
+
+# -------------------------------------------------------------------------------- tags and boxes
+
+_TAG = re.compile(
+    r"<\s?(?P<close>/)?\s?(?:answer|ans|final_answer|conclusion)\s?>"
+    r"|<\|(?:begin|(?P<end>end))_of_box\|>",
+    re.I,
+)
+_BOX = re.compile(r"\\\\|\\[{}]|\\f?box(?:ed)?\s{0,5}\{|[{}]")
+_OPEN_BOX = re.compile(r"\\f?box(?:ed)?\s{0,5}\{")
+_CONNECTED = re.compile(
+    r"[\s$]{0,6}(?:(?P<comma>[,，、])[\s$]{0,6})?(?:(?:\\text\s?\{)?\s?(?P<word>and|or|和|或|与)\s?\}?)?"
+    r"[\s$]{0,6}",
+    re.I,
+)
+
+
+def tagged(text: str) -> list[Candidate]:
+    """What stands in answer tags, the last first."""
+    start: int | None = None
+    found: list[Candidate] = []
+    for tag in _TAG.finditer(text):
+        if not (tag["close"] or tag["end"]):
+            start = tag.end()
+        elif start is not None:
+            found.append(Candidate(text[start : tag.start()], start, tag.start(), "tag"))
+            start = None
+    return found[: -MAX_PLACES - 1 : -1]
+
+
+def untagged(text: str) -> str:
+    """The text without its tags and what is in them; an opened one reaches to the end."""
+    start: int | None = None
+    for tag in _TAG.finditer(text):
+        if not (tag["close"] or tag["end"]):
+            start = tag.start() if start is None else start
+        else:
+            begin = tag.start() if start is None else start
+            text, start = blanked(text, begin, tag.end()), None
+    return text if start is None else blanked(text, start, len(text))
+
+
+def boxed(text: str) -> list[Candidate]:
+    r"""What stands in closed ``\boxed{...}``, of nested ones the innermost, the last first.
+
+    Boxes with nothing but a comma, "and" or "or" between them are one answer of several parts.
+    """
+    found: list[Candidate] = []
+    for begin, start, end in _boxes(text):
+        one = Candidate(text[start:end], start, end, "boxed")
+        between = _CONNECTED.fullmatch(text, found[-1].end + 1, begin) if found else None
+        if between and (between["comma"] or between["word"]) and found[-1].text != one.text:
+            word = f" {between['word']} " if between["word"] else ", "
+            before = found.pop()
+            one = Candidate(before.text + word + one.text, before.start, end, "boxed")
+        found.append(one)
+    return found[: -MAX_PLACES - 1 : -1]
+
+
+def unboxed(text: str) -> str:
+    """The text without its boxes; one that is not closed reaches to the end."""
+    for begin, _, end in _boxes(text):
+        text = blanked(text, begin, end + 1)
+    while (opened := _OPEN_BOX.search(text)) is not None:
+        text = blanked(text, opened.start(), len(text))
+    return text
+
+
+def _boxes(text: str) -> list[tuple[int, int, int]]:
+    """Where closed boxes begin, where their content begins and ends, in one pass over the braces;
+    of nested ones the innermost."""
+    opened: list[tuple[int, int, bool]] = []
+    found: list[tuple[int, int, int]] = []
+    for match in _BOX.finditer(text):
+        token = match.group()
+        if token == "}":
+            if opened:
+                begin, start, box = opened.pop()
+                if box and not (found and found[-1][0] > begin):
+                    found.append((begin, start, match.start()))
+        elif token == "{" or len(token) > 2:
+            opened.append((match.start(), match.end(), len(token) > 2))
+    return found
+
+
+# ------------------------------------------------------------------------------------- statements
+
+_MODAL = r"(?:(?:should|would|must|will|could|can|may|might|has to|ought to)\s)?"
+_LINK = (
+    rf"(?:{_MODAL}\b(?:is|are|was|be|equals)\b(?:\s(?:therefore|thus|hence|then|clearly|simply|indeed|"
+    r"definitely|actually|also|just|now|still|probably|most likely))?|[:=：→⇒]|->|=>|[=-]{1,2}>)"
+)
+_STATEMENT = re.compile(
+    r"(?:\b(?:answers?|ans|(?:correct|right|best)\s(?:option|choice|one|letter|result|value))\b"
+    r"(?:\s(?:to|for|of|in|from|among)\s[^\n.:=]{1,60}?)?"
+    rf"[\s*_>)\]\"'`]{{0,6}}{_LINK}[\s*_:：<\"'`“”]{{0,12}}(?:(?:\$\$|\\\[)\s{{0,9}})?"
+    r"|^[#*_ \t✅]{0,12}(?:the\s)?(?:final\s|correct\s)?answer[*_: \t]{0,6}\n\s{0,6}[*_]{0,3}"
+    r"|^\s{0,3}####\s{1,3}"
+    r"|\b(?:I|we|I'd|I'll|would|will|should)\s(?:therefore\s|thus\s|would\s|will\s|should\s)?"
+    r"(?:choose|select|pick|go\swith|opt\sfor)[\s*_:\"'`]{1,6}"
+    r"|【?(?:正确|最终|本题|最后)?(?:的)?(?:答案|选项)】?(?:选项)?(?:应该|应当|应|就)?(?:是|为|选)?[\s:：*]{0,6}"
+    r"|(?:故|应|因此|所以|我|答[:：]?)\s?选(?:择|项)?[\s:：*]{0,4}|^\s{0,3}选(?:择|项)?[\s:：*]{0,4}"
+    r")(?=\S)",
+    re.I | re.M,
+)
+#: Said of a letter behind it: "B is correct."
+_PRAISED = re.compile(
+    r"(?<![A-Za-z0-9\\])(?:(?:option|choice|answer|letter|statement|选项)\s?)?[(\[*\"'“]{0,4}(?P<letter>[A-Z])"
+    r"[)\]*\"'”]{0,4}\s{0,2}"
+    r"(?:(?:is|was|would be|must be|should be|seems)\s(?:therefore\s|thus\s|indeed\s|clearly\s)?(?:the\s)?(?:only\s|most\s)?"
+    r"(?:correct|right|best|true|appropriate)\b(?:\s(?:answer|option|choice|one))?|(?:是|为)?(?:正确|对的|符合题意))"
+)
+_STATEMENT_END = re.compile(r"[.．](?=\s|\*|$|\")|\n|</|<\||[。！!?？；]|(?<=[\w\s]);(?=\s)")
+_UNSURE = re.compile(
+    r"(?:\b(?:if|suppose|supposing|assum\w{1,6}|whether|unless)\b[^.\n]{0,25}"
+    r"|\b(?:wrong|incorrect|isn't|not|never|no)\s(?:(?:the|an?|my|final|correct)\s){0,3})\Z",
+    re.I,
+)
+_DENIED = re.compile(
+    r"(?:not|n't|neither|never)\b(?:.{1,80}?(?:[,;.]?\s?\bbut(?:\srather|\sinstead)?|[,;.]\s?(?:rather|instead)|"
+    r"[,;.]\s?(?:it|this|that|the answer)(?:'s|\sis|\sequals))\s(?P<rest>.+))?",
+    re.I | re.S,
+)
+_REST = re.compile(
+    r"[,;(]?\s*\b(?:because|since|given that|due to|as (?:we|it|the|this|is|can|shown|seen|per|they|both|there|each|all|a|in)|based on|"
+    r"according to|for the reason|which (?:is|was|means|gives|can|equals|follows|matches)|so that|by (?:the|using|counting))\b|"
+    r"[,;]\s+(?:as|so|for|where|while|whereas|and|but|which|with|since|the)\s",
+    re.I,
+)
+_SIGNS = " \t\r\n*_>`"
+
+
+def stated(text: str) -> Iterator[Candidate]:
+    """What a response states behind "the answer is", "Answer:", "I choose", up to the end of its
+    sentence, the last first. What is denied or only supposed is passed over: of "not A but B" the
+    second part is stated."""
+    found = list(_STATEMENT.finditer(text))[-MAX_PLACES:]
+    for match in reversed(found):
+        if _UNSURE.search(text[max(0, match.start() - 40) : match.start()]):
+            continue
+        rest = text[match.end() : match.end() + MAX_STATEMENT + 1]
+        ends = _STATEMENT_END.search(rest)
+        if ends is None and len(rest) > MAX_STATEMENT:
+            continue
+        if ends and ends[0] in "?？":
+            continue
+        end = match.end() + (ends.start() if ends else len(rest))
+        one = Candidate(text[match.end() : end], match.end(), end, "statement").stripped(_SIGNS)
+        if denied := _DENIED.match(one.text):
+            if denied["rest"] is None:
+                continue
+            one = one.part(denied.start("rest"), denied.end("rest")).stripped(_SIGNS)
+        if one.text:
+            yield one
+
+
+def praised(text: str) -> Iterator[Candidate]:
+    """The letters that are called right: "B is correct", the last first."""
+    for match in reversed(list(_PRAISED.finditer(text))[-MAX_PLACES:]):
+        yield Candidate(match["letter"], match.start("letter"), match.end("letter"), "statement")
+
+
+_NOT = re.compile(
+    r"[,;]?\s+(?:and\s|but\s)?(?:(?:is\s)?not|rather than|instead of|as opposed to|unlike)\s", re.I
+)
+
+
+def without_denial(one: Candidate) -> Candidate:
+    """A candidate without what it says that the answer is not: "12, not 13"."""
+    rest = _NOT.search(one.text)
+    return one.part(0, rest.start()).stripped(_SIGNS + ",;") if rest and rest.start() else one
+
+
+def without_reason(one: Candidate) -> Candidate:
+    """A statement without what it goes on to say: a reason, another answer that it is not."""
+    rest = _REST.search(one.text)
+    return one.part(0, rest.start()).stripped(_SIGNS + ",;") if rest else one
+
+
+# ------------------------------------------------------------------------------------------- bare
+
+_SENTENCE = re.compile(r"\S+(?:\s+\S+){3,}[.!?]")
+
+
+def bare(text: str) -> Candidate | None:
+    """All of a response that is one short line and no sentence."""
+    start, end = len(text) - len(text.lstrip()), len(text.rstrip())
+    one = Candidate(text[start:end], start, end, "bare")
+    if start >= end or len(one.text) > MAX_BARE or "\n" in one.text or _SENTENCE.fullmatch(one.text):
+        return None
+    return one

@@ -1,0 +1,113 @@
+"""Which option an answer names: by its letter, its text or its value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from benchmarks.answers.equality import MAX_ANSWER, equivalent, normalise
+from benchmarks.answers.prose import REFUSAL, full_width
+from benchmarks.answers.quantities import compute
+
+_WRAPPER = re.compile(
+    r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|bm|boldsymbol|mbox|operatorname|"
+    r"boxed|fbox|rm|bf)\s{0,3}\{([^{}]{0,400})\}"
+)
+_SIGNS = re.compile(r"\\[()\[\]]|\$|\*\*|__|`|<<|>>|\\[,;:! ]|\\q?quad(?![a-z])|~")
+_PREFIX = re.compile(
+    r"(?:(?:the|my|final|correct|probably|therefore|thus|clearly|simply|just)\s{1,3}){0,4}"
+    r"(?:(?:options?|choices?|letters?|answers?|选项?|答案)(?:\s{0,3}(?:is|:|：|#))?\s{0,3})?"
+    r"(?=[(\[{\"'“]{0,3}[A-Za-z](?![A-Za-z]))",
+    re.I,
+)
+_LETTER = r"[(\[{\"'“]{0,3}\s?([A-Za-z])\s?[)\]}\"'”]{0,3}"
+_ALONE = re.compile(rf"{_LETTER}\s{{0,3}}[.:,;!、。．]?")
+_LETTERED = re.compile(
+    r"[\"'“]?(?:[(\[{]\s?(?P<in>[A-Za-z])\s?[)\]}]|(?P<out>[A-Za-z])\s?[)\]}])[\"'”]?"
+    r"\s{0,3}[.:,、，．-]?\s{0,3}(?P<bracketed>.*)"
+    r"|[\"'“]?(?P<dotted>[A-Za-z])[\"'”]?\s{0,2}(?:[.:、．]|[,，;](?=\s)|\s[-–—=]{1,2}\s|\s?(?=\()|\n)\s{0,3}(?P<behind>.*)"
+    r"|[\"'“]?(?P<plain>[A-Z])[\"'”]?\s(?P<said>.*)",
+    re.S,
+)
+_SEVERAL = re.compile(
+    rf"(?:both\s|either\s)?{_LETTER}(?:\s{{0,3}}[,/&、]|(?:\s{{0,3}}[.:]?\s{{0,3}}[^,\n]{{0,40}}?)??\s{{0,3}}(?:\bor\b|\band\b|或|和))"
+    rf"\s{{0,3}}(?:or\s|and\s|option\s|choice\s){{0,2}}{_LETTER}(?![A-Za-z\d])",
+    re.I,
+)
+#: What may follow "A" for it to be a letter and no article.
+_GOES_ON = re.compile(
+    r"(?:because|as|since|for|given|due|by|based|according|which|with|is|was|from|where|when|so|"
+    r"and|in|on|at|but|since|if|after|using|would|must|should|considering)\b|[^A-Za-z]"
+)
+
+
+def named(answer: str, options: Mapping[str, str]) -> tuple[str | None, str]:
+    """The letter of ``options`` (letter -> text) that an answer names, and how.
+
+    ``letter``: the letter alone, or with what it says behind it (``B. 12 cm``, ``(B) because``);
+    ``text``: the text of exactly one option; ``value``: exactly one option has its value. None
+    where it names ``several``, a value that is ``none of the options``, is ``refused``, or says
+    nothing of them (``none``).
+    """
+    if len(answer) > MAX_ANSWER:
+        return None, "none"
+    plain = _plain(answer)
+    if not plain:
+        return None, "none"
+    forms = {letter: normalise(text) for letter, text in options.items()}
+    bare = _PREFIX.sub("", plain, count=1)
+    if (match := _ALONE.fullmatch(bare)) and match[1].upper() in options:
+        return match[1].upper(), "letter"
+    form = normalise(plain)
+    same = [letter for letter, text in forms.items() if text and text == form]
+    if len(same) == 1:
+        return same[0], "text"
+    if (match := _SEVERAL.match(bare)) and {match[1].upper(), match[2].upper()} <= set(options):
+        if match[1].upper() != match[2].upper() and (match[1].isupper() or match[2].isupper()):
+            return None, "several"
+    if letter := _lettered(bare, options):
+        return letter, "letter"
+    head = normalise(re.split(r"[,.;，；]\s", plain, maxsplit=1)[0])
+    same = [letter for letter, text in forms.items() if text and text == head]
+    if len(same) == 1 and head:
+        return same[0], "text"
+    if REFUSAL.search(plain):
+        return None, "refused"
+    same = [letter for letter, text in options.items() if text and equivalent(text, plain)]
+    if len(same) == 1 or (same and len({forms[letter] for letter in same}) == 1):
+        return same[0], "value"
+    if (value := compute(plain)) is not None:
+        same = [letter for letter, text in options.items() if _is(text, value)]
+        return (same[0], "value") if len(same) == 1 else (None, "none of the options")
+    return None, "none"
+
+
+def _is(text: str, value: object) -> bool:
+    other = compute(text)
+    return other is not None and other == value
+
+
+def _plain(answer: str) -> str:
+    text = full_width(answer)
+    while (unwrapped := _WRAPPER.sub(r"\1", text)) != text:
+        text = unwrapped
+    text = _SIGNS.sub(lambda m: " " if m[0] in ("~", "\\ ") else "", text)
+    return text.strip(" *_\t\r\n")
+
+
+def _lettered(text: str, options: Mapping[str, str]) -> str | None:
+    """The letter at the head of an answer that goes on behind it."""
+    if not (match := _LETTERED.match(text)):
+        return None
+    letter = match["in"] or match["out"] or match["dotted"] or match["plain"]
+    if letter.upper() not in options:
+        return None
+    if match["plain"] is None:
+        if letter.islower() and match["dotted"] and not match["behind"]:
+            return None
+        return letter.upper()
+    said = match["said"]
+    if letter in "AI" and not _GOES_ON.match(said):
+        same = normalise(said) == normalise(options[letter])
+        return letter if same else None
+    return letter
