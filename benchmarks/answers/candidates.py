@@ -86,7 +86,7 @@ def answered(response: str) -> tuple[str, bool]:
 # -------------------------------------------------------------------------------- tags and boxes
 
 _TAG = re.compile(
-    r"<\s?(?P<close>/)?\s?(?:answer|ans|final_answer|conclusion)\s?>"
+    r"<\s?(?P<close>/)?\s?(?:answer|ans|final_answer|conclusion)\s?>(?!\s?:)"
     r"|<\|(?:begin|(?P<end>end))_of_box\|>",
     re.I,
 )

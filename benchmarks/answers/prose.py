@@ -83,6 +83,17 @@ _HEDGED = re.compile(
 )
 
 
+#: A response that is longer and ends within a sentence was cut.
+MAX_UNFINISHED = 60
+_UNFINISHED = re.compile(r"[\w,:;+\-=*/(\[{\\]\Z")
+
+
+def is_cut(text: str) -> bool:
+    """Whether prose ends within a sentence: it has not come to its answer, unless it stated it."""
+    text = text.strip()
+    return len(text) > MAX_UNFINISHED and bool(_UNFINISHED.search(text))
+
+
 def is_prose(text: str) -> bool:
     """Whether a text has three words in a row."""
     return bool(_PROSE.search(_TEXT_COMMAND.sub(" ", text)))

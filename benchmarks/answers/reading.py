@@ -24,6 +24,7 @@ from benchmarks.answers.prose import (
     REFUSAL,
     before_next_question,
     full_width,
+    is_cut,
     is_hedged,
     is_program,
     is_prose,
@@ -38,6 +39,7 @@ _BARE_LIST = re.compile(r"[\s$({]*-?\d[\d.]{0,15}(?:\s{0,3}[,;]\s{0,3}-?\d[\d.]{
 _FORMULA = re.compile(r"\$([^$]{1,200})\$|\\\((.{1,200}?)\\\)|\\\[(.{1,200}?)\\\]", re.S)
 _BEHIND = re.compile(r"(?:\bis|\bare|\bbe|\bto|[=:≈])\s{0,3}([^=:≈]{1,100})$")
 _YES_NO = re.compile(r"(yes|no|true|false)\b(?=[,.;:!]|$)", re.I)
+_RANGE = re.compile(r"\d\s?(?:[-–—~:]|to\b|and\b)\s?\d")
 _SYMBOLS = re.compile(r"[\\^√π]")
 
 
@@ -91,6 +93,7 @@ class _Reader:
         #: What is taken if nothing better is found: words, or a value in a box that is no option,
         #: unless an option's letter is stated beside it.
         self.doubtful: Reading | None = None
+        self.valued = False
 
     def read(self) -> Reading:
         rest = self.text
@@ -102,7 +105,7 @@ class _Reader:
                 if found := self.settle(one):
                     return found
             rest = without(rest)
-        off = self.doubtful if self.asked.kind == "choice" else None
+        off = self.doubtful if self.valued else None
         for one in candidates.stated(rest):
             if (found := self.settle(one)) and (off is None or found.rule.endswith("letter")):
                 return found
@@ -143,12 +146,15 @@ class _Reader:
             if how == "none of the options":
                 if one.rule not in ("tag", "boxed"):
                     return self.found(part, how)
-                self.doubtful = self.doubtful or self.found(part, how)  # "It is (B) ... \\boxed{9}"
+                if not self.valued:  # "It is (B) ... \\boxed{9}"
+                    self.doubtful, self.valued = self.found(part, how), True
                 return None
         if one.rule == "tag" or one.rule == "statement":
             letter, how = read_choice(one.text, self.asked.question, options)
             if letter is not None:
                 return self.found(one, how, letter)
+        if one.rule in ("tag", "boxed") and one.text.strip() and self.doubtful is None:
+            self.doubtful = self.found(one, "none of the options")
         return None
 
     def number(self, one: Candidate) -> Reading | None:
@@ -171,8 +177,8 @@ class _Reader:
 
     def list(self, one: Candidate) -> Reading | None:
         if lists := list(_LIST.finditer(one.text)):
-            return self.found(one.part(*lists[-1].span()))
-        return self.found(one) if _BARE_LIST.fullmatch(one.text) else None
+            return self.found(one.part(*lists[-1].span()), "list")
+        return self.found(one, "list") if _BARE_LIST.fullmatch(one.text) else None
 
     def formula(self, one: Candidate) -> Reading | None:
         if not one.text.strip():
@@ -215,9 +221,10 @@ class _Reader:
         kind, question = self.asked.kind, self.asked.question
         if not text.strip():
             return None
+        cut = is_cut(text)
         if kind == "choice":
             letter, how = read_choice(text, question, self.asked.options)
-            if letter is not None:
+            if letter is not None and (how == "letter" or not cut):
                 return self.located(text, letter, f"prose/{how}", self.asked.options[letter])
             status: Status = "undecided" if how == "several" else "unparsed"
             if how == "none of the options":
@@ -228,7 +235,7 @@ class _Reader:
             return self.located(text, lists[-1], "prose/list") if lists else None
         if kind == "text":
             return None
-        if kind == "formula":
+        if kind == "formula" and not cut:
             first = next(iter(sentences(text)), "")
             if said_so := _YES_NO.match(first):
                 return self.located(text, said_so[1], "prose/first")
@@ -236,7 +243,11 @@ class _Reader:
             if formula and _SYMBOLS.search(formula) and not is_prose(formula):
                 return self.located(text, formula, "prose/formula")
         said, how = read_number(text, question, self.asked.unit)
-        return None if said is None else self.located(text, said, f"prose/{how}")
+        if said is None or (cut and how not in ("stated", "blank", "emphasis")):
+            return None
+        if _RANGE.search(said) or compute(said) is None:
+            return Reading(None, "prose/several", None, "undecided")
+        return self.located(text, said, f"prose/{how}")
 
     def located(self, text: str, answer: str, rule: str, also: str = "") -> Reading:
         """An answer read in prose, where it stands last."""

@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.answers import _equivalence
-from benchmarks.answers.equality import choice, classes, equivalent, normalise, rational
-from benchmarks.answers.reading import extract, extract_with_rule
+from benchmarks.answers.equality import classes, equivalent, normalise, rational
+from benchmarks.answers.naming import named
+from benchmarks.answers.reading import read
 
 
 @pytest.mark.parametrize(
@@ -29,10 +30,10 @@ from benchmarks.answers.reading import extract, extract_with_rule
         (r"\boxed{4} and then \boxed{5", "4", "boxed"),
         (r"\boxed{\boxed{7}}", "7", "boxed"),
         (r"\boxed{\{1, 2\}}", r"\{1, 2\}", "boxed"),
-        (r"\boxed{}", None, "boxed"),
-        (r"<answer>3</answer> but \boxed{4}", "4", "boxed"),
+        (r"\boxed{}", None, "none"),
+        (r"<answer>3</answer> but \boxed{4}", "3", "tag"),
         ("<answer>A</answer><answer> B </answer>", "B", "tag"),
-        ("<think>5</think><answer></answer>", None, "tag"),
+        ("<think>5</think><answer></answer>", None, "none"),
         ("<answer>7 and no end", None, "none"),
         ("The answer is B", "B", "statement"),
         ("The answer is 3.5 cm. It is long.", "3.5 cm", "statement"),
@@ -50,9 +51,11 @@ from benchmarks.answers.reading import extract, extract_with_rule
         ("", None, "none"),
     ],
 )
-def test_extract(text: str, answer: str | None, rule: str) -> None:
-    assert extract_with_rule(text) == (answer, rule)
-    assert extract(text) == answer
+def test_a_free_answer_is_read(text: str, answer: str | None, rule: str) -> None:
+    found = read(text)
+    assert (found.answer, found.rule) == (answer, rule)
+    if found.span and answer is not None:
+        assert text[slice(*found.span)] == answer
 
 
 @pytest.mark.parametrize(
@@ -143,7 +146,7 @@ def test_a_choice_is_named_by_letter_or_by_text() -> None:
         ("A rectangle", None),
         ("", None),
     ]:
-        assert choice(answer, options) == letter, answer
+        assert named(answer, options)[0] == letter, answer
 
 
 def test_a_number_is_read_exactly() -> None:
@@ -183,18 +186,18 @@ HOSTILE = [
 def test_hostile_text_is_bounded(text: str) -> None:
     started = time.process_time()
     for answer in (text, text[:400], text[-400:]):
-        extract(answer)
+        read(answer)
         equivalent(answer, r"\sqrt{2}")
-        choice(answer, {"A": "1", "B": "2"})
+        named(answer, {"A": "1", "B": "2"})
         classes([answer, "1", answer + "1"])
     assert time.process_time() - started < 20
 
 
 @given(st.text(alphabet=string.printable + "°²√π，“", max_size=60))
 def test_any_text(text: str) -> None:
-    answer, rule = extract_with_rule(text)
-    assert answer is None or answer.strip()
-    assert rule in ("boxed", "tag", "statement", "bare", "none")
+    found = read(text)
+    assert found.answer is None or found.answer.strip()
+    assert (found.answer is None) == (found.status == "unparsed") or found.status == "undecided"
     form = normalise(text)
     assert normalise(form) == form
     assert equivalent(text, text) == bool(form)
@@ -228,7 +231,7 @@ def test_ten_thousand_plain_responses_need_no_child_and_no_time(monkeypatch) -> 
         "Let us think. " * 40 + f"So \\boxed{{{draw.choice(golds)}}} + {i}" for i in range(10_000)
     ]
     started = time.process_time()
-    right = sum(equivalent(extract(r) or "", draw.choice(golds)) for r in responses)
+    right = sum(equivalent(read(r).answer or "", draw.choice(golds)) for r in responses)
     assert time.process_time() - started < 20
     assert 0 < right < 10_000
 

@@ -102,7 +102,7 @@ LOWEST = item("Is Dark Violet the lowest?", "no", "yes", "no")
 def test_what_a_response_says_is_read(asked: Item, response: str, rule: str) -> None:
     found = verdict(asked, response)
     assert (found.correct, found.status) == (True, "ok"), found
-    assert not rule or found.rule == rule
+    assert rule in found.rule
 
 
 @pytest.mark.parametrize(
@@ -239,18 +239,18 @@ def test_agreement_with_published_verdicts(name: str, file: str, key: str, n: in
 def test_prose_is_read_only_where_nothing_is_extracted() -> None:
     default = ONE.scorer("official+extract")
     for asked, response, extracted, rule in [
-        (SHAPE, r"The circle is larger: \boxed{A}", "A", "boxed"),
-        (SHAPE, r"The circle is larger. \boxed{}", None, "boxed"),
-        (SHAPE, "The answer is A.\nThe circle is larger than the square.", "A", "statement"),
+        (SHAPE, r"The circle is larger: \boxed{A}", "A", "boxed/letter"),
+        (SHAPE, r"The circle is larger. \boxed{}", "B", "prose/text"),
+        (SHAPE, "The answer is A.\nThe circle is larger than the square.", "A", "statement/letter"),
         (SHAPE, "The circle is larger than the others here.", "B", "prose/text"),
-        (SHAPE, "It is either the square or else the circle.", None, "several"),
+        (SHAPE, "It is either the square or else the circle.", None, "prose/several"),
         (SHAPE, "Sorry, I can't help with images of people yet.", None, "none"),
-        (item("How many?", "3"), "There are three of them in the box.", "3", None),
-        (item("How many?", "3"), "Sorry, I can't help with images of people yet.", None, None),
-        (item("Which list?", "[1, 2]", kind="list"), "It goes\n[1, 2]\nonwards.", "[1, 2]", None),
+        (item("How many?", "3"), "There are three of them in the box.", "three", "prose"),
+        (item("How many?", "3"), "Sorry, I can't help with images of people yet.", None, ""),
+        (item("Which list?", "[1, 2]", kind="list"), "It goes\n[1, 2]\nonwards.", "[1, 2]", "list"),
         (item("How many?", "3"), "", None, "none"),
     ]:
         found = default.score(asked, response)
         assert found.extracted == extracted, found
-        assert found.rule == rule or rule is None, found
-        assert found.status == ("unparsed" if extracted is None else "ok"), found
+        assert rule in found.rule, found
+        assert (found.status == "ok") == (extracted is not None), found
