@@ -7,11 +7,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from benchmarks.answers.prose import full_width
+
 Kind = Literal["choice", "number", "list", "formula", "text"]
 
 #: An option at the start of a line of a question: ``(A) 12``, ``A. 12``, ``A: 12``.
 _LINE = re.compile(r"^[ \t]*(?:\(([A-Z])\)|([A-Z])[.:、．)])[ \t]*(.*?)[ \t;]*$", re.M)
-_FIRST = re.compile(r"(?:\s*\n)?(?:[ \t]*(?:choices|options)\s*:)?\s*\Z", re.I)
+#: Shorter sentences of a question are no mark of a repetition.
+MIN_REPEATED = 16
+#: Of a longer question only the beginning is recognised.
+MAX_QUESTION = 4_000
+_SENTENCE_OF = re.compile(r"(?<=[.?!。？])\s+|\n+")
+_HEADING = re.compile(r"\s*(?:\n[ \t]*(?:choices|options)[ \t]*:)?\s*\Z", re.I)
+_BOXED_GOLD = re.compile(r"\s*\$?\\boxed\s?\{(.*)\}\$?\s*", re.S)
 
 
 @dataclass(frozen=True)
@@ -57,26 +65,39 @@ def asked_of(question: str, meta: Mapping[str, Any] | None = None, gold: str = "
         precision = meta.get("precision")
         decimals = int(precision) if kind == "float" and precision is not None else None
         return Asked("number", question, gold, unit=meta.get("unit") or "", decimals=decimals)
-    return Asked("formula", question, gold)
+    box = _BOXED_GOLD.fullmatch(gold)  # as a few golds are written
+    return Asked("formula", question, box[1] if box else gold)
 
 
 def split_options(question: str) -> tuple[str, dict[str, str]]:
-    """A question's text without the options that it lists, and these; none where fewer than two
-    lines begin with A, B, ... in order."""
-    if "\n" not in question:
-        return question, {}
+    """A question's text up to the line that begins with option A, and the options; none where fewer
+    than two lines begin with A, B, ... in order."""
     found: dict[str, str] = {}
-    start = 0
+    start = len(question)
     for match in _LINE.finditer(question):
         letter = match[1] or match[2]
         if letter == "A":
             found, start = {}, match.start()
         if len(found) < 26 and letter == chr(ord("A") + len(found)):
             found[letter] = match[3]
-    if len(found) < 2:
-        return question, {}
-    stem = question[:start]
-    return (stem[: m.start()] if (m := _FIRST.search(stem)) else stem), found
+    stem = _HEADING.sub("", question[:start], count=1) if start else question
+    return stem, found if len(found) > 1 else {}
+
+
+def unasked(text: str, asked: Asked) -> str:
+    """A response with line ends in place of what it repeats of the question word for word: its
+    sentences, and a list of all options."""
+    for sentence in _SENTENCE_OF.split(full_width(asked.question[:MAX_QUESTION])):
+        if len(sentence) >= MIN_REPEATED:
+            text = text.replace(sentence, "\n" * len(sentence))
+    if len(asked.options) > 1:
+        place = r"[.:、．)\]]?\s{0,3}"
+        lines = (
+            rf"[(\[]?{k}{place}{re.escape(full_width(v.strip()))}" for k, v in asked.options.items()
+        )
+        listed = r"[ \t;]{0,3}\s[\s;]{0,3}".join(lines)
+        text = re.sub(listed, lambda match: "\n" * len(match[0]), text)
+    return text
 
 
 def letter_of(gold: str, options: Mapping[str, str]) -> str:

@@ -194,7 +194,7 @@ _PRAISED = re.compile(
     r"(?:(?:is|was|would be|must be|should be|seems)\s(?:therefore\s|thus\s|indeed\s|clearly\s)?(?:the\s)?(?:only\s|most\s)?"
     r"(?:correct|right|best|true|appropriate)\b(?:\s(?:answer|option|choice|one))?|(?:是|为)?(?:正确|对的|符合题意))"
 )
-_STATEMENT_END = re.compile(r"[.．](?=\s|\*|$|\")|\n|</|<\||[。！!?？；]|(?<=[\w\s]);(?=\s)")
+_STATEMENT_END = re.compile(r"[.．](?=\s|\*|$|\")|\n|</|<\||[。！!?？；]|\"(?=\s{0,3}[,}])")
 _UNSURE = re.compile(
     r"(?:\b(?:if|suppose|supposing|assum\w{1,6}|whether|unless)\b[^.\n]{0,25}"
     r"|\b(?:wrong|incorrect|isn't|not|never|no)\s(?:(?:the|an?|my|final|correct)\s){0,3})\Z",
@@ -270,6 +270,11 @@ def bare(text: str) -> Candidate | None:
     """All of a response that is one short line and no sentence."""
     start, end = len(text) - len(text.lstrip()), len(text.rstrip())
     one = Candidate(text[start:end], start, end, "bare")
-    if start >= end or len(one.text) > MAX_BARE or "\n" in one.text or _SENTENCE.fullmatch(one.text):
+    if (
+        start >= end
+        or len(one.text) > MAX_BARE
+        or "\n" in one.text
+        or _SENTENCE.fullmatch(one.text)
+    ):
         return None
     return one

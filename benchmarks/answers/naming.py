@@ -13,6 +13,7 @@ _WRAPPER = re.compile(
     r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|bm|boldsymbol|mbox|operatorname|"
     r"boxed|fbox|rm|bf)\s{0,3}\{([^{}]{0,400})\}"
 )
+_WRAPPED = re.compile(r"\s*\\(?:text|textbf|mathrm|mathbf|mbox)\s{0,3}\{(.*)\}\s*", re.S)
 _SIGNS = re.compile(r"\\[()\[\]]|\$|\*\*|__|`|<<|>>|\\[,;:! ]|\\q?quad(?![a-z])|~")
 _PREFIX = re.compile(
     r"(?:(?:the|my|final|correct|probably|therefore|thus|clearly|simply|just)\s{1,3}){0,4}"
@@ -91,6 +92,8 @@ def _plain(answer: str) -> str:
     text = full_width(answer)
     while (unwrapped := _WRAPPER.sub(r"\1", text)) != text:
         text = unwrapped
+    if whole := _WRAPPED.fullmatch(text):
+        text = whole[1]
     text = _SIGNS.sub(lambda m: " " if m[0] in ("~", "\\ ") else "", text)
     return text.strip(" *_\t\r\n")
 

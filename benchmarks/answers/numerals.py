@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 
-from benchmarks.answers.prose import REFUSAL, by_weight, is_hedged, plain, sentences
 from benchmarks.answers.candidates import MAX_RESPONSE
+from benchmarks.answers.prose import REFUSAL, by_weight, is_hedged, plain, sentences
 
 _DIGITS = "one|two|three|four|five|six|seven|eight|nine"
 _TEENS = "ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen"

@@ -159,7 +159,7 @@ def _named(
                 return (same[0], "value") if same else (None, "none of the options")
             several = several or len(named) > 1
     for line in (lines[0], lines[-1]):
-        if len(told := _told(line, question, forms)) == 1:
+        if not REFUSAL.search(line) and len(told := _told(line, question, forms)) == 1:
             return told[0], "words"
     return None, "several" if several else "none"
 
@@ -193,7 +193,7 @@ _AGAINST = re.compile(
 )
 _CONDITION = re.compile(r"^(?:if|when|since|as|because|given)\b[^,]{0,200},", re.I)
 _TELLING = re.compile(
-    r"\b(?!(?:it|the|an|of|to|in|would|will|be|is|are|also|stay|likely)\b)[^\W\d_](?:[^\W\d_]|')+"
+    r"\b(?!(?:it|the|an|of|to|in|would|will|be|is|are|also|stay|likely|no|answer|correct|option|choice|question|picture|image|figure|shown|given)\b)[^\W\d_](?:[^\W\d_]|')+"
 )
 _ENDING = re.compile(r"(?:es|ed|ing|e|s|d)$")
 

@@ -72,9 +72,7 @@ _OUTPUT = re.compile(r"^\s*(?:print\(|return\b)", re.M)
 
 _PROSE = re.compile(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}\s+[A-Za-z]{2,}")
 _TEXT_COMMAND = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s?\{|\\(?=[a-z])")
-_A_NUMBER = (
-    r"(?:\d[\d,.]{0,15}|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)"
-)
+_A_NUMBER = r"(?:\d[\d,.]{0,15}|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)"
 _HEDGED = re.compile(
     r"\b(?:between|either|(?:more|less|fewer|greater|larger|smaller|higher|lower)\sthan|at\s(?:least|most)|"
     r"up\sto|over|under|above|below|or\s(?:more|less|fewer))\b|[<>≤≥±]|\\(?:pm|mp|leq?|geq?|lt|gt)(?![a-z])"

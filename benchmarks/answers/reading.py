@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, replace
 
 from benchmarks.answers import candidates
-from benchmarks.answers.asked import Asked
+from benchmarks.answers.asked import Asked, unasked
 from benchmarks.answers.candidates import MAX_RESPONSE, Candidate
 from benchmarks.answers.equality import MAX_ANSWER
 from benchmarks.answers.naming import named
@@ -35,7 +35,9 @@ from benchmarks.answers.quantities import compute
 from benchmarks.base import Status
 
 _LIST = re.compile(r"\[[^\[\]]{0,400}\]")
-_BARE_LIST = re.compile(r"[\s$({]*-?\d[\d.]{0,15}(?:\s{0,3}[,;]\s{0,3}-?\d[\d.]{0,15}){1,40}[\s$)}]*")
+_BARE_LIST = re.compile(
+    r"[\s$({]*-?\d[\d.]{0,15}(?:\s{0,3}[,;]\s{0,3}-?\d[\d.]{0,15}){1,40}[\s$)}]*"
+)
 _FORMULA = re.compile(r"\$([^$]{1,200})\$|\\\((.{1,200}?)\\\)|\\\[(.{1,200}?)\\\]", re.S)
 _BEHIND = re.compile(r"(?:\bis|\bare|\bbe|\bto|[=:≈])\s{0,3}([^=:≈]{1,100})$")
 _YES_NO = re.compile(r"(yes|no|true|false)\b(?=[,.;:!]|$)", re.I)
@@ -70,6 +72,7 @@ def read(response: str, asked: Asked | None = None) -> Reading:
         return Reading(None, "thought" if cut or response.strip() else "none", None, "unparsed")
     if is_program(text):
         return Reading(None, "program", None, "undecided")
+    text = unasked(text, asked)
     part = before_next_question(text)
     found = _Reader(part, asked).read()
     if found.status == "unparsed" and part != text:
@@ -197,10 +200,12 @@ class _Reader:
                 return self.found(one.part(*inner.span(inner.lastindex or 0)))
             if number := leading_number(one.text):
                 return self.found(one.part(*number))
+        if "\\" in part.text:
+            return self.found(part)
         if one.rule == "tag" and (found := self.prose(one.text)):
             return replace(found, rule=f"tag/{found.rule}", span=(one.start, one.end))
         if self.doubtful is None:
-            self.doubtful = replace(self.found(one), status="undecided")
+            self.doubtful = replace(self.found(part), status="undecided")
         return None
 
     def words(self, one: Candidate) -> Reading | None:

@@ -9,6 +9,7 @@ is a program is ``undecided``: model output is never run.
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 
 from benchmarks.answers.asked import Asked, Kind, asked_of
@@ -53,7 +54,7 @@ def right(answer: str, asked: Asked) -> bool:
     gold = asked.gold
     if asked.kind == "choice":
         options = asked.options
-        return answer == gold or answer in options and options[answer] == options.get(gold) != ""
+        return answer == gold or (answer in options and options[answer] == options.get(gold) != "")
     if asked.kind == "number":
         return _same_number(answer, gold, asked.decimals)
     if asked.kind == "list":
@@ -68,12 +69,12 @@ def _same_number(answer: str, gold: str, decimals: int | None) -> bool:
     given, wanted = compute(answer), compute(gold)
     if given is None or wanted is None:
         return False
-    if decimals is None:
+    try:
+        if decimals is not None:
+            return str(round(float(given), decimals)) == gold
         if isinstance(given, Fraction) and isinstance(wanted, Fraction):
             return given == wanted
-        return abs(given - wanted) <= 1e-9 * max(abs(given), abs(wanted))
-    try:
-        return str(round(float(given), decimals)) == gold
+        return math.isclose(given, wanted, rel_tol=1e-9)
     except OverflowError:
         return False
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.aggregate import accuracies, by_item
 from benchmarks.answers import rules
+from benchmarks.answers.asked import asked_of
 from benchmarks.answers.candidates import MAX_BARE
 from benchmarks.answers.reading import read
 from benchmarks.base import DataError, Edition, Item, Scorer, Values, Verdict
@@ -186,7 +187,7 @@ def asked(item: Item) -> rules.Asked:
     if not (gold := golds(item)):
         return rules.Asked("formula", item.question, item.answer)
     options = dict.fromkeys("ABCD", "") | item.meta["options"]
-    return rules.Asked("choice", item.meta["question_for_eval"], gold[0], options)
+    return asked_of(item.meta["question_for_eval"], {"options": options}, gold[0])
 
 
 def score_by_rules(item: Item, response: str) -> Verdict:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.answers import _equivalence, rules
+from benchmarks.answers.asked import asked_of
 from benchmarks.answers.candidates import MAX_RESPONSE
 from benchmarks.answers.reading import read
 from benchmarks.base import DataError, Edition, Item, Scorer, Verdict
@@ -114,13 +115,7 @@ class MathVision(OfficialBenchmark):
 
 def asked(item: Item) -> rules.Asked:
     """What an item asks for, to our reader."""
-    question = item.question.partition("\n(A)")[0]
-    if texts := item.meta["options"]:
-        options = {chr(ord("A") + i): text for i, text in enumerate(texts)}
-        return rules.Asked("choice", question, item.answer, options)
-    boxed = read(item.answer)  # a few golds stand in a box themselves
-    gold = boxed.answer if boxed.answer and boxed.rule == "boxed" else item.answer
-    return rules.Asked("formula", question, gold)
+    return asked_of(item.question, item.meta, item.answer)
 
 
 def score_extraction(item: Item, extraction: Any, rule: str = "official") -> Verdict:

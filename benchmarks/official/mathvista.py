@@ -14,6 +14,7 @@ from typing import Any
 from rapidfuzz.distance import Levenshtein
 
 from benchmarks.answers import rules
+from benchmarks.answers.asked import asked_of
 from benchmarks.answers.quantities import compute
 from benchmarks.answers.reading import read
 from benchmarks.base import DataError, Edition, Item, Scorer, Verdict
@@ -288,7 +289,7 @@ def score_extracted(item: Item, response: str) -> Verdict:
     A value that is none of the choices is the nearest one by edit distance, and an integer is what
     stands before the decimal point, as theirs is; what gives no answer is ``unparsed`` and wrong.
     """
-    meta, question = item.meta, asked(item)
+    question = asked(item)
     reading = read(response, question)
     said = reading.answer
     if said is None:
@@ -308,13 +309,4 @@ def score_extracted(item: Item, response: str) -> Verdict:
 
 def asked(item: Item) -> rules.Asked:
     """What an item asks for, to our reader."""
-    meta, question = item.meta, item.question.partition("\nChoices:")[0]
-    if meta["question_type"] == "multi_choice":
-        options = dict(zip(letters(len(meta["choices"])), meta["choices"], strict=True))
-        gold = next((letter for letter, text in options.items() if text == item.answer), "")
-        return rules.Asked("choice", question, gold, options)
-    if meta["answer_type"] == "list":
-        return rules.Asked("list", question, item.answer)
-    decimals = meta["precision"] if meta["answer_type"] == "float" else None
-    unit = meta.get("unit") or ""
-    return rules.Asked("number", question, item.answer, unit=unit, decimals=decimals)
+    return asked_of(item.question, item.meta, item.answer)

@@ -15,6 +15,7 @@ from typing import Any
 
 from benchmarks.aggregate import accuracies, by_item, slug
 from benchmarks.answers import rules
+from benchmarks.answers.asked import asked_of
 from benchmarks.answers.reading import read
 from benchmarks.base import DataError, Edition, Item, Ratio, Scorer, Values, Verdict
 from benchmarks.official.benchmark import FunctionScorer, OfficialBenchmark, image
@@ -256,8 +257,7 @@ def options(text: str) -> dict[str, str]:
 
 def asked(item: Item) -> rules.Asked:
     """What an item asks for, to our reader."""
-    question = item.question.partition("\n")[0]
-    return rules.Asked("choice", question, item.answer, item.meta["options"])
+    return asked_of(item.question, item.meta, item.answer)
 
 
 def score_official(item: Item, response: str) -> Verdict:

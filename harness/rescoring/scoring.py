@@ -200,6 +200,7 @@ def rows(saved: Saved, scored: Sequence[Scored]) -> Iterator[dict[str, Any]]:
                 "correct": verdict.correct,
                 "extracted": verdict.extracted,
                 "rule": verdict.rule,
+                "span": verdict.span,
                 "status": verdict.status,
                 "decoding": verdict.decoding,
                 "sample": verdict.sample,

@@ -43,6 +43,8 @@ def run(spec: Score, context: Context) -> None:
             "status": v.status,
             "extracted": v.extracted,
             "rule": v.rule,
+            "start": v.span and v.span[0],
+            "end": v.span and v.span[1],
         }
         for v in verdicts
     ]
