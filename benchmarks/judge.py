@@ -108,7 +108,9 @@ def prepare(item: Item, response: str) -> Case | Verdict:
     if not item.answer.strip():
         return Verdict(item.id, False, None, "undecided", "no gold")
     found = reading.read(response, asked_of(item.question, item.meta))
-    extraction, rule = found.answer, found.rule
+    rule = found.rule
+    read_there = found.span and not rule.startswith("prose")  # a judge reads prose itself
+    extraction = response[slice(*found.span)] if found.span and read_there else None
     if extraction is not None and (how := _same(item, extraction)):
         return Verdict(item.id, True, extraction, "ok", f"{how}/{rule}")
     if extraction is None or len(extraction) > MAX_ANSWER:

@@ -66,7 +66,7 @@ def named(answer: str, options: Mapping[str, str]) -> tuple[str | None, str]:
     if (match := _SEVERAL.match(bare)) and {match[1].upper(), match[2].upper()} <= set(options):
         if match[1].upper() != match[2].upper() and (match[1].isupper() or match[2].isupper()):
             return None, "several"
-    if letter := _lettered(bare, options, forms):
+    if letter := _lettered(bare, options):
         return letter, "letter"
     head = normalise(re.split(r"[,.;，；]\s", plain, maxsplit=1)[0])
     same = [letter for letter, text in forms.items() if text and text == head]
@@ -98,18 +98,13 @@ def _plain(answer: str) -> str:
     return text.strip(" *_\t\r\n")
 
 
-def _lettered(text: str, options: Mapping[str, str], forms: Mapping[str, str]) -> str | None:
-    """The letter at the head of an answer that goes on behind it; where the text of another option
-    follows it, that one's: it is the letter that was a slip."""
+def _lettered(text: str, options: Mapping[str, str]) -> str | None:
+    """The letter at the head of an answer that goes on behind it."""
     if not (match := _LETTERED.match(text)):
         return None
     letter = match["in"] or match["out"] or match["dotted"] or match["plain"]
     if letter.upper() not in options:
         return None
-    behind = normalise(match["bracketed"] or match["behind"] or match["said"] or "")
-    other = [name for name, form in forms.items() if form == behind != ""]
-    if len(other) == 1 and not re.fullmatch("[a-z]", behind):
-        return other[0]
     if match["plain"] is None:
         if letter.islower() and match["dotted"] and not match["behind"]:
             return None

@@ -10,6 +10,7 @@ no option and states no value is not final, and the next place is asked. A refus
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from benchmarks.answers import candidates
@@ -41,6 +42,7 @@ _BARE_LIST = re.compile(
 _FORMULA = re.compile(r"\$([^$]{1,200})\$|\\\((.{1,200}?)\\\)|\\\[(.{1,200}?)\\\]", re.S)
 _BEHIND = re.compile(r"(?:\bis|\bare|\bbe|\bto|[=:≈])\s{0,3}([^=:≈]{1,100})$")
 _YES_NO = re.compile(r"(yes|no|true|false)\b(?=[,.;:!]|$)", re.I)
+_DIGIT = re.compile(r"\d")
 _RANGE = re.compile(r"\d\s?(?:[-–—~:]|to\b|and\b)\s?\d")
 _SYMBOLS = re.compile(r"[\\^√π]")
 
@@ -82,6 +84,12 @@ def read(response: str, asked: Asked | None = None) -> Reading:
     return found
 
 
+def inside(one: Candidate, find: Callable[[str], Iterable[Candidate]]) -> Iterator[Candidate]:
+    """The places in a candidate, by the places of the whole."""
+    for part in find(one.text):
+        yield replace(part, start=one.start + part.start, end=one.start + part.end)
+
+
 class _Reader:
     def __init__(self, text: str, asked: Asked) -> None:
         self.text = text
@@ -99,15 +107,15 @@ class _Reader:
         self.valued = False
 
     def read(self) -> Reading:
-        rest = self.text
-        for find, without in (
-            (candidates.tagged, candidates.untagged),
-            (candidates.boxed, candidates.unboxed),
-        ):
-            for one in find(rest):
-                if found := self.settle(one):
+        for one in candidates.tagged(self.text):
+            for part in (*inside(one, candidates.boxed), *inside(one, candidates.stated), one):
+                if found := self.settle(part):
                     return found
-            rest = without(rest)
+        rest = candidates.untagged(self.text)
+        for one in candidates.boxed(rest):
+            if found := self.settle(one):
+                return found
+        rest = candidates.unboxed(rest)
         off = self.doubtful if self.valued else None
         for one in candidates.stated(rest):
             if (found := self.settle(one)) and (off is None or found.rule.endswith("letter")):
@@ -116,13 +124,15 @@ class _Reader:
             for one in candidates.praised(rest):
                 if found := self.settle(one):
                     return found
-        bare = candidates.bare(rest)
-        if bare and off is None and (found := self.settle(bare)):
+        bare = candidates.bare(rest) if rest == self.text else None
+        if bare and self.asked.kind != "choice" and (found := self.settle(bare)):
             return found
         said = self.prose(rest)
-        if said and (off is None or said.rule.endswith("letter")):
+        if said and (off is None or said.rule.endswith("letter")) and said.status == "ok":
             return said
-        return self.doubtful or Reading(None, "none", None, "unparsed")
+        if bare and (found := self.settle(bare)):
+            return found
+        return said or self.doubtful or Reading(None, "none", None, "unparsed")
 
     def found(self, one: Candidate, how: str = "", answer: str | None = None) -> Reading:
         return Reading(
@@ -200,7 +210,7 @@ class _Reader:
                 return self.found(one.part(*inner.span(inner.lastindex or 0)))
             if number := leading_number(one.text):
                 return self.found(one.part(*number))
-        if "\\" in part.text:
+        if "\\" in part.text or (one.rule == "bare" and not _DIGIT.search(part.text)):
             return self.found(part)
         if one.rule == "tag" and (found := self.prose(one.text)):
             return replace(found, rule=f"tag/{found.rule}", span=(one.start, one.end))
@@ -250,6 +260,8 @@ class _Reader:
         said, how = read_number(text, question, self.asked.unit)
         if said is None or (cut and how not in ("stated", "blank", "emphasis")):
             return None
+        if kind == "formula" and how in ("first", "last") and not _DIGIT.search(said):
+            return None  # "one" is no number then
         if _RANGE.search(said) or compute(said) is None:
             return Reading(None, "prose/several", None, "undecided")
         return self.located(text, said, f"prose/{how}")
