@@ -111,8 +111,9 @@ def prepare(item: Item, response: str) -> Case | Verdict:
     rule = found.rule
     read_there = found.span and not rule.startswith("prose")  # a judge reads prose itself
     extraction = response[slice(*found.span)] if found.span and read_there else None
-    if extraction is not None and (how := _same(item, extraction)):
-        return Verdict(item.id, True, extraction, "ok", f"{how}/{rule}")
+    whole = response.strip()
+    if how := _same(item, whole if extraction is None else extraction):
+        return Verdict(item.id, True, extraction or whole, "ok", f"{how}/{rule}")
     if extraction is None or len(extraction) > MAX_ANSWER:
         extraction, rule, kind, candidate = None, "tail", TAIL, response.strip()[-MAX_SHOWN:]
     else:

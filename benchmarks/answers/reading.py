@@ -74,7 +74,6 @@ def read(response: str, asked: Asked | None = None) -> Reading:
         return Reading(None, "thought" if cut or response.strip() else "none", None, "unparsed")
     if is_program(text):
         return Reading(None, "program", None, "undecided")
-    text = unasked(text, asked)
     part = before_next_question(text)
     found = _Reader(part, asked).read()
     if found.status == "unparsed" and part != text:
@@ -116,6 +115,8 @@ class _Reader:
             if found := self.settle(one):
                 return found
         rest = candidates.unboxed(rest)
+        whole = rest == self.text
+        rest = unasked(rest, self.asked)
         off = self.doubtful if self.valued else None
         for one in candidates.stated(rest):
             if (found := self.settle(one)) and (off is None or found.rule.endswith("letter")):
@@ -124,7 +125,7 @@ class _Reader:
             for one in candidates.praised(rest):
                 if found := self.settle(one):
                     return found
-        bare = candidates.bare(rest) if rest == self.text else None
+        bare = candidates.bare(rest) if whole else None
         if bare and self.asked.kind != "choice" and (found := self.settle(bare)):
             return found
         said = self.prose(rest)
