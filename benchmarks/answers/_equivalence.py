@@ -277,23 +277,57 @@ _Compute = Callable[[str], int | float | None]
 def _load() -> tuple[_Compare, _Compute]:
     """math-verify's comparison and the value of an expression, within the limits of memory."""
     import resource
+    from functools import lru_cache
 
-    from latex2sympy2_extended import latex2sympy  # type: ignore[import-untyped]
-    from math_verify import LatexExtractionConfig, parse, verify
+    from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
+    from math_verify import verify
+    from math_verify.grader import should_treat_as_complex
+    from sympy import Eq, MatrixBase, solve
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     sys.set_int_max_str_digits(5000)
-    latex = [LatexExtractionConfig()]
+    # Units are read before: math-verify takes the h of "2\pi r h" for hours.
+    plain = NormalizationConfig(basic_latex=True, malformed_operators=True, nits=False, boxed="none")
+
+    @lru_cache(maxsize=4096)
+    def parsed(latex: str) -> Any:
+        latex = normalize_latex(latex, config=plain)
+        real = not should_treat_as_complex(latex)
+        return latex2sympy(latex, is_real=real, normalization_config=None)
+
+    def number(expression: Any) -> Any:
+        if isinstance(expression, MatrixBase) or not getattr(expression, "is_number", False):
+            return None
+        return expression.doit()
+
+    def equal_numbers(a: Any, b: Any) -> bool:
+        """Relative to their size: math-verify rounds to so many decimals."""
+        if (a.is_Rational and b.is_Rational) or not (a.is_finite and b.is_finite):
+            return bool(a == b)
+        a, b = a.evalf(30), b.evalf(30)
+        return bool(abs(a - b) <= 1e-9 * max(abs(a), abs(b)))
+
+    def verified(a: Any, b: Any) -> bool:
+        return bool(
+            verify(a, b, timeout_seconds=None, raise_on_error=False, allow_set_relation_comp=True)
+        )
+
+    def solved(equation: Any) -> bool:
+        """Whether it has solutions: math-verify takes any two that have none for equal."""
+        try:
+            return bool(solve(equation, equation.free_symbols))
+        except NotImplementedError:
+            return True
 
     def compare(a: str, b: str) -> bool | None:
         try:
-            left, right = (
-                parse(f"${x}$", latex, parsing_timeout=None, raise_on_error=False) for x in (a, b)
-            )
-            return bool(left and right) and any(
-                verify(x, y, timeout_seconds=None, raise_on_error=False)
-                for x, y in ((left, right), (right, left))
-            )
+            left, right = parsed(a), parsed(b)
+            x, y = number(left), number(right)
+            if x is not None and y is not None:
+                return equal_numbers(x, y)
+            if not (verified(left, right) or verified(right, left)):
+                return False
+            return not (isinstance(left, Eq) and isinstance(right, Eq)) or solved(left)
         except (Exception, RecursionError, MemoryError):
             return None
 

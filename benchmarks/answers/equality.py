@@ -1,9 +1,9 @@
-"""Answers: read one from a response, normalise it, tell whether two are the same.
+"""Answers: their normal form, and the one relation of "the same answer".
 
-The one notion of "the same answer" that rewards, votes and scorers share. Model output is
-untrusted: nothing here evaluates it, every pattern is linear in the text, and what only a computer
-algebra system can decide is asked in a child process with a time limit
-(:mod:`benchmarks.answers._equivalence`).
+Rewards, votes and scorers share it. Model output is untrusted: nothing here evaluates it, every
+pattern is linear in the text, and what only a computer algebra system can decide is asked in a
+child process with a time limit (:mod:`benchmarks.answers._equivalence`). ``docs/answers.md`` says
+what is one answer and what is not.
 """
 
 from __future__ import annotations
@@ -13,71 +13,32 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 
-from benchmarks.answers import _equivalence, arithmetic
+from benchmarks.answers import _equivalence, structure
 from benchmarks.answers.candidates import MAX_RESPONSE
+from benchmarks.answers.notation import ABOUT, DEGREE, DOLLAR, MAX_ANSWER, ROW, clean
+from benchmarks.answers.quantities import Quantity, alike, compute, name, read
+from benchmarks.answers.structure import Shape, shape, single, split_label
+from benchmarks.answers.units import NOUN
 
-#: A longer answer is compared as text only.
-MAX_ANSWER = 400
-
-# ------------------------------------------------------------------------------------- extraction
-
-
-# ---------------------------------------------------------------------------------- normalisation
-
-_CHARACTERS = str.maketrans(
-    {
-        "−": "-", "–": "-", "—": "-", "，": ",", "：": ":", "（": "(", "）": ")", "％": "%",
-        "°": "", "˚": "", "º": "", "℃": "", "²": "^2", "³": "^3", "×": r"\times ", "·": r"\cdot ",
-        "÷": "/", "⁄": "/", "π": r"\pi ", "√": r"\sqrt ", "∞": r"\infty ", "½": r"\frac{1}{2}",
-        "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "≈": "", "\u00a0": " ", "\u202f": "",
-        "\u200b": "", "`": "", "$": "",
-    }
-)  # fmt: skip
-_WRAPPER = re.compile(
-    r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mathit|mathsf|bm|boldsymbol|mbox|operatorname|"
-    r"boxed|fbox|rm|bf)\s*\{([^{}]*)\}"
-)
-_DROP = re.compile(
-    r"\\(?:left|right|displaystyle|textstyle|quad|qquad|approx|big|Big|bigg|Bigg|limits|degree)"
-    r"(?![a-zA-Z])\s?|\\[,;:!()\[\] ]|~|\^\s*\{?\s*\\circ\s*\}?"
-)
-_SHORT_FRACTION = re.compile(r"\\frac\s*(\d)\s*(\d)(?!\d)")
-_SHORT_ROOT = re.compile(r"\\sqrt\s*(\d+|[a-zA-Z])(?![a-zA-Z])")
-_LEFT_SIDE = re.compile(r"(?:[^\W\d_]|[ ∠△{}\\']|_\{?\d\}?|\([a-z]\)){1,40}=(?=\s*[^=\s])")
-_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)"
-_GROUPED = re.compile(r"[-+]?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
-_UNIT = re.compile(
-    r"(?P<value>.*?[\d}).a-z])\s*(?:(?:\bsq(?:uare)?|\bcu(?:bic)?)\.?\s*)?(?<![a-z\\])"
-    r"(?:[mcdk]?m|in|inch|inches|ft|foot|feet|yd|yards?|mi|miles?|(?:centi|milli|deci|kilo)?met(?:er|re)s?|"
-    r"[mk]?g|(?:kilo|milli)?grams?|tons?|lbs?|pounds?|oz|ounces?|m?l|(?:milli)?lit(?:er|re)s?|"
-    r"s|secs?|seconds?|min|mins|minutes?|h|hrs?|hours?|days?|weeks?|months?|years?|years?\sold|"
-    r"degrees?|deg|percent|dollars?|cents?|yuan|usd|units?|[ck]?m/s|km/h|mph|people|students?)"
-    r"(?:\s*\^\s*\{?[23]\}?|[23])?\.?",
-    re.S,
-)  # fmt: skip
-_SIGNED = rf"({_NUMBER})"
-_PLAIN = re.compile(_NUMBER)
-_RATIO = re.compile(rf"\(?{_SIGNED}\)?\s*/\s*\(?{_SIGNED}\)?")
-_FRACTION = re.compile(rf"([-+]?)\\frac\s*\{{\s*{_SIGNED}\s*\}}\s*\{{\s*{_SIGNED}\s*\}}")
-_MIXED = re.compile(
-    r"([-+]?)(\d+)(?:\s*\\frac\s*\{\s*(\d+)\s*\}\s*\{\s*(\d+)\s*\}|\s+(\d+)\s*/\s*(\d+))"
-)
-_SCIENTIFIC = re.compile(
-    rf"{_SIGNED}\s*(?:e|(?:\\times|\\cdot|\*|x)\s*10\s*\^)\s*\{{?\s*([-+]?\d{{1,3}})\s*\}}?"
-)
 _CHOICE = re.compile(r"[(\[]?\s*([A-Za-z])\s*[)\].:]?")
 _OPTION_WORD = re.compile(r"(?:option|choice|answer)\s*:?\s*(?=\(?[A-Za-z]\b)", re.I)
+_WRAPPER = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox|boxed)\s?\{([^{}]*)\}")
 _SPACE = re.compile(r"\s+")
+#: Spaces that tell nothing: but for those between letters and digits, and before a word.
+_IDLE_SPACE = re.compile(r"(?<![\w}),]) | (?!\w)|(?<=[})]) (?![^\W\d_])")
+#: A comma that groups no digits.
+_COMMA = re.compile(r", |, ?(?!\d{3}(?!\d))")
+_ZEROS = re.compile(r"(?<![\w.:])0+(?=\d)")
+_YES_NO = re.compile(r"(yes|no|true|false)\b[,.;:!] ", re.I)
 
 
 def normalise(answer: str) -> str:
-    r"""A canonical form: answers of equal form are the same answer.
+    r"""A canonical form: answers of equal form are the same answer, others may be.
 
-    Without case, white space, ``$``, LaTeX wrappers and sizes, degree and percent signs, currency,
-    units, thousands separators, closing punctuation and a left side (``x=5`` is ``5``); a choice
-    ``(A)`` is ``a``; a rational number, written as a fraction, decimal, mixed number or in
-    scientific notation, is its reduced fraction. ``50%`` is ``50`` and a unit's size does not
-    count, as in the graders of the field. An answer that holds nothing is the empty string.
+    Without case, white space, LaTeX wrappers and sizes, thousands separators and closing
+    punctuation; a choice ``(A)`` is ``a``; a rational number, written as a fraction, a decimal, a
+    mixed number, in scientific notation or in words, is its reduced fraction, with its unit in one
+    spelling and without a noun. An answer that holds nothing is the empty string.
     """
     if len(answer) > MAX_ANSWER:
         return _SPACE.sub("", answer[:MAX_RESPONSE]).lower()
@@ -86,67 +47,52 @@ def normalise(answer: str) -> str:
 
 @lru_cache(maxsize=50_000)
 def _normalise(answer: str) -> str:
-    form = _pass(answer)
-    while form != answer:  # every pass but the first shortens, or changes nothing
-        answer, form = form, _pass(form)
-    return form
+    form = answer
+    for _ in range(9):
+        before, form = form, _form(clean(form))
+        if form == before:
+            return form
+    return _SPACE.sub("", answer).lower()
 
 
-def _pass(answer: str) -> str:
-    s = answer.strip()
-    if s.isascii() and s.isdigit():
-        return s.lstrip("0") or "0"
-    if choice := _CHOICE.fullmatch(s):
-        return choice.group(1).lower()
-    s = s.strip("*_ ").replace("**", "^").translate(_CHARACTERS)
-    s = _DROP.sub("", s)
-    while (unwrapped := _WRAPPER.sub(r"\1", s)) != s:
-        s = unwrapped
-    s = s.replace(r"\$", "").replace("\\%", "").replace("%", "").replace("{,}", ",")
-    s = s.replace(r"\dfrac", r"\frac").replace(r"\tfrac", r"\frac").replace("\\{", "{")
-    s = s.replace("\\}", "}")
-    s = _SHORT_FRACTION.sub(r"\\frac{\1}{\2}", s)
-    s = _SHORT_ROOT.sub(r"\\sqrt{\1}", s)
-    s = s.lower().strip(" \t\r\n.,;:")
-    s = s.lstrip("=").strip().lstrip("£€¥").strip()
-    if left := _LEFT_SIDE.match(s):
-        s = s[left.end() :].strip()
-    s = _unbracket(s)
-    for _ in range(2):
-        unit = _UNIT.fullmatch(s)
-        if unit is None or not _number_like(unit["value"]):
-            break
-        s = unit["value"].rstrip()
-    if _GROUPED.fullmatch(s):
-        s = s.replace(",", "")
-    number = _rational(s)
-    if number is not None:
-        return str(number)
-    if choice := _CHOICE.fullmatch(s):
-        return choice.group(1)
-    return re.sub(r"(?<!\d)\s+|\s+(?!\d)", "", s)
+@lru_cache(maxsize=50_000)
+def _form(text: str) -> str:
+    """The normal form of a cleaned text."""
+    if choice := _CHOICE.fullmatch(text):
+        return choice[1].lower()
+    label, core = split_label(text)
+    variable = single(_tight(label)) if label else ""
+    if (quantity := read(text)) is not None:
+        return f"{variable}={quantity.form}" if variable else quantity.form
+    if label and not variable and (_constant(core) or shape(core).kind != "atom"):
+        text = core
+    if said := _YES_NO.match(text):
+        text = said[1]
+    text = _unbracket(_ZEROS.sub("", _tight(text)))
+    if variable and variable != _tight(label):
+        text = f"{variable}={text.partition('=')[2]}"
+    return text
+
+
+def _tight(text: str) -> str:
+    if _DECIMAL_COMMA.fullmatch(text):
+        return text
+    return _COMMA.sub(", ", _IDLE_SPACE.sub("", text)).lower()
 
 
 def _unbracket(s: str) -> str:
     """Without parentheses, or plain braces, around the whole, where they hold no tuple."""
-    while len(s) > 1 and s[0] + s[-1] in ("()", "{}") and "," not in s:
-        depth = 0
-        for i, c in enumerate(s):
-            depth += (c == s[0]) - (c == s[-1])
-            if depth == 0 and i < len(s) - 1:
-                return s
+    while len(s) > 1 and s[0] + s[-1] in ("()", "{}") and "," not in s and ";" not in s:
+        if structure.depth(s[1:-1]) > structure.MAX_DEPTH:
+            return s
         s = s[1:-1].strip()
     return s
 
 
-def _number_like(s: str) -> bool:
-    """Whether a unit may follow: a number, or an expression without words of its own."""
-    return bool(re.search(r"\d|\\pi", s)) and not re.search(r"(?<![\\a-z])[a-z]{2,}", s)
-
-
 def rational(answer: str) -> Fraction | None:
     """The rational number that an answer states, unit and separators aside; None for any other."""
-    return _rational(normalise(answer)) if len(answer) <= MAX_ANSWER else None
+    found = compute(answer)
+    return found if isinstance(found, Fraction) else None
 
 
 _LETTERED = re.compile(r"\(?\s*([A-Za-z])\s*(?:[):、]|[.．](?!\d)|\n).*", re.S)
@@ -177,137 +123,195 @@ def choice(answer: str, options: Mapping[str, str]) -> str | None:
     return named[0] if len(named) == 1 else None
 
 
-def _rational(s: str) -> Fraction | None:
-    """The rational number that is written here, exactly."""
-    if not s or len(s) > 80:
-        return None
-    try:
-        if _PLAIN.fullmatch(s):
-            return Fraction(s.rstrip("."))
-        if match := _RATIO.fullmatch(s):
-            return Fraction(match[1].rstrip(".")) / Fraction(match[2].rstrip("."))
-        if match := _FRACTION.fullmatch(s):
-            value = Fraction(match[2].rstrip(".")) / Fraction(match[3].rstrip("."))
-            return -value if match[1] == "-" else value
-        if match := _MIXED.fullmatch(s):
-            value = int(match[2]) + Fraction(int(match[3] or match[5]), int(match[4] or match[6]))
-            return -value if match[1] == "-" else value
-        if (match := _SCIENTIFIC.fullmatch(s)) and abs(int(match[2])) <= 100:
-            return Fraction(match[1].rstrip(".")) * Fraction(10) ** int(match[2])
-    except (ValueError, ZeroDivisionError):
-        pass
-    return None
-
-
 # ------------------------------------------------------------------------------------ equivalence
 
-_FUNCTIONS = (
-    "sqrt|frac|pi|sin|cos|tan|cot|sec|csc|log|ln|exp|infty|cup|cap|times|cdot|pm|leq|geq|le|ge|in"
-)
-_KNOWN = re.compile(
-    rf"\\(?:{_FUNCTIONS}|theta|alpha|beta|gamma|phi|lt|gt|neq|ne|emptyset|lg)(?![a-z])"
-)
-_UNKNOWN = re.compile(r"\\(?:theta|alpha|beta|gamma|phi)(?![a-z])")
-_KNOWN_NUMBER = re.compile(r"\\[a-z]+|(?:sqrt|frac|pi|sin|cos|tan|log|ln|exp)(?![a-z])")
-_LETTERS = re.compile(r"[a-z]{3,}|[^\x00-\x7f]|[\"@#&?;\\!]")
+_COMMAND = re.compile(r"\\[a-z]+")
+_PROSE = re.compile(r"[^\W\d_]{4,}|[^\W\d_]{2,} [^\W\d_]{2,}")
+_NO_MATHEMATICS = re.compile(r"[^\x00-\x7f]|[\"@#?~$]")
+_FORMULA = re.compile(r"[\d\\+*/^(<=>|-]")
+_LETTER = re.compile(r"[a-df-hj-z]")
+_GREEK = re.compile(r"\\(?:theta|alpha|beta|gamma|phi|lambda|omega)(?![a-z])")
+_RELATION = re.compile(r"[<>]|\\(?:le|ge|ne)(?![a-z])")
+_SET = re.compile(r"[<>]|\\(?:le|ge|ne|cap|cup|setminus|mathbb|emptyset|in)(?![a-z])|\\begin")
 _TOWER = re.compile(r"\^\s*(?:\{[^{}]*\^|\d+\s*\^|\{?-?\d{4,}|\([^()]*\^)|\d{40,}")
+_DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+#: Longer mathematics is compared as text only.
+MAX_FORMULA = 240
+#: Of two lists so many parts that differ in form are compared with each other.
+MAX_COMPARED = 8
+
+
+class _Undecided(Exception):
+    """math-verify reached its limits."""
 
 
 def equivalent(a: str, b: str) -> bool:
-    r"""Whether two answers say the same.
+    r"""Whether two answers say the same: a gold and an answer are treated alike.
 
-    Equal after :func:`normalise`; or tuples of equivalent parts; or, where both are mathematics and
-    at least one is more than a number or a word, equal for math-verify. What it cannot decide
-    within its limits counts as different. An empty answer is equivalent to nothing.
+    Equal in normal form; or quantities that are equal, units converted; or lists, points,
+    intervals, matrices or ratios of equivalent parts; or mathematics that is equal for math-verify.
+    What it cannot decide within its limits counts as different. An empty answer is equivalent to
+    nothing.
     """
     x, y = normalise(a), normalise(b)
-    return bool(x and y) and (x == y or _equal_forms(min(x, y), max(x, y)))
+    return bool(x and y) and (x == y or _decided(min(x, y), max(x, y)))
 
 
 @lru_cache(maxsize=50_000)
-def _equal_forms(x: str, y: str) -> bool:
+def _decided(x: str, y: str) -> bool:
     if len(x) > MAX_ANSWER or len(y) > MAX_ANSWER:
         return False
-    left, right = _parts(x), _parts(y)
-    if left and right:
-        return (
-            left[0] == right[0]
-            and len(left) == len(right)
-            and all(map(equivalent, left[1:], right[1:]))
-        )
-    for parts, other in ((left, y), (right, x)):
-        if parts and parts[0] == "()" and arithmetic.value(other) is not None:
-            return False  # a tuple is no number
-    if {_kind(x), _kind(y)} not in ({"formula"}, {"formula", "number"}):
+    try:
+        return _equal(x, y)
+    except _Undecided:
         return False
-    if not (_mathematical(x) and _mathematical(y)) or _constant(x) != _constant(y):
+
+
+def _equal(x: str, y: str) -> bool:
+    """Whether two normal forms say the same."""
+    if x == y:
+        return True
+    (a, core), (b, other) = split_label(x), split_label(y)
+    if single(a) and single(b) and a != b:
+        return _equations(x, y)
+    p, q = read(x), read(y)
+    if p and q:
+        return p.same(q)
+    if ABOUT in x + y:
+        return _roughly(x, y)
+    if a or b:
+        return _equal(_form(core), _form(other)) or _equations(x, y)
+    left, right = shape(x), shape(y)
+    if left.kind == right.kind == "atom":
+        return _formulas(x, y)
+    if left.kind == right.kind or {left.kind, right.kind} & {"list", "ratio"}:
+        if _shapes(left, right, x, y):
+            return True
+        if left.kind == right.kind:
+            return False
+    return bool(_SET.search(x) and _SET.search(y) or "atom" in (left.kind, right.kind)) and (
+        bool(_SET.search(x + y)) and _ask(x, y)
+    )
+
+
+def _roughly(x: str, y: str) -> bool:
+    """Where one says what its value comes to about: the value, or what it is about."""
+    parts = [[p for p in s.split(ABOUT) if p and not name(p)] for s in (x, y)]
+    return any(_equal(_form(p.strip("=")), _form(q.strip("="))) for p in parts[0] for q in parts[1])
+
+
+def _shapes(left: Shape, right: Shape, x: str, y: str) -> bool:
+    if left.kind == right.kind == "list":
+        return _lists(left, right)
+    if left.kind == right.kind == "ratio":
+        return _ratios(left, right, x, y)
+    if left.kind == right.kind:
+        return len(left.parts) == len(right.parts) and _in_order(left.parts, right.parts)
+    for one, other, text, written in ((left, right, y, x), (right, left, x, y)):
+        if one.kind == "list":
+            if len(one.parts) == 1:
+                return _equal(_form(one.parts[0]), text)
+            if other.kind == "()":
+                return _in_order(one.parts, other.parts)
+            if (q := read(text)) and _DECIMAL_COMMA.fullmatch(written):
+                return q.same(read(written.replace(",", ".")) or q)
+        elif one.kind == "ratio" and other.kind == "atom" and len(one.parts) == 2:
+            above, below = map(read, one.parts)
+            if above and below and below.value and (q := read(text)):
+                return alike(above.value / below.value, q.value)
+            return _formulas(rf"\frac{{{one.parts[0]}}}{{{one.parts[1]}}}", text)
+    return False
+
+
+def _in_order(parts: Sequence[str], others: Sequence[str]) -> bool:
+    return len(parts) == len(others) and all(
+        _equal(_form(p), _form(q)) for p, q in zip(parts, others, strict=True)
+    )
+
+
+def _lists(left: Shape, right: Shape) -> bool:
+    """Lists say the same in any order, however often. Names of different values pair them; where
+    one list has them, and the other none, the order must be theirs, but for the roots of one
+    unknown."""
+    named = [len(set(s.labels)) > 1 for s in (left, right)]
+    if all(named):
+        pairs = [
+            [f"{label}={part}" if label else part for label, part in zip(s.labels, s.parts, strict=True)]
+            for s in (left, right)
+        ]
+        return _any_order(*pairs)
+    if any(named) and not structure.same_letter((left if named[0] else right).labels):
+        return _in_order(left.parts, right.parts)
+    a, b = single(left.label), single(right.label)
+    return not (a and b and a != b) and _any_order(left.parts, right.parts)
+
+
+def _any_order(parts: Sequence[str], others: Sequence[str]) -> bool:
+    left, right = (list(dict.fromkeys(map(_form, side))) for side in (parts, others))
+    for form in list(left):
+        if form in right:
+            left.remove(form)
+            right.remove(form)
+    if len(left) != len(right) or len(left) > MAX_COMPARED:
         return False
-    if _constant(x):  # a value for each formula is cheaper than an answer for each pair
-        left_value, right_value = _value(x), _value(y)
-        if left_value is not None and right_value is not None:
-            margin = 1e-6 * max(1.0, abs(left_value), abs(right_value))
-            if abs(left_value - right_value) > margin:
-                return False
-    return _equivalence.same(x, y) is True
+    for form in left:
+        found = next((other for other in right if _equal(form, other)), None)
+        if found is None:
+            return False
+        right.remove(found)
+    return True
 
 
-def _parts(s: str) -> list[str] | None:
-    """The brackets and the parts of a tuple, list or bare enumeration; None for anything else."""
-    brackets = s[0] + s[-1] if s[:1] in ("(", "[", "{") and s[-1:] in (")", "]", "}") else ""
-    inner = s[1:-1] if brackets else s
-    parts, depth, start = [], 0, 0
-    for i, c in enumerate(inner):
-        if c in "([{":
-            depth += 1
-        elif c in ")]}":
-            depth -= 1
-            if depth < 0:
-                return None
-        elif c == "," and depth == 0:
-            parts.append(inner[start:i])
-            start = i + 1
-    return [brackets, *parts, inner[start:]] if parts and depth == 0 else None
+def _ratios(left: Shape, right: Shape, x: str, y: str) -> bool:
+    if structure.is_clock(x) and structure.is_clock(y) or len(left.parts) != len(right.parts):
+        return False
+    numbers = [[read(part) for part in s.parts] for s in (left, right)]
+    if None in numbers[0] or None in numbers[1]:
+        return _in_order(left.parts, right.parts)
+    a, b = ([q.value for q in line if q] for line in numbers)
+    if not all((*a, *b)):
+        return False
+    return all(alike(p * b[0], q * a[0]) for p, q in zip(a, b, strict=True))
 
 
-def _kind(s: str) -> str:
-    """``number``: a rational one, compared exactly; ``formula``: there is something to compute."""
-    if _rational(s) is not None:
-        return "number"
-    return "formula" if re.search(r"[\d\\]|.[-+*/^(=<>]", s) else "word"
+def _equations(x: str, y: str) -> bool:
+    return "=" in x and "=" in y and _ask(x, y)
+
+
+def _formulas(x: str, y: str) -> bool:
+    """Whether two expressions, equations or inequalities are equal for math-verify, where that can
+    be."""
+    if ("=" in x) != ("=" in y) or bool(_RELATION.search(x)) != bool(_RELATION.search(y)):
+        return False
+    return _constant(x) == _constant(y) and _ask(x, y)
 
 
 def _constant(s: str) -> bool:
-    """Without an unknown: no letter but the number e and those of commands."""
-    return not (_UNKNOWN.search(s) or re.search(r"[a-df-z]", _KNOWN_NUMBER.sub(" ", s)))
+    """Without an unknown; e and i may be numbers."""
+    return not (_GREEK.search(s) or _LETTER.search(_COMMAND.sub(" ", s)))
 
 
-@lru_cache(maxsize=50_000)
-def _value(s: str) -> float | None:
-    """About what a formula comes to, computed once; None where that is no number."""
-    value: Fraction | float | None = _rational(s)
-    try:
-        if value is None:
-            value = arithmetic.value(s)
-        if value is None:
-            value = _equivalence.value(s)
-        return None if value is None else float(value)
-    except OverflowError:
-        return None
+def _ask(x: str, y: str) -> bool:
+    if not (_mathematical(x) and _mathematical(y)):
+        return False
+    verdict = _equivalence.same(_latex(x), _latex(y))
+    if verdict is None:
+        raise _Undecided
+    return verdict
+
+
+def _latex(s: str) -> str:
+    return s.replace(DEGREE, "").replace(DOLLAR, "").replace(ROW, r"\\").replace("matrix", "pmatrix")
 
 
 def _mathematical(s: str) -> bool:
     """Mathematics of a size that is worth asking about, and no prose."""
-    depth = deepest = 0
-    for c in s:
-        depth += (c in "([{") - (c in ")]}")
-        deepest = max(deepest, depth)
+    plain = _COMMAND.sub(" ", s.replace("{matrix}", "").replace(ROW, "").replace(DEGREE, ""))
     return (
-        len(s) <= 200
-        and depth == 0
-        and deepest <= 8
-        and not _TOWER.search(s)
-        and not _LETTERS.search(_KNOWN.sub(" ", s))
-        and bool(re.search(r"[\da-z]", s))
+        len(s) <= MAX_FORMULA
+        and structure.depth(s) <= structure.MAX_DEPTH
+        and bool(_FORMULA.search(s))
+        and not (_TOWER.search(s) or _PROSE.search(plain) or _NO_MATHEMATICS.search(plain))
     )
 
 

@@ -1,0 +1,196 @@
+r"""The one number that an answer states, and its unit.
+
+A number is computed, not mined: ``\sqrt{36}`` is 6, ``0.5 \times 100 = 50`` is 50, and ``3 or 4``,
+``more than 10`` or ``2x+3`` is none.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import lru_cache
+
+from benchmarks.answers import arithmetic
+from benchmarks.answers.arithmetic import Value
+from benchmarks.answers.notation import ABOUT, DOLLAR, clean
+from benchmarks.answers.units import NOUN, Unit, unit
+
+#: Floating point is as good as this, relative to the larger of two numbers.
+TOLERANCE = 1e-9
+#: What is said to be about a value is that value to a twentieth.
+ROUGHLY = 0.05
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A number and its unit. ``written`` is the number as it stands in the text; ``about`` are the
+    numbers that the text says it comes to about."""
+
+    value: Value
+    unit: Unit
+    written: str
+    about: tuple[Value, ...] = ()
+
+    @property
+    def rounded(self) -> bool:
+        """Whether it is a decimal of so many digits that it must be a computed one."""
+        digits = self.written.replace(".", "").lstrip("-+0")
+        return "." in self.written and digits.isdigit() and len(digits) >= 10
+
+    @property
+    def form(self) -> str:
+        """How it is written in normal form."""
+        exact = isinstance(self.value, Fraction) and not self.rounded
+        number = str(self.value) if exact else self.written.replace(" ", "").lower()
+        rough = "".join(ABOUT + str(value) for value in self.about)
+        return number + (" " + self.unit.name if self.unit.name else "") + rough
+
+    def same(self, other: Quantity) -> bool:
+        """Whether both are one quantity: units that measure the same are converted, and a unit that
+        only one of them has is free."""
+        a, b = self.unit, other.unit
+        scales: tuple[Value, Value] = (Fraction(1), Fraction(1))
+        if a.dimensions and b.dimensions:
+            if a.dimensions != b.dimensions:
+                return False
+            scales = (a.size, b.size) if a.size != b.size else scales
+        pairs = [(self.value, other.value)]
+        pairs += [(self.value, value) for value in other.about]
+        pairs += [(value, other.value) for value in self.about]
+        exactly = not (self.rounded or other.rounded)
+        return any(alike(x * scales[0], y * scales[1], exactly) for x, y in pairs)
+
+
+_UNITS = "one two three four five six seven eight nine"
+_TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
+_TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
+_WORDS = {word: n for n, word in enumerate(f"zero {_UNITS} {_TEENS}".split())}
+_WORDS |= {word: 10 * n for n, word in enumerate(_TENS.split(), 2)}
+_SCALES = {"hundred": 100, "thousand": 1000, "million": 10**6, "billion": 10**9}
+_IN_WORDS = re.compile(
+    rf"(?:{'|'.join([*sorted(_WORDS, key=len, reverse=True), *_SCALES])}|(?<=d )and(?= [a-z]))"
+    r"(?:[ -]|$|(?![A-Za-z]))",
+    re.I,
+)
+_GROUPED = re.compile(r"(?<!\d)[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
+_LEAD = re.compile(
+    r"(?:(?:about|approximately|approx\.?|around|roughly|exactly|circa|a total of) "
+    r"|(?!(?:more|less|not?|over|under|between|at|greater|fewer|up|above|below|than|either)\b)"
+    r"[A-Za-z][A-Za-z' -]{1,40}: ?)(?=\S)",
+    re.I,
+)
+_CURRENCY = re.compile(rf"([-+]?) ?(US{DOLLAR}|[{DOLLAR}€£₹]|Rs\.?|USD|EUR)(?![a-z]) ?", re.I)
+_RANGE = re.compile(r"(\d+(?:\.\d+)?) ?- ?(\d+(?:\.\d+)?)\b")
+_MARK = re.compile(r"[\d]|\\pi|[A-Za-z]{3}")
+_LETTER = re.compile(r"[^\W\d_]")
+#: What stands left of an equals sign and names what is right of it: ``x``, ``m+n``, ``|AB|``,
+#: ``f(2)``, ``S_{\triangle ABC}``, ``m\angle ABC``, ``\frac{NO}{BO}``, ``The area``.
+_NAME = re.compile(
+    r"(?!-)(?:(?<=[A-Za-z])\([^()=]{1,20}\)|_(?:\{[^{}=]{1,20}\}|\w)|\^(?:\{\\?\w{1,9}\}|[*'])"
+    r"|\\(?!ne(?![a-z])|le(?![a-z])|ge(?![a-z])|in(?![a-z])|pm|sqrt|cup)[A-Za-z]+"
+    r"|[^\W\d_]|[ |:+'°{}()\[\],/-])+"
+)
+
+
+def compute(text: str) -> Value | None:
+    """The one number that an answer states, whatever its unit; exact where it is rational.
+
+    None for a range, a hedge, several numbers, an expression with unknowns, and for prose.
+    """
+    found = read(clean(text))
+    return None if found is None else found.value
+
+
+@lru_cache(maxsize=50_000)
+def read(text: str) -> Quantity | None:
+    """The quantity that a cleaned text states.
+
+    ``text`` is as :func:`benchmarks.answers.notation.clean` leaves it.
+    """
+    if not text or not _MARK.search(text):
+        return None
+    if text.isdigit() and text.isascii() and len(text) < 400:
+        return Quantity(Fraction(int(text)), NOUN, text.lstrip("0") or "0")
+    stated, *about = text.split(ABOUT)
+    found = _stated(stated.strip())
+    rough = tuple(q for part in about if (q := _stated(part.strip())))
+    if found is None:
+        named = not stated.strip() or name(stated.removesuffix("=")) is not None
+        return rough[0] if rough and named else None
+    near = tuple(q.value for q in rough if alike(q.value, found.value, False, ROUGHLY))
+    return Quantity(found.value, found.unit, found.written, near) if near else found
+
+
+def name(text: str) -> str | None:
+    """The text, where it is the name of something and no number or formula."""
+    text = text.strip()
+    is_name = len(text) <= 80 and _NAME.fullmatch(text) and _LETTER.search(text)
+    return text if is_name else None
+
+
+def alike(a: Value, b: Value, exactly: bool = True, tolerance: float = TOLERANCE) -> bool:
+    """Whether two numbers are equal: ``exactly``, where both are rational, else within a relative
+    tolerance."""
+    if exactly and isinstance(a, Fraction) and isinstance(b, Fraction):
+        return a == b
+    try:
+        return abs(float(a) - float(b)) <= tolerance * max(abs(float(a)), abs(float(b)))
+    except OverflowError:
+        return False
+
+
+def _stated(text: str) -> Quantity | None:
+    """What a text states in which each part but one, left of an equals sign, is a name or a number
+    too."""
+    *before, last = text.split("=") if "=" in text else (text,)
+    found = _measured(last.strip())
+    if found is None and len(before) == 1 and name(last):  # "12 = x"
+        return _measured(before[0].strip())
+    if found is None or not all(name(part) or _measured(part.strip()) for part in before):
+        return None
+    return found
+
+
+def _measured(text: str) -> Quantity | None:
+    """A number and what it counts or measures, and nothing else."""
+    if lead := _LEAD.match(text):
+        text = text[lead.end() :]
+    money: Unit | None = None
+    text = text.removeprefix("¥").lstrip()  # yuan or yen
+    if currency := _CURRENCY.match(text):
+        text = currency[1] + text[currency.end() :]
+        money = unit(currency[2])
+    if "," in text and not re.search(r"[()\[\]{}]", text):
+        text = _GROUPED.sub(lambda group: group[0].replace(",", ""), text)
+    if (between := _RANGE.match(text)) and float(between[1]) < float(between[2]):
+        return None
+    found = arithmetic.prefix(text) or _in_words(text)
+    if found is None:
+        return None
+    number, end = found
+    rest = text[end:]
+    if rest and (again := arithmetic.value(rest.strip(" ()"))) is not None and rest.endswith(")"):
+        rest = "" if alike(again, number) else rest
+    kind = unit(rest, tight=rest[:1] != " ")
+    if kind is None or (kind is not NOUN and money not in (None, kind)):
+        return None
+    return Quantity(number, money or kind, text[:end].strip())
+
+
+def _in_words(text: str) -> tuple[Fraction, int] | None:
+    """The number that a text begins with in English words, and where that ends."""
+    total = group = at = 0
+    while match := _IN_WORDS.match(text, at):
+        word, at = match[0].strip(" -").lower(), match.end()
+        if word in _WORDS:
+            if group % 10 or (group % 100 and _WORDS[word] >= 10):
+                return None  # "one two"
+            group += _WORDS[word]
+        elif word == "hundred":
+            group = (group or 1) * 100
+        elif word in _SCALES:
+            total, group = total + (group or 1) * _SCALES[word], 0
+    if at and text[at - 1] in " -":
+        at -= 1
+    return (Fraction(total + group), at) if at else None
