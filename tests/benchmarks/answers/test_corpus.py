@@ -62,12 +62,12 @@ def test_a_response_is_credited_as_a_careful_reader_would(
     assert not wrong, differing(wrong, n)
 
 
-@pytest.mark.parametrize("everywhere", [IN_TURN, EVERYWHERE])
+@pytest.mark.slow
 @pytest.mark.parametrize("file", files())
-def test_the_reward_pays_what_rules_credits(file: str, everywhere: bool) -> None:
+def test_the_reward_pays_what_rules_credits(file: str) -> None:
     """What is trained on is what is measured, right or wrong."""
     apart, n = [], 0
-    for row, one, item in asked(file, everywhere):
+    for row, one, item in asked(file, everywhere=True):
         n += 1
         credited = JUDGES["rules"](one, item, row.response)
         if credited != JUDGES["reward"](one, item, row.response):
