@@ -15,7 +15,7 @@ export MLFLOW_DISABLE_TELEMETRY ?= true
 # Trials and tests start many processes; without kept bytecode each compiles torch's sources anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help run collapse plan test test-slow test-floors lint types fmt install ui clean
+.PHONY: help run collapse plan test test-slow test-floors answers lint types fmt install ui clean
 
 help:  ## list these verbs
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -40,6 +40,9 @@ test-floors: $(READY)  ## the fast tests with the lowest versions that pyproject
 	$(UV) pip install --quiet --python .venv-floors/bin/python --resolution lowest-direct \
 	  --editable '.[openai,lora,xlsx]' 'pytest>=8' 'pytest-timeout>=2.3' 'hypothesis>=6.100' 'import-linter>=2.6'
 	.venv-floors/bin/pytest -m "not slow and not gpu"
+
+answers: $(TESTABLE)  ## how far scorers and the reward agree with the labelled responses
+	$(BIN)/python -m tests.benchmarks.answers.report
 
 lint: $(TESTABLE)  ## ruff: lint and format check; import-linter: rooms import downward only
 	$(BIN)/ruff check .
