@@ -73,9 +73,11 @@ def differences(
     items: Sequence[Item],
     judged: Sequence[str],
     counted: Callable[[Item], Iterable[tuple[str, str]]],
+    same: Callable[[Item], Iterable[Item]],
     source: Files,
 ) -> list[str]:
-    """One line for each kind of difference, with how many rows and which first.
+    """One line for each kind of difference, with how many rows and which first. ``same`` are the
+    forms in which a file can hold the row of an item.
 
     Of items that were loaded without their pictures, those are not compared.
     """
@@ -87,7 +89,7 @@ def differences(
     elif rows := published(name, edition.split):
         there_are = {item.id for item in items}
         lines += _some("rows are missing", [i for i in rows if i not in there_are])
-        lines += altered(name, edition, items, judged)
+        lines += altered(name, edition, items, judged, same)
     groups = len({item.cluster or item.id for item in items})
     if edition.groups and groups != edition.groups:
         lines.append(f"{groups} groups; the owners have {edition.groups}")
@@ -101,14 +103,20 @@ def differences(
     return lines
 
 
-def altered(name: str, edition: Edition, items: Sequence[Item], judged: Sequence[str]) -> list[str]:
+def altered(
+    name: str,
+    edition: Edition,
+    items: Sequence[Item],
+    judged: Sequence[str],
+    same: Callable[[Item], Iterable[Item]],
+) -> list[str]:
     """What the rows that are there are otherwise than as published, where that is known."""
     rows = published(name, edition.split)
     if not rows:
         return []
-    ours = {item.id: fingerprint(item, judged) for item in items}
+    ours = {item.id: [fingerprint(each, judged) for each in same(item)] for item in items}
     lines = _some("rows are not the owners'", [i for i in ours if i not in rows])
-    changed = [i for i in ours if i in rows and rows[i][0] != ours[i]]
+    changed = [i for i in ours if i in rows and rows[i][0] not in ours[i]]
     lines += _some(f"rows ask or answer otherwise than {edition.source}", changed)
     shown = {i.id: picture_mark(i) for i in items if i.id in rows and rows[i.id][1]}
     other = [i for i, mark in shown.items() if mark and mark != rows[i][1]]

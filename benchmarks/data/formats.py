@@ -20,12 +20,13 @@ MAX_LITERAL = 100_000
 
 @dataclass(frozen=True)
 class Format:
-    """``needs``: the columns that tell the format. ``response``: the columns that may hold the
-    response, in the order of preference. ``row`` makes of a row one in the owners' columns; where
-    it is None the golds are elsewhere."""
+    """``benchmarks``: those whose answers a file of this format can hold, the usual one first;
+    none: the format does not tell. ``needs``: the columns that tell the format. ``response``: the
+    columns that may hold the response, in the order of preference. ``row`` makes of a row one in
+    the owners' columns; where it is None the golds are elsewhere."""
 
     title: str
-    benchmark: str | None
+    benchmarks: tuple[str, ...]
     needs: tuple[str, ...]
     id: Callable[[Cells], str]
     response: tuple[str, ...]
@@ -45,15 +46,29 @@ def _gold(value: Any) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _wemath_id(row: Cells) -> str:
+def wemath_id(row: Cells) -> str:
+    """Of a row of We-Math: its group, and which of its questions it is."""
     return f"{row['ID']}/{str(row['key']).rpartition('_')[2]}"
 
 
 # --------------------------------------------------------------------------------------- VLMEvalKit
 
 
-def _literal(value: Any) -> Any:
-    return ast.literal_eval(value) if isinstance(value, str) and len(value) < MAX_LITERAL else value
+def _list(row: Cells, column: str) -> list[Any]:
+    """A list that a table's cell holds as a Python literal; an empty cell holds none."""
+    value = row.get(column)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        return []
+    try:
+        if len(str(value)) >= MAX_LITERAL:
+            raise ValueError
+        found = ast.literal_eval(value) if isinstance(value, str) else value
+        if not isinstance(found, list | tuple):
+            raise ValueError
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        said = "must be empty or a list such as \"['3', '5']\""
+        raise ValueError(f"{column!r} {said}, and is {str(value)[:80]!r}") from None
+    return list(found)
 
 
 _DECIMALS = {"one": 1, "two": 2, "three": 3}
@@ -71,10 +86,11 @@ def _question(row: Cells, options: str, given: bool) -> str:
 def _kit_mathvista(row: Cells) -> dict[str, Any]:
     """Golds that a table read as numbers (``14.0``, or ``2`` for 2.0) are written as the owners'
     again, and a choice is taken by its letter, which no table changes."""
-    choices = [str(choice) for choice in _literal(row.get("choices")) or []] or None
+    choices = [str(choice) for choice in _list(row, "choices")] or None
     answer, kind = str(row["answer"]), row["answer_type"]
     hint = _HINT.search(str(row["question"]))
     question = _BEFORE.sub("", _question(row, "\nChoices:", bool(choices)), count=1)
+    question, unit = _without_unit(question, row.get("unit"))
     decimals = _DECIMALS[hint[1]] if hint else max(1, len(answer.partition(".")[2]))
     precision = int(float(row.get("precision", decimals)))
     letter = str(row.get("answer_option", ""))
@@ -86,16 +102,16 @@ def _kit_mathvista(row: Cells) -> dict[str, Any]:
         answer = str(round(float(answer), precision))
     return {
         "pid": identity(row["index"]),
-        "question": question.removesuffix(f" (Unit: {row.get('unit')})"),
+        "question": question,
         "choices": choices,
         "question_type": row.get("question_type", "multi_choice" if choices else "free_form"),
         "answer_type": kind,
-        "unit": row.get("unit"),
+        "unit": unit,
         "precision": precision if kind == "float" else None,
         "answer": answer,
-        "image": row.get("image_path", identity(row["index"])),
+        "image": f"images/{identity(row['index'])}.jpg",  # all 1000 of the owners' are named so
         "metadata": {
-            "skills": _literal(row.get("skills")) or [],
+            "skills": _list(row, "skills"),
             **{
                 facet: row[facet]
                 for facet in ("task", "category", "context", "grade", "source", "language")
@@ -103,6 +119,16 @@ def _kit_mathvista(row: Cells) -> dict[str, Any]:
             },
         },
     }
+
+
+def _without_unit(question: str, unit: str | None) -> tuple[str, str | None]:
+    """A question and its unit, which may be the question's end, in a table without a column for
+    it."""
+    asked, mark, end = question.rpartition(" (Unit: ")
+    told = end.removesuffix(")")
+    if not mark or told == end or not told or {")", "\n"} & set(told):
+        return question, unit
+    return (asked, told) if unit in (None, told) else (question, unit)
 
 
 def _kit_wemath(row: Cells) -> dict[str, Any]:
@@ -134,7 +160,7 @@ def _kit_mathverse(row: Cells) -> dict[str, Any]:
 
 
 def _kit_mathvision(row: Cells) -> dict[str, Any]:
-    options = _literal(row.get("choices")) or []
+    options = _list(row, "choices")
     return {
         "id": identity(row["index"]),
         "question": _question(row, "\n(A) ", bool(options)),
@@ -147,7 +173,7 @@ def _kit_mathvision(row: Cells) -> dict[str, Any]:
 
 def _kit(
     title: str,
-    benchmark: str | None,
+    benchmarks: tuple[str, ...],
     needs: tuple[str, ...],
     row: Callable[[Cells], dict[str, Any]] | None,
     id: Callable[[Cells], str] = lambda row: identity(row["index"]),
@@ -155,26 +181,30 @@ def _kit(
     verdict: tuple[str, ...] = ("verifier_score",),
 ) -> Format:
     columns = ("index", "prediction", *needs)
-    return Format(title, benchmark, columns, id, ("prediction",), extraction, verdict, row)
+    return Format(title, benchmarks, columns, id, ("prediction",), extraction, verdict, row)
 
 
 #: Every format, the more particular before the more general.
 FORMATS = (
-    _kit("VLMEvalKit We-Math", "wemath", ("ID", "key"), _kit_wemath, _wemath_id, verdict=("hit",)),
-    _kit("VLMEvalKit MathVista", "mathvista", ("answer_type",), _kit_mathvista, extraction="res"),
+    _kit(
+        "VLMEvalKit We-Math", ("wemath",), ("ID", "key"), _kit_wemath, wemath_id, verdict=("hit",)
+    ),
+    _kit(
+        "VLMEvalKit MathVista", ("mathvista",), ("answer_type",), _kit_mathvista, extraction="res"
+    ),
     _kit(
         "VLMEvalKit MathVerse",
-        "mathverse",
+        ("mathverse",),
         ("problem_version",),
         _kit_mathverse,
         extraction="extract",
         verdict=("score", "verifier_score"),
     ),
-    _kit("VLMEvalKit MathVision", "mathvision", ("choices",), _kit_mathvision, extraction="res"),
-    _kit("VLMEvalKit", None, (), None, verdict=("hit", "score", "verifier_score")),
+    _kit("VLMEvalKit MathVision", ("mathvision",), ("choices",), _kit_mathvision, extraction="res"),
+    _kit("VLMEvalKit", (), (), None, verdict=("hit", "score", "verifier_score")),
     Format(
         "MathVerse",
-        "mathverse",
+        ("mathverse", "mathverse_text_only"),
         ("sample_index", "model_answer"),
         lambda row: str(row["sample_index"]),
         ("model_answer",),
@@ -184,7 +214,7 @@ FORMATS = (
     ),
     Format(
         "MathVista",
-        "mathvista",
+        ("mathvista",),
         ("answer_type", "question_type", "response"),
         lambda row: str(row["pid"]),
         ("execution", "response"),
@@ -194,9 +224,9 @@ FORMATS = (
     ),
     Format(
         "We-Math",
-        "wemath",
+        ("wemath",),
         ("ID", "key", "answer", "option"),
-        _wemath_id,
+        wemath_id,
         ("response", "prediction", "output"),
         None,
         ("hit",),
@@ -204,7 +234,7 @@ FORMATS = (
     ),
     Format(
         "MathVision",
-        "mathvision",
+        ("mathvision",),
         ("id", "response"),
         lambda row: str(row["id"]),
         ("response",),

@@ -12,7 +12,6 @@ import ast
 import base64
 import binascii
 import hashlib
-import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -38,8 +37,6 @@ MD5 = {
     "MathVision.tsv": "93f6de14f7916e598aa1b7165589831e",
     "MathVision_MINI.tsv": "060fe4fa5d868987ce179307bd5f8a33",
 }
-#: A question of MathVista with its unit, where the table has no column for it.
-_UNIT = re.compile(r"(?P<question>.*) \(Unit: (?P<unit>[^)\n]+)\)", re.DOTALL)
 
 
 def rows(path: Path, name: str, pictures: bool = True) -> Iterator[Row]:
@@ -48,7 +45,7 @@ def rows(path: Path, name: str, pictures: bool = True) -> Iterator[Row]:
     Raises :class:`DataError` naming file and row: a cut table, a picture that is no base64, a
     reference to no row.
     """
-    convert = next((f.row for f in FORMATS if f.benchmark == name and "index" in f.needs), None)
+    convert = next((f.row for f in FORMATS if name in f.benchmarks and "index" in f.needs), None)
     if convert is None:
         raise DataError(f"{path}: the columns of {name} in a TSV of VLMEvalKit are not known.")
     _whole(path)
@@ -65,8 +62,6 @@ def rows(path: Path, name: str, pictures: bool = True) -> Iterator[Row]:
             ) from None
         except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError) as error:
             raise DataError(f"{where}: not a row of VLMEvalKit's {name} ({error}).") from None
-        if name == "mathvista" and (match := _UNIT.fullmatch(owners["question"])):
-            owners |= match.groupdict()
         for query in ("query_wo", "query_cot"):
             if query in given:
                 owners[query] = given[query]

@@ -79,7 +79,9 @@ class OfficialBenchmark(Benchmark):
         """
         edition = self.edition(source, items, split)
         found = self.files(source, split)
-        return editions.differences(self.name, edition, items, self.judged, self.counted, found)
+        return editions.differences(
+            self.name, edition, items, self.judged, self.counted, self.forms, found
+        )
 
     def compared(self, source: Path | str, items: Sequence[Item], split: str | None = None) -> str:
         """With what :meth:`check` compares these items, in words: where no fingerprints of the
@@ -115,7 +117,11 @@ class OfficialBenchmark(Benchmark):
     def altered(self, items: Sequence[Item]) -> list[str]:
         """What a part of the items is otherwise than as published, where that is known: of rows
         that another file holds, such as one of published answers."""
-        return editions.altered(self.name, self.fitting(items), items, self.judged)
+        return editions.altered(self.name, self.fitting(items), items, self.judged, self.forms)
+
+    def forms(self, item: Item) -> Iterable[Item]:
+        """An item in the forms in which its row can be held without asking anything else."""
+        yield item
 
     def counted(self, item: Item) -> Iterable[tuple[str, str]]:
         """(facet, value) pairs whose numbers :meth:`check` compares with the owners'."""

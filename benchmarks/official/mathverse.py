@@ -158,6 +158,14 @@ class MathVerseTextOnly(MathVerse):
         ),
     )
 
+    def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:
+        if row["problem_version"] != TEXT_ONLY:
+            raise DataError(
+                f"{where}: is of version {row['problem_version']!r}, which {self.name} does not "
+                "ask; the five versions with a picture are the benchmark mathverse."
+            )
+        return super().item(where, row, pictures)
+
     def values(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> list[Values]:
         return accuracies(self.name, items, verdicts, self.facets)
 

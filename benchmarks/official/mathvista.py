@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +157,13 @@ class MathVista(OfficialBenchmark):
         )
         _can_be_right(where, item)
         return item
+
+    def forms(self, item: Item) -> Iterable[Item]:
+        """A unit stands in the question whether the owners' row has it there (TabMWP) or in its own
+        column (KVQA); VLMEvalKit's tables do not tell."""
+        yield item
+        if (unit := item.meta["unit"]) and f" (Unit: {unit})" in item.question:
+            yield replace(item, meta={**item.meta, "unit": None})
 
     def facets(self, item: Item) -> Iterable[tuple[str, str]]:
         for facet in FACETS:

@@ -23,7 +23,7 @@ from benchmarks.answers.equality import classes
 from benchmarks.base import Item, Scorer, Verdict
 from benchmarks.official.benchmark import FunctionScorer
 from benchmarks.registry import benchmark
-from benchmarks.saved.published import Answer
+from benchmarks.saved.answer import Answer
 
 #: Responses that a worker is handed at a time, where an item has no more.
 CHUNK = 100

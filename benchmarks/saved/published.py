@@ -8,61 +8,51 @@ A file is recognised by its columns, not by its name:
 - MathVerse ``output_*.json``: ``model_answer``, and perhaps ``extraction``, ``judgement``;
 - We-Math: rows with ``ID``, ``key`` and ``response``, ``prediction`` or ``output``;
 - VLMEvalKit: TSV, CSV, JSON or xlsx with ``index`` and ``prediction``, as inference writes it or
-  with the columns that its scorer adds.
+  with the columns that its scorer adds;
+- sample logs of lm-eval and lmms-eval: see :mod:`benchmarks.saved.logs`.
+
+A list in place of a response holds samples of the item, as many in every row. A row with ``error``
+and no response, as MathVista's script writes it, is an answer that failed.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.base import Benchmark, DataError, Generation, Item
+from benchmarks.base import Benchmark, DataError, Item
 from benchmarks.data import tables
 from benchmarks.data.formats import FORMATS, Format
 from benchmarks.data.questions import Row
 from benchmarks.official.benchmark import OfficialBenchmark
-
-
-@dataclass(frozen=True)
-class Answer:
-    """One saved response. ``extraction`` is what the owners' extraction made of it, ``published``
-    the verdict in the file; None where the file holds none."""
-
-    generation: Generation
-    extraction: Any = None
-    published: bool | None = None
-
-
-@dataclass(frozen=True)
-class Published:
-    """A file of answers: what it is, and the items where the file itself holds their golds.
-    ``notes`` say what the file can have lost."""
-
-    format: str
-    answers: tuple[Answer, ...]
-    items: tuple[Item, ...] | None
-    notes: tuple[str, ...] = ()
+from benchmarks.saved import logs
+from benchmarks.saved.answer import Answer, Published, Reply, answers, of_each, responses
 
 
 def benchmark_of(path: Path) -> str | None:
     """The benchmark that a file is of, where its format tells. Raises :class:`DataError`."""
-    return _recognise(path, tables.rows(path)).benchmark
+    rows = tables.rows(path)
+    if logs.is_log(rows):
+        return logs.benchmark_of(rows)
+    return next(iter(_recognise(path, rows).benchmarks), None)
 
 
-def read(path: Path, one: Benchmark) -> Published:
-    """The answers of a published file to the items of a benchmark.
+def read(path: Path, one: Benchmark, items: Sequence[Item] | None = None) -> Published:
+    """The answers of a published file to the items of a benchmark. ``items`` are those of its data,
+    where that is at hand: of a log they can say which of them a row answers.
 
     Raises :class:`DataError` naming file and row: no known format, another benchmark's, a field
     that is missing, a row that is cut, an id twice.
     """
     rows = tables.rows(path)
+    if logs.is_log(rows):
+        return logs.read(path, rows, one, items)
     known = _recognise(path, rows)
-    if known.benchmark not in (None, one.name):
+    if known.benchmarks and one.name not in known.benchmarks:
         raise DataError(f"{path}: is a {known.title} file, not one of {one.name}.")
-    answers: list[Answer] = []
+    replies: list[Reply] = []
     owners: list[Row] = []
     seen: dict[str, str] = {}
     for where, row in rows:
@@ -73,9 +63,7 @@ def read(path: Path, one: Benchmark) -> Published:
                 raise DataError(
                     f"{where}: its id is the formula {name!r}; save the sheet as values."
                 )
-            column = next((c for c in known.response if c in row), None)
-            if column is None:
-                raise KeyError(" or ".join(known.response))
+            replies.append(_reply(where, name, row, given, known))
             if known.row is not None:
                 owners.append((where, known.row(given)))
         except KeyError as error:
@@ -90,33 +78,49 @@ def read(path: Path, one: Benchmark) -> Published:
         if name in seen:
             raise DataError(f"{where}: id {name!r} is already taken by {seen[name]}.")
         seen[name] = where
-        text = next((str(given[c]) for c in known.response if c in given), "")
-        verdict = next((given[c] for c in known.verdict if c in given), None)
-        answers.append(
-            Answer(
-                Generation(name, "greedy", 0, text),
-                given.get(known.extraction) if known.extraction else None,
-                _verdict(where, verdict),
-            )
-        )
-    items = None
+    said = answers(replies)
+    held = None
     if known.row is not None and isinstance(one, OfficialBenchmark):
-        items = tuple(one.items(str(path), owners))
-    notes = _lost(answers) if path.suffix == ".xlsx" else ()
-    return Published(known.title, tuple(answers), items, notes)
+        held = tuple(one.items(str(path), owners))
+    notes = _lost(said) if path.suffix == ".xlsx" else ()
+    return Published(known.title, said, held, notes)
+
+
+def _reply(
+    where: str, name: str, row: Mapping[str, Any], given: Mapping[str, Any], known: Format
+) -> Reply:
+    """What a row holds. KeyError where it has neither a column of responses nor an error."""
+    if "error" in given and all(given.get(column, "") == "" for column in known.response):
+        return Reply(where, name, ())
+    if not any(column in row for column in known.response):
+        raise KeyError(" or ".join(known.response))
+    texts = responses(where, next((given[c] for c in known.response if c in given), ""))
+    extraction = given.get(known.extraction) if known.extraction else None
+    column = next((c for c in known.verdict if c in given), "")
+    verdicts = of_each(where, column, given.get(column), len(texts))
+    return Reply(
+        where,
+        name,
+        texts,
+        of_each(where, str(known.extraction), extraction, len(texts)),
+        tuple(_verdict(where, verdict) for verdict in verdicts),
+    )
 
 
 def _recognise(path: Path, rows: Sequence[Row]) -> Format:
+    """The format of a file by the columns of its rows; the first may lack what an error kept from
+    being written."""
     if not rows:
         raise DataError(f"{path}: holds no rows.")
-    columns = set(rows[0][1])
+    columns = {column for _, row in rows for column in row}
     for known in FORMATS:
         if columns.issuperset(known.needs):
             return known
     wanted = "; ".join(f"{f.title}: {', '.join(f.needs)}" for f in FORMATS)
     raise DataError(
         f"{rows[0][0]}: no known format of saved answers. Columns there: "
-        f"{', '.join(sorted(map(str, columns)))}. Known formats by their columns: {wanted}."
+        f"{', '.join(sorted(map(str, rows[0][1])))}. Known formats by their columns: {wanted}; "
+        f"{logs.TITLE}: {', '.join(logs.NEEDS)}."
     )
 
 

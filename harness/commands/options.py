@@ -28,7 +28,10 @@ JudgeOptions = Annotated[
 ]
 GoldFiles = Annotated[
     str | None,
-    typer.Option("--data", help="The benchmark's files, where FILE holds no golds."),
+    typer.Option(
+        "--data",
+        help="The benchmark's files, where FILE holds no golds; of lm_eval:<task>, its folder.",
+    ),
 ]
 ServerOptions = Annotated[
     list[str] | None,

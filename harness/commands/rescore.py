@@ -15,8 +15,9 @@ def command(
     file: Annotated[
         Path,
         typer.Argument(
-            help="A published result file (.json, .jsonl, .tsv, .csv, .xlsx), generations.parquet, "
-            "or a trial's, score's or generate step's folder."
+            help="A result file of a benchmark's owners or of VLMEvalKit (.json, .jsonl, .tsv, "
+            ".csv, .xlsx), a sample log of lm-eval or lmms-eval (.jsonl, by --log_samples), "
+            "generations.parquet, or a trial's, score's or generate step's folder."
         ),
     ],
     benchmark: Annotated[

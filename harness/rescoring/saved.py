@@ -10,7 +10,8 @@ from typing import Any
 from benchmarks.base import Benchmark, DataError, Generation, Item
 from benchmarks.plugins import unknown
 from benchmarks.registry import BENCHMARKS, benchmark
-from benchmarks.saved.published import Answer, benchmark_of, read
+from benchmarks.saved.answer import Answer
+from benchmarks.saved.published import benchmark_of, read
 from harness.errors import HarnessError
 from harness.steps.context import subset
 from harness.store.files import read_json
@@ -67,10 +68,13 @@ def load(
         raise HarnessError(str(error)) from None
 
 
-def _named(name: str) -> Benchmark:
+def _named(name: str, include_path: str | None = None) -> Benchmark:
+    """The benchmark of this name; of an lm-eval task ``include_path`` is where it is defined."""
     try:
-        return benchmark(name)
-    except KeyError:
+        return benchmark(benchmark_data.address(name, include_path))
+    except KeyError as error:
+        if benchmark_data.is_lm_eval(name):
+            raise HarnessError(str(error.args[0])) from None
         raise HarnessError(unknown("benchmark", name, BENCHMARKS)) from None
 
 
@@ -83,13 +87,12 @@ def _published(
     name = name or benchmark_of(file)
     if name is None:
         raise HarnessError(f"{file} does not tell its benchmark; add --benchmark")
-    one = _named(name)
-    published = read(file, one)
-    items = published.items
+    one = _named(name, data)
     if split is not None and data is None:
         raise HarnessError("--split is a part of --data, which is not given")
-    if data is not None:
-        items = tuple(one.load_text(_source_of(one, data, split, root), split))
+    given = _given(one, data, split, root)
+    published = read(file, one, given)
+    items = published.items if given is None else given
     if items is None:
         raise HarnessError(
             f"{file} holds no golds; add --data with the folder or file of {one.title} as its "
@@ -103,6 +106,21 @@ def _published(
     where = data or file.name
     notes += [f"{where} is not as published: {line}" for line in one.altered(items)]
     return replace(made, total=max(made.total, edition.n), notes=tuple(notes))
+
+
+def _given(
+    one: Benchmark, data: str | None, split: str | None, root: Path
+) -> Sequence[Item] | None:
+    """The items of ``--data``; of an lm-eval task, whose definition that is, what it asks. None
+    where neither is named."""
+    if benchmark_data.is_lm_eval(one.name):
+        from benchmarks.bridges.lm_eval import LmEval
+
+        assert isinstance(one, LmEval)
+        return one.rendered()
+    if data is None:
+        return None
+    return one.load_text(_source_of(one, data, split, root), split)
 
 
 def _source_of(one: Benchmark, data: str, split: str | None, root: Path) -> Path:
@@ -132,7 +150,13 @@ def _joined(
         )
     answered = tuple(item for item in items if item.id in asked)
     notes = [one.withheld(answered)] if one.withheld(answered) else []
-    if empty := sum(not answer.generation.text.strip() for answer in answers):
+    if failed := [answer.generation.item for answer in answers if answer.failed]:
+        shown = ", ".join(failed[:5]) + (", ..." if len(failed) > 5 else "")
+        notes.append(
+            f"{len(failed)} of {len(answers)} responses are errors of the tool that asked, counted "
+            f"as empty, unparsed and wrong: {shown}"
+        )
+    if empty := sum(not a.failed and not a.generation.text.strip() for a in answers):
         notes.append(f"{empty} of {len(answers)} responses are empty")
     return Saved(one, format, answered, tuple(answers), len(items), tuple(notes))
 

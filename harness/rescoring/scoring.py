@@ -21,7 +21,7 @@ from benchmarks.data.questions import json_line
 from benchmarks.judge import NAME
 from benchmarks.plugins import unknown
 from benchmarks.saved import parallel
-from benchmarks.saved.published import Answer
+from benchmarks.saved.answer import Answer
 from harness.errors import HarnessError
 from harness.experiment.judges import UNSAID, scorer_id, scorers
 from harness.experiment.spec import Judge
@@ -101,7 +101,21 @@ def score(
         hashes, dtype = Hashes(by.root), by.resources.dtype
         ids[NAME] = scorer_id(one, NAME, by.judge, hashes, dtype)
         columns[NAME] = _asked(tasks, by)
-    return [figured(saved, name, ids[name], columns[name]) for name in names]
+    return [
+        figured(saved, name, ids[name], _without_failed(tasks, columns[name])) for name in names
+    ]
+
+
+def _without_failed(
+    tasks: Sequence[tuple[Item, Answer]], verdicts: Sequence[Verdict]
+) -> list[Verdict]:
+    """The verdicts, of which no scorer's rule for empty text credits an error of the tool."""
+    return [
+        replace(v, correct=False, extracted=None, status="unparsed", rule="error")
+        if answer.failed
+        else v
+        for (_, answer), v in zip(tasks, verdicts, strict=True)
+    ]
 
 
 def _asked(tasks: Sequence[tuple[Item, Answer]], by: Judging) -> list[Verdict]:
@@ -258,16 +272,20 @@ def _show_summary(saved: Saved, scored: Sequence[Scored], console: Console) -> N
     columns = judges(saved, scored)
     published = columns.get(PUBLISHED)
     states = ("unparsed", "undecided", "judge_failed")
-    cut = sum(answer.generation.finish == "length" for answer in saved.answers)
-    table = _table("scorers", "scorer", "correct", "n", "%", *states, "truncated", "agrees")
+    same_for_all = {
+        "truncated": sum(answer.generation.finish == "length" for answer in saved.answers),
+        "errors": sum(answer.failed for answer in saved.answers),
+    }
+    table = _table("scorers", "scorer", "correct", "n", "%", *states, *same_for_all, "agrees")
     for one in scored:
         right, n = sum(v.correct for v in one.verdicts), len(one.verdicts)
-        counts = [*(str(one.count(status)) for status in states), str(cut)]
+        counts = [*map(one.count, states), *same_for_all.values()]
         agrees = ""
         if published is not None:
             same, both = agreement(published, columns[one.name])
             agrees = f"{same}/{both} = {100 * same / both:.1f}%" if both else ""
-        table.add_row(one.name, str(right), str(n), f"{100 * right / n:.1f}", *counts, agrees)
+        shown = [right, n, f"{100 * right / n:.1f}", *counts]
+        table.add_row(one.name, *map(str, shown), agrees)
     console.print(table)
     if published is not None:
         console.print("[dim]agrees: with the verdicts published in the file[/]")

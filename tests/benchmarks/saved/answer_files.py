@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.registry import benchmark
-from benchmarks.saved.published import Published, benchmark_of, read
+from benchmarks.saved.answer import Published
+from benchmarks.saved.published import benchmark_of, read
 
 MATHVISTA = {
     "question": "How many?",

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,15 @@ from typing import Any
 import pytest
 
 from benchmarks.base import DataError
+from benchmarks.official.benchmark import OfficialBenchmark
 from benchmarks.registry import benchmark
 from benchmarks.saved.published import benchmark_of, read
+from tests.benchmarks.owners_files import kit_row
 
 from .answer_files import MATHVERSE, kept, write
+
+DATA = Path(__file__).resolve().parents[3].parent / "shared" / "data"
+real = pytest.mark.skipif(not DATA.is_dir(), reason="no shared/data beside the repository")
 
 
 def test_vlmevalkit_tables(tmp_path: Path) -> None:
@@ -279,3 +285,61 @@ def test_the_columns_that_vlmevalkit_adds(
             (answer,) = found.answers
             assert (answer.extraction, answer.published) == expected
             assert answer.generation.text == row["prediction"]
+
+
+def test_choices_of_a_table_are_a_list_or_empty(tmp_path: Path) -> None:
+    free = {**VISTA, "choices": ""}
+    found = kept(
+        write(tmp_path / "a.json", [free, {**free, "index": 6, "choices": " "}]), "mathvista"
+    )
+    assert found.items is not None
+    assert [item.meta["choices"] for item in found.items] == [[], []]
+    for wrong in ("A, B", "{'A': 1}", "[" * 9999, "'B'"):
+        said = (
+            r"row 1: not a row of a VLMEvalKit MathVista file \('choices' must be empty or a list"
+        )
+        with pytest.raises(DataError, match=said):
+            read(write(tmp_path / "b.json", [{**VISTA, "choices": wrong}]), benchmark("mathvista"))
+
+
+@pytest.mark.parametrize(
+    ("question", "unit", "whole", "told"),
+    [
+        ("How much? (Unit: kg)", None, "How much? (Unit: kg)", "kg"),
+        ("How much? (Unit: kg)", "kg", "How much? (Unit: kg)", "kg"),
+        ("How much? (Unit: kg)", "cm", "How much? (Unit: kg) (Unit: cm)", "cm"),
+        ("How much? (Unit: kg", None, "How much? (Unit: kg", None),
+        ("How (Unit: a) (Unit: m/s)", None, "How (Unit: a) (Unit: m/s)", "m/s"),
+    ],
+)
+def test_a_unit_is_in_its_column_or_ends_the_question(
+    tmp_path: Path, question: str, unit: str | None, whole: str, told: str | None
+) -> None:
+    rows = [{**VISTA, "question": question, "unit": unit}]
+    found = kept(write(tmp_path / "a.json", rows), "mathvista")
+    assert found.items is not None
+    assert (found.items[0].question, found.items[0].meta["unit"]) == (whole, told)
+
+
+@real
+def test_the_owners_rows_in_a_table_are_no_other_rows(tmp_path: Path) -> None:
+    """MathVista's 1000 rows in VLMEvalKit's columns, with the columns that its code reads and with
+    all; the picture's path is none of them."""
+    one = benchmark("mathvista")
+    rows = json.loads((DATA / "mathvista/bard/output_bard.json").read_text(encoding="utf-8"))
+    table = [kit_row("mathvista", row) | {"prediction": "5"} for row in rows.values()]
+    for row, owners in zip(table, rows.values(), strict=True):
+        row["question"] = owners["query"]
+    found = kept(write(tmp_path / "a.json", table), "mathvista")
+    assert found.items is not None
+    assert isinstance(one, OfficialBenchmark)
+    assert one.altered(found.items) == []
+    changed = [
+        {**table[0], "answer": "1.3"},
+        {**table[1], "image_path": "/tmp/2.jpg"},
+        *table[2:30],
+    ]
+    found = kept(write(tmp_path / "b.json", changed), "mathvista")
+    assert found.items is not None
+    (said,) = one.altered(found.items)
+    assert said.startswith("1 rows ask or answer otherwise")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.base import Generation, Item
 from benchmarks.registry import benchmark
-from benchmarks.saved.published import Answer
+from benchmarks.saved.answer import Answer
 from benchmarks.tiny import write_benchmark
 from harness.rescoring.saved import Saved
 

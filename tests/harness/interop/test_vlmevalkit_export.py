@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from benchmarks.base import Generation, Item
 from benchmarks.registry import benchmark
-from benchmarks.saved.published import Answer
+from benchmarks.saved.answer import Answer
 from benchmarks.tiny import write_benchmark
 from harness.errors import HarnessError
 from harness.interop.vlmevalkit.export import READ_AS_MISSING, export, export_all
