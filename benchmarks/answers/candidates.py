@@ -54,7 +54,10 @@ _THOUGHT = re.compile(
     r"|<\|channel\|>(?:analysis|commentary|(?P<final>final))<\|message\|>",
     re.I,
 )
-_END_MARK = re.compile(r"</s>|<\|(?!begin_of_box|end_of_box)[a-z_]{1,20}\|>|<br\s{0,9}/?>", re.I)
+_END_MARK = re.compile(
+    r"</s>|<\|(?!begin_of_box|end_of_box)[a-z_]{1,20}\|>|<(?:end_of_turn|eos|pad)>|<br\s{0,9}/?>",
+    re.I,
+)
 
 
 def answered(response: str) -> tuple[str, bool]:
@@ -86,7 +89,8 @@ def answered(response: str) -> tuple[str, bool]:
 # -------------------------------------------------------------------------------- tags and boxes
 
 _TAG = re.compile(
-    r"<\s?(?P<close>/)?\s?(?:answer|ans|final_answer|conclusion)\s?>(?!\s?:)"
+    r"<\s?(?P<close>/)?\s?(?:answer|ans|final_?(?:answer)?|conclusion)\s?>(?!\s?:)"
+    r"|\[\s?(?P<bracket>/)?\s?answer\s?\]"
     r"|<\|(?:begin|(?P<end>end))_of_box\|>",
     re.I,
 )
@@ -104,7 +108,7 @@ def tagged(text: str) -> list[Candidate]:
     start: int | None = None
     found: list[Candidate] = []
     for tag in _TAG.finditer(text):
-        if not (tag["close"] or tag["end"]):
+        if not any(tag.groups()):
             start = tag.end()
         elif start is not None:
             found.append(Candidate(text[start : tag.start()], start, tag.start(), "tag"))
@@ -116,7 +120,7 @@ def untagged(text: str) -> str:
     """The text without its tags and what is in them; an opened one reaches to the end."""
     start: int | None = None
     for tag in _TAG.finditer(text):
-        if not (tag["close"] or tag["end"]):
+        if not any(tag.groups()):
             start = tag.start() if start is None else start
         else:
             begin = tag.start() if start is None else start
@@ -175,7 +179,7 @@ _LINK = (
     r"definitely|actually|also|just|now|still|probably|most likely))?|[:=：→⇒]|->|=>|[=-]{1,2}>)"
 )
 _STATEMENT = re.compile(
-    r"(?:\b(?:answers?|ans|(?:correct|right|best)\s(?:option|choice|one|letter|result|value))\b"
+    r"(?:\b(?:answers?|ans|final_answer|correct(?=:)|(?:correct|right|best)\s(?:option|choice|one|letter|result|value))\b"
     r"(?:\s(?:to|for|of|in|from|among)\s[^\n.:=]{1,60}?)?"
     rf"[\s*_>)\]\"'`]{{0,6}}{_LINK}[\s*_:：<\"'`“”]{{0,12}}(?:(?:\$\$|\\\[)\s{{0,9}})?"
     r"|^[#*_ \t✅]{0,12}(?:the\s)?(?:final\s|correct\s)?answer[*_: \t]{0,6}\n\s{0,6}[*_]{0,3}"
@@ -192,8 +196,12 @@ _PRAISED = re.compile(
     r"(?<![A-Za-z0-9\\])(?:(?:option|choice|answer|letter|statement|选项)\s?)?[(\[*\"'“]{0,4}(?P<letter>[A-Z])"
     r"[)\]*\"'”]{0,4}\s{0,2}"
     r"(?:(?:is|was|would be|must be|should be|seems)\s(?:therefore\s|thus\s|indeed\s|clearly\s)?(?:the\s)?(?:only\s|most\s)?"
-    r"(?:correct|right|best|true|appropriate)\b(?:\s(?:answer|option|choice|one))?|(?:是|为)?(?:正确|对的|符合题意))"
+    r"(?:correct|right|best|true|appropriate|answer)\b(?:\s(?:answer|option|choice|one))?"
+    r"|(?:选?项)?(?:是|为)?(?:正确|对的|符合题意)|\s?(?:the\s)?(?:correct|right)\s(?:answer|option|choice))"
+    r"|(?:\b(?:only|leaving|leaves|it's|it is|it must be|say|so|guess|答[:：])|^答[:：])\s{0,3}(?P<last>[B-H])(?=\s?(?:[.,。!]|$|fits|works|is|gives|matches))",
+    re.M,
 )
+_DISPRAISED = re.compile(r"\b(?:not|whether|if|isn't|never|doubt)\b[^.\n]{0,25}$", re.I)
 _STATEMENT_END = re.compile(r"[.．](?=\s|\*|$|\")|\n|</|<\||[。！!?？；]|\"(?=\s{0,3}[,}])")
 _UNSURE = re.compile(
     r"(?:\b(?:if|suppose|supposing|assum\w{1,6}|whether|unless)\b[^.\n]{0,25}"
@@ -238,10 +246,26 @@ def stated(text: str) -> Iterator[Candidate]:
             yield one
 
 
+_RETRACTED = re.compile(
+    r"[\s.,;*!—-]{0,6}(?:but\s)?(?:wait|hmm|hold on|actually|no\b[,:]\s(?:it|that|this|wait|the answer|I)\b|oops|correction|sorry|"
+    r"(?:that|this)(?:'s| is| was) (?:wrong|not right|incorrect|a mistake)|let me (?:re|double))",
+    re.I,
+)
+
+
+def retracted(text: str, one: Candidate) -> str | None:
+    """What a response says behind a statement that it takes back, in its place; None where it
+    stands by it."""
+    back = _RETRACTED.match(text, one.end)
+    return blanked(text, 0, back.end()) if back else None
+
+
 def praised(text: str) -> Iterator[Candidate]:
     """The letters that are called right: "B is correct", the last first."""
     for match in reversed(list(_PRAISED.finditer(text))[-MAX_PLACES:]):
-        yield Candidate(match["letter"], match.start("letter"), match.end("letter"), "statement")
+        which = "letter" if match["letter"] else "last"
+        if not _DISPRAISED.search(text[max(0, match.start() - 40) : match.start()]):
+            yield Candidate(match[which], match.start(which), match.end(which), "statement")
 
 
 _NOT = re.compile(

@@ -236,7 +236,10 @@ def _lists(left: Shape, right: Shape) -> bool:
     named = [len(set(s.labels)) > 1 for s in (left, right)]
     if all(named):
         pairs = [
-            [f"{label}={part}" if label else part for label, part in zip(s.labels, s.parts, strict=True)]
+            [
+                f"{label}={part}" if label else part
+                for label, part in zip(s.labels, s.parts, strict=True)
+            ]
             for s in (left, right)
         ]
         return _any_order(*pairs)
@@ -301,7 +304,9 @@ def _ask(x: str, y: str) -> bool:
 
 
 def _latex(s: str) -> str:
-    return s.replace(DEGREE, "").replace(DOLLAR, "").replace(ROW, r"\\").replace("matrix", "pmatrix")
+    return (
+        s.replace(DEGREE, "").replace(DOLLAR, "").replace(ROW, r"\\").replace("matrix", "pmatrix")
+    )
 
 
 def _mathematical(s: str) -> bool:

@@ -22,6 +22,13 @@ _PREFIX = re.compile(
     re.I,
 )
 _LETTER = r"[(\[{\"'“]{0,3}\s?([A-Za-z])\s?[)\]}\"'”]{0,3}"
+_ARTICLE = re.compile(r"(?:an?|the)\s(?=[a-z]{3})")
+_NONE = re.compile(
+    r"(?:no|none)\b[^.]{0,12}(?:\b(?:correct|right|answers?|above|these|those|options?|choices?)\b[^.]{0,30})"
+    r"|(?:没有|无)正确(?:答案|选项)|以上都不(?:对|是)",
+    re.I,
+)
+_LEAD = re.compile(r"[(\[{\"'“]{0,3}[A-Za-z][)\]}\"'”]{0,3}\s{0,3}(?:[.:,、-]\s{0,3}|is\s)?")
 _ALONE = re.compile(rf"{_LETTER}\s{{0,3}}[.:,;!、。．]?")
 _LETTERED = re.compile(
     r"[\"'“]?(?:[(\[{]\s?(?P<in>[A-Za-z])\s?[)\]}]|(?P<out>[A-Za-z])\s?[)\]}])[\"'”]?"
@@ -67,7 +74,12 @@ def named(answer: str, options: Mapping[str, str]) -> tuple[str | None, str]:
         if match[1].upper() != match[2].upper() and (match[1].isupper() or match[2].isupper()):
             return None, "several"
     if letter := _lettered(bare, options):
-        return letter, "letter"
+        said = normalise(_LEAD.sub("", bare, count=1))
+        others = [name for name, text in forms.items() if text == said != "" and name != letter]
+        return (None, "several") if others and forms[letter] != said else (letter, "letter")
+    none = [letter for letter, text in options.items() if _NONE.fullmatch(text.strip(" ."))]
+    if len(none) == 1 and _NONE.match(plain):
+        return none[0], "text"
     head = normalise(re.split(r"[,.;，；]\s", plain, maxsplit=1)[0])
     same = [letter for letter, text in forms.items() if text and text == head]
     if len(same) == 1 and head:
@@ -77,25 +89,32 @@ def named(answer: str, options: Mapping[str, str]) -> tuple[str | None, str]:
     same = [letter for letter, text in options.items() if text and equivalent(text, plain)]
     if len(same) == 1 or (same and len({forms[letter] for letter in same}) == 1):
         return same[0], "value"
-    if (value := compute(plain)) is not None:
-        same = [letter for letter, text in options.items() if _is(text, value)]
-        return (same[0], "value") if len(same) == 1 else (None, "none of the options")
-    return None, "none"
+    if compute(plain) is not None:
+        return None, "none of the options"
+    short = _without_common_words(options)
+    same = [letter for letter, text in short.items() if text and text == plain.casefold()]
+    return (same[0], "text") if len(same) == 1 else (None, "none")
 
 
-def _is(text: str, value: object) -> bool:
-    other = compute(text)
-    return other is not None and other == value
+def _without_common_words(options: Mapping[str, str]) -> dict[str, str]:
+    """The texts without the words that all of them begin with: of "point P", "point Q"."""
+    words = {letter: text.casefold().split() for letter, text in options.items() if text.strip()}
+    common = 0
+    while len({tuple(each[: common + 1]) for each in words.values()}) == 1 and all(
+        len(each) > common + 1 for each in words.values()
+    ):
+        common += 1
+    return {letter: " ".join(each[common:]) for letter, each in words.items()} if common else {}
 
 
 def _plain(answer: str) -> str:
-    text = full_width(answer)
+    text = full_width(answer).replace("\\$", "")
     while (unwrapped := _WRAPPER.sub(r"\1", text)) != text:
         text = unwrapped
     if whole := _WRAPPED.fullmatch(text):
         text = whole[1]
     text = _SIGNS.sub(lambda m: " " if m[0] in ("~", "\\ ") else "", text)
-    return text.strip(" *_\t\r\n")
+    return _ARTICLE.sub("", text.strip(" *_\t\r\n"), count=1)
 
 
 def _lettered(text: str, options: Mapping[str, str]) -> str | None:

@@ -70,7 +70,9 @@ _FUNCTION = re.compile(
     r"(?<![A-Za-z\\])(sqrt|pi|frac|sin|cos|tan|cot|sec|csc|log|ln|theta|infty)(?![A-Za-z])"
 )
 _INFINITY = re.compile(r"(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])", re.I)
-_ROOT = re.compile(r"(?:√|\\sqrt)\s?(\[[^\[\]]{1,3}\])?\s?(?:\(([^()]*)\)|(\d+(?:\.\d+)?|[A-Za-z]))")
+_ROOT = re.compile(
+    r"(?:√|\\sqrt)\s?(\[[^\[\]]{1,3}\])?\s?(?:\(([^()]*)\)|(\d+(?:\.\d+)?|[A-Za-z]))"
+)
 _BARE_POWER = re.compile(r"\^\s?\(([^()]*)\)")
 _FRACTION = re.compile(
     r"\\frac\s?(?:(\d|[A-Za-z](?![A-Za-z])|\\pi(?![a-z]))|\{([^{}]*)\})\s?"

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from benchmarks.answers.candidates import MAX_RESPONSE
-from benchmarks.answers.prose import REFUSAL, by_weight, is_hedged, plain, sentences
+from benchmarks.answers.prose import (
+    REFUSAL,
+    affirmed,
+    by_weight,
+    is_bound,
+    is_choice,
+    is_hedged,
+    plain,
+    sentences,
+)
 
 _DIGITS = "one|two|three|four|five|six|seven|eight|nine"
 _TEENS = "ten|eleven|twelve|thirteen|fourteen|fifteen|sixteen|seventeen|eighteen|nineteen"
@@ -22,7 +31,7 @@ _WORD_NUMBER = (
 _SCALE = {"hundred": 100, "thousand": 1000, "million": 1_000_000}
 _NUMBER = re.compile(
     r"(?P<fraction>(?<![A-Za-z0-9.])-?\\[dt]?frac\s?\{\s?-?[\d.]{1,15}\s?\}\s?\{\s?[\d.]{1,15}\s?\}"
-    r"|(?<![A-Za-z0-9./])-?\d{1,12}\s?/\s?\d{1,12}(?![\d./]))"
+    r"|(?<![A-Za-z0-9./])-?\d{1,12}\s?/\s?\d{1,12}(?![\d/]|\.\d))"
     r"|(?P<number>(?<![A-Za-z0-9.])-?(?:\d{1,3}(?:,\d{3}){1,5}(?![\d,])|(?<=\bis\s)\d{1,3}(?:\s\d{3}){1,3}(?!\s?\d)|\d{1,40}|(?=\.\d))(?:\.\d{1,40})?"
     r"|(?<=[a-z_=$£€(\[{,:/°])-?\d{1,40}(?:\.\d{1,40})?)"
     rf"|\b(?P<word>{_WORD_NUMBER})\b",
@@ -83,9 +92,25 @@ def leading_number(text: str) -> tuple[int, int] | None:
     first = next(numbers(text), None)
     if first is None or first.start != start or not _COUNTED.match(text, first.end):
         return None
+    if _SCALED.match(text, first.end):
+        return None
     if is_hedged(text[first.start : first.end + 40]) or "=" in text[first.end :]:
         return None
     return first.start, first.end
+
+
+_SCALED = re.compile(
+    r"(?:\s?%)?\s?(?:of\s\d|dozen|hundred|thousand|million|squared|cubed|th\b|"
+    r"(?:is|was)\s(?:wrong|incorrect|not)|\+(?!\s?[\d$(\\a-z]))",
+    re.I,
+)
+#: A number behind one of these words names a thing, or a part.
+_LABEL = re.compile(
+    r"\b(?:figure|fig\.?|step|question|problem|part|case|example|table|equation|grade|page|row|"
+    r"line|item|no\.|half of|double|twice|triple)\s?$",
+    re.I,
+)
+_POINTS = re.compile(r"\s?(?:points?|marks?)\s?[)\]]")
 
 
 _COPULA = re.compile(
@@ -150,7 +175,16 @@ def pick(
     """The number of a sentence that answers: behind its ``=``, else one with the unit, behind a
     verb or preposition, or its last. Numbers that are ``given`` are passed over, where there are
     others, or for good (``own_only``)."""
-    found = list(numbers(line))
+    line = affirmed(line)
+    found = [
+        n
+        for n in numbers(line)
+        if not (_LABEL.search(line[max(0, n.start - 12) : n.start]) or _POINTS.match(line, n.end))
+        and not _SCALED.match(line, n.end)
+        and not is_bound(line, n.start)
+    ]
+    if any(is_choice(line, n.end) and n.value not in given for n in found):
+        return None
     own = [n for n in found if n.value not in given]
     if not own and not own_only:
         own = found
@@ -162,7 +196,7 @@ def pick(
         equal = line.rfind("=")
         behind = [n for n in found if n.start > equal] if equal >= 0 else []
         return _range(line, (behind or found)[0])
-    if colon := line.find(":") + 1:  # "3 are left: 2 red and 1 blue"
+    if (colon := line.find(":") + 1) and "=" not in line[colon:]:  # "3 are left: 2 red and 1 blue"
         own = [n for n in own if n.end < colon] or own
     own = [n for n in own if not line[: n.start].endswith("out of ")] or own
     if unit:

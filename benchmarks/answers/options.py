@@ -7,7 +7,18 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
 from benchmarks.answers.numerals import numbers, pick
-from benchmarks.answers.prose import CONCLUSION, REFUSAL, STATED, by_weight, plain, sentences, share
+from benchmarks.answers.prose import (
+    CONCLUSION,
+    REFUSAL,
+    STATED,
+    affirmed,
+    by_weight,
+    is_bound,
+    is_choice,
+    plain,
+    sentences,
+    share,
+)
 
 _LETTER_STATED = re.compile(
     r"(?:\b(?:answer|option|choice|letter|solution)s?\b[^\n]{0,80}?(?:\b(?:is|be|are)\b|[:=])"
@@ -26,7 +37,11 @@ _WRONG = re.compile(
 )
 _SPACES = re.compile(r"\s+")
 _TEX = re.compile(r"\\(?:text|mathrm|left|right|circ|degree)|[\\${}*]|°|\bdegrees?\b")
-_YES_NO = re.compile(r"^(?:[^,.]{0,60},\s*)?(yes|no|true|false)\b", re.I)
+_YES_NO = re.compile(
+    r"^(?:[^,.]{0,60},\s*|so\s)?(yes|no|true|false)\b"
+    r"(?!\s(?:image|picture|figure|diagram|photo|chart|object|objects|information|other)\b)",
+    re.I,
+)
 _NEGATIVE = re.compile(r"\b(?:not|no|never|neither|cannot|without|false|incorrect)\b|n't\b", re.I)
 _ORDER: Mapping[str, str] = {
     word: kind
@@ -52,11 +67,17 @@ def read_choice(response: str, question: str, options: Mapping[str, str]) -> tup
         return None, "none"
     forms = {letter: _form(text) for letter, text in options.items()}
     lines = _unlisted(lines, options)
+    binary = {form: letter for letter, form in forms.items()}
+    if set(binary) not in ({"yes", "no"}, {"true", "false"}) and not any(
+        _NEGATIVE.search(text) for text in options.values()
+    ):
+        lines = [line for each in lines if (line := affirmed(each)).strip()]
+        if not lines:
+            return None, "none"
     if texts := [letter for line in lines if (letter := _misnumbered(line, forms))]:
         return texts[-1], "text"
     if letter := _letter(lines, options):
         return letter, "letter"
-    binary = {form: letter for letter, form in forms.items()}
     if set(binary) in ({"yes", "no"}, {"true", "false"}):
         return _polarity(lines, question, binary)
     if len(lines) == 0:
@@ -151,6 +172,15 @@ def _named(
                 continue
             if len(named) > 1 and (before := _mentions(_AGAINST.split(line)[0], forms)):
                 named = before
+            if len(named) == 1 and not values:
+                return named[0], "text"
+            if values and any(
+                is_bound(line, n.start) or is_choice(line, n.end)
+                for n in numbers(line)
+                if n.value in values.values()
+            ):
+                several = True
+                continue
             if len(named) == 1:
                 return named[0], "text"
             if values and (said := pick(line, given, "", rule)) is not None:
@@ -183,7 +213,9 @@ def _within(form: str, text: str) -> bool:
 
 
 def _bounded(form: str) -> str:
-    return rf"(?<![\w.]){re.escape(form)}(?!\w|\.\d)"
+    if not form.isascii() and form[0] > "\u2fff":  # no spaces between Chinese words
+        return re.escape(form)
+    return rf"(?<![\w.^:−-]){re.escape(form)}(?!\w|\.\d|[:/-]\w)"
 
 
 _AGAINST = re.compile(

@@ -44,6 +44,13 @@ _CONTINUES = re.compile(
     r"|\b(?:is|are|answer|option)\s?:$",
     re.I,
 )
+_BULLET = re.compile(r"^(?:[-•]\s{1,3}|\|\s{0,3}){1,3}|\s{1,3}-+$")
+#: "I am not sure, but ..." goes on to answer.
+_DOUBT = re.compile(
+    r"^[^,.;]{0,120}\b(?:not sure|unsure|cannot see|can't see|not (?:very )?clear|hard to (?:see|tell)|"
+    r"don't know)\b[^,.;]{0,80},?\s(?:but|so)\s",
+    re.I,
+)
 _BRACKETED = re.compile(r"\([A-Z]\)")
 _CLOSER = re.compile(
     r"(?:i hope|let me know|do you (?:have|want)|is there anything|please (?:let|provide|note)|"
@@ -83,13 +90,18 @@ _HEDGED = re.compile(
 
 #: A response that is longer and ends within a sentence was cut.
 MAX_UNFINISHED = 60
+_TOTAL = re.compile(r"\n(?:total|sum|result|altogether)\b[^\n]{0,80}=\s?[\d.,]+\Z", re.I)
 _UNFINISHED = re.compile(r"[\w,:;+\-=*/(\[{\\]\Z")
 
 
 def is_cut(text: str) -> bool:
     """Whether prose ends within a sentence: it has not come to its answer, unless it stated it."""
     text = text.strip()
-    return len(text) > MAX_UNFINISHED and bool(_UNFINISHED.search(text))
+    if _TOTAL.search(text):
+        return False
+    return text.endswith((":", "：")) or (
+        len(text) > MAX_UNFINISHED and bool(_UNFINISHED.search(text))
+    )
 
 
 def is_prose(text: str) -> bool:
@@ -100,6 +112,42 @@ def is_prose(text: str) -> bool:
 def is_hedged(text: str) -> bool:
     """Whether an answer that should be one number is several, a range or a bound."""
     return bool(_HEDGED.search(text))
+
+
+_DENIED = re.compile(
+    r"(?:\b(?:is|are|was|were|be|would|can|could|should|must|do|does|did|will|has|have)\s?(?:not|n't)\b"
+    r"|\b(?:isn|aren|wasn|weren|can|couldn|wouldn|doesn|don|didn|won)['’]t\b|\bcannot\b"
+    r"|(?:^|\b(?:it|but|so|and)\s)\s{0,3}not\b|\banything but\b|\bI doubt (?:that|whether|if)\b"
+    r"|不是|不选|不等于|并非)"
+    r"[^,.;:!?，。；]{0,120}?(?=[,;:!?，；]|[.。](?!\d)|\bbut\b|\bso\b|\bthe answer\b|\btherefore\b|$)",
+    re.I,
+)
+
+
+def affirmed(sentence: str) -> str:
+    """A sentence without what it denies: "The angle is not 40° but 50°" names 50°."""
+    return _DENIED.sub(" ", sentence)
+
+
+_BEFORE_BOUND = re.compile(
+    r"(?:\b(?:at (?:least|most)|(?:more|less|fewer|greater|larger|smaller|longer|shorter|higher|lower) than|"
+    r"up to|maybe|perhaps|between)\s(?:about\s)?|大于|小于|超过|至少|至多|不到|[<>≤≥])\s?[$(]{0,2}$",
+    re.I,
+)
+_OTHER = re.compile(
+    rf"\s?[°%]?(?:\s?[a-z]{{1,9}})?,?\s(?:or|and/or)\s(?:maybe\s|perhaps\s|even\s)?[$(]{{0,2}}-?{_A_NUMBER}\b",
+    re.I,
+)
+
+
+def is_bound(sentence: str, start: int) -> bool:
+    """Whether the number that begins here is only a bound: "at least 9"."""
+    return bool(_BEFORE_BOUND.search(sentence[max(0, start - 24) : start]))
+
+
+def is_choice(sentence: str, end: int) -> bool:
+    """Whether the number that ends here is one of two that a sentence leaves open: "9 or 10"."""
+    return bool(_OTHER.match(sentence, end))
 
 
 def is_program(response: str) -> bool:
@@ -130,7 +178,10 @@ def sentences(response: str) -> list[str]:
     """The sentences of a response without markup, courtesies, questions and empty lines."""
     if len(response) > 2 * MAX_END:
         response = response[:MAX_END] + "\n" + response[-MAX_END:]
-    parts = [part.strip(" \t|>-•") for part in _SENTENCE.split(plain(response).strip())]
+    parts = [
+        _BULLET.sub("", part.strip(" \t|>•")) for part in _SENTENCE.split(plain(response).strip())
+    ]
+    parts = [_DOUBT.sub("", part, count=1) for part in parts]
     joined: list[str] = []
     for part in filter(None, parts):
         if joined and _CONTINUES.search(joined[-1]) and len(joined[-1]) < MAX_SENTENCE:

@@ -23,6 +23,7 @@ from benchmarks.answers.options import read_choice
 from benchmarks.answers.prose import (
     CONCLUSION,
     REFUSAL,
+    affirmed,
     before_next_question,
     full_width,
     is_cut,
@@ -36,15 +37,22 @@ from benchmarks.answers.quantities import compute
 from benchmarks.base import Status
 
 _LIST = re.compile(r"\[[^\[\]]{0,400}\]")
-_BARE_LIST = re.compile(
-    r"[\s$({]*-?\d[\d.]{0,15}(?:\s{0,3}[,;]\s{0,3}-?\d[\d.]{0,15}){1,40}[\s$)}]*"
+_LISTED = re.compile(
+    r"(?:^|\b(?:are|is|be|marks|numbers?)\b|[:=])[\s$({\[【]{0,6}"
+    r"(-?\d[\d.]{0,15}(?:\s{0,3}(?:[,;、]\s{0,3}(?:and\s)?|\band\s)\s{0,3}-?\d[\d.]{0,15}){1,40})"
+    r"[\s$)}\]】.]*$"
 )
 _FORMULA = re.compile(r"\$([^$]{1,200})\$|\\\((.{1,200}?)\\\)|\\\[(.{1,200}?)\\\]", re.S)
-_BEHIND = re.compile(r"(?:\bis|\bare|\bbe|\bto|[=:≈])\s{0,3}([^=:≈]{1,100})$")
+_BEHIND = re.compile(
+    r"(?:\b(?:is|are|be|to|at|equals)\b(?:\sat\b)?|[=≈]|(?<!\d):(?!\d)|[为是占填得])\s{0,3}([^=≈为是]{1,100})$"
+)
+_BOTH = re.compile(r"\b(?:are|is)\s([^=.]{1,9}=[^=]{1,40}\b(?:and|or)\s[^=]{1,9}=[^=]{1,40})$")
 _YES_NO = re.compile(r"(yes|no|true|false)\b(?=[,.;:!]|$)", re.I)
 _DIGIT = re.compile(r"\d")
 _RANGE = re.compile(r"\d\s?(?:[-–—~:]|to\b|and\b)\s?\d")
-_SYMBOLS = re.compile(r"[\\^√π]")
+_SYMBOLS = re.compile(
+    r"[\\^√π]|[(\[]\s?-?[\d.]+\s?,|\d\s?:\s?\d|\)\s?/|[a-z]\s?/\s?[\da-z]|\bto \d"
+)
 
 
 @dataclass(frozen=True)
@@ -120,7 +128,8 @@ class _Reader:
         off = self.doubtful if self.valued else None
         for one in candidates.stated(rest):
             if (found := self.settle(one)) and (off is None or found.rule.endswith("letter")):
-                return found
+                after = candidates.retracted(rest, one)
+                return found if after is None else _Reader(after, self.asked).read()
         if self.asked.kind == "choice":
             for one in candidates.praised(rest):
                 if found := self.settle(one):
@@ -129,7 +138,8 @@ class _Reader:
         if bare and self.asked.kind != "choice" and (found := self.settle(bare)):
             return found
         said = self.prose(rest)
-        if said and (off is None or said.rule.endswith("letter")) and said.status == "ok":
+        settled = said is not None and said.answer is not None
+        if said and settled and (off is None or said.rule.endswith("letter")):
             return said
         if bare and (found := self.settle(bare)):
             return found
@@ -175,8 +185,8 @@ class _Reader:
         for part in self.parts(one):
             if compute(part.text) is not None:
                 return self.found(part)
-            if is_hedged(part.text):
-                return self.none(part, "several")
+        if is_hedged(part.text):
+            return self.none(part, "several")
         if one.rule == "boxed":
             return None
         if REFUSAL.search(one.text):
@@ -192,7 +202,8 @@ class _Reader:
     def list(self, one: Candidate) -> Reading | None:
         if lists := list(_LIST.finditer(one.text)):
             return self.found(one.part(*lists[-1].span()), "list")
-        return self.found(one, "list") if _BARE_LIST.fullmatch(one.text) else None
+        behind = _LISTED.search(one.text)
+        return self.found(one.part(*behind.span(1)), "list") if behind else None
 
     def formula(self, one: Candidate) -> Reading | None:
         if not one.text.strip():
@@ -243,11 +254,16 @@ class _Reader:
             if letter is not None and (how == "letter" or not cut):
                 return self.located(text, letter, f"prose/{how}", self.asked.options[letter])
             status: Status = "undecided" if how == "several" else "unparsed"
+            if how in ("none", "several") and not cut and (formula := _last_formula(text)):
+                named_by, by = named(formula.rpartition("=")[2], self.asked.options)
+                if named_by is not None and by != "letter":
+                    return self.located(text, named_by, f"prose/{by}", formula)
             if how == "none of the options":
                 status = "ok"
             return Reading(None, f"prose/{how}", None, status) if how != "none" else None
         if kind == "list":
             lists = _LIST.findall(plain(text[-20000:]))
+            lists = lists or [m[1] for line in sentences(text) if (m := _LISTED.search(line))]
             return self.located(text, lists[-1], "prose/list") if lists else None
         if kind == "text":
             return None
@@ -280,8 +296,11 @@ def _last_formula(text: str) -> str | None:
     behind its ``=`` or verb."""
     lines = sentences(text)
     for line in [line for line in reversed(lines) if CONCLUSION.match(line)] + lines[-1:]:
+        line = affirmed(line).rstrip(" .。")
         if found := list(_FORMULA.finditer(line)):
             return next(filter(None, found[-1].groups()))
+        if both := _BOTH.search(line):
+            return both[1]
         if behind := _BEHIND.search(line):
             return behind[1].strip(" .")
     return None
