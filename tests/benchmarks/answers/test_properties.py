@@ -169,8 +169,8 @@ NOUNS = (
     "triangles", "ways", "cubes", "apples", "people", "small triangles", "different colours",
     "mice", "sheep", "paths", "squares", "sticks", "matches", "students", "candies", "edges",
     "faces", "vertices", "routes", "numbers", "pieces", "bars", "cats", "kangaroos", "ladybirds",
-    "beavers", "marbles", "handshakes", "combinations", "rectangles", "dots", "units", "books", "girls",
-    "boys",
+    "beavers", "marbles", "handshakes", "combinations", "rectangles", "dots", "units", "books",
+    "girls", "boys",
 )  # fmt: skip
 #: Words that make another number of it, or ask for it.
 MEASURES = re.compile(
