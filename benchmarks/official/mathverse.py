@@ -60,7 +60,7 @@ class MathVerse(OfficialBenchmark):
     name = "mathverse"
     title = "MathVerse (testmini)"
     headline = "mathverse/accuracy"
-    scorers = ("official+extract", "official", "rules")
+    scorers = ("rules", "official+extract", "official")
     templates = ("mathverse", "mathverse_cot")
     editions: tuple[Edition, ...] = (
         Edition(
@@ -134,11 +134,11 @@ class MathVerse(OfficialBenchmark):
     def make_scorers(self) -> Mapping[str, Scorer]:
         base = f"mathverse/official@{REVISION}"
         return {
+            "rules": FunctionScorer(f"mathverse/rules{rules.VERSION}", score_by_rules),
             "official+extract": FunctionScorer(f"{base}+extract3", score_extracted),
             "official": FunctionScorer(
                 base, score_official, lambda item, text: score_official(item, str(text))
             ),
-            "rules": FunctionScorer(f"mathverse/rules{rules.VERSION}", score_by_rules),
         }
 
 

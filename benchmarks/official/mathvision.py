@@ -40,7 +40,7 @@ class MathVision(OfficialBenchmark):
     name = "mathvision"
     title = "MathVision (test)"
     headline = "mathvision/accuracy"
-    scorers = ("official+extract", "official", "rules")
+    scorers = ("rules", "official+extract", "official")
     templates = ("mathvision",)
     editions = (
         Edition(
@@ -104,12 +104,12 @@ class MathVision(OfficialBenchmark):
     def make_scorers(self) -> Mapping[str, Scorer]:
         base = f"mathvision/official@{REVISION}"
         return {
-            "official+extract": FunctionScorer(f"{base}+extract3", score_extracted),
-            "official": FunctionScorer(base, score_official, score_extraction),
             "rules": FunctionScorer(
                 f"mathvision/rules{rules.VERSION}",
                 lambda item, text: rules.judge(item, text, asked(item)),
             ),
+            "official+extract": FunctionScorer(f"{base}+extract3", score_extracted),
+            "official": FunctionScorer(base, score_official, score_extraction),
         }
 
 
