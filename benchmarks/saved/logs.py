@@ -136,9 +136,9 @@ def _holders(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _held(path: Path, documents: Sequence[Row], one: Benchmark) -> tuple[Item, ...] | None:
     """The items as the owners' rows in a log tell them; None where they are not all there."""
-    if not isinstance(one, OfficialBenchmark):
+    columns = set(_OWNERS.get(one.name, ()))
+    if not columns or not isinstance(one, OfficialBenchmark):
         return None
-    columns = set(_OWNERS[one.name])
     owners: list[Row] = []
     for where, row in documents:
         holder = next((each for each in _holders(row) if each.keys() >= columns), None)

@@ -17,8 +17,25 @@ from harness.store.keys import digest
 from harness.store.sources.base import TINY, Source, require_commit, tiny_name
 from harness.store.sources.hashes import Hashes
 
+#: What becomes of a pool with rows whose picture cannot be shown to a model.
+OnBroken = Literal["refuse", "skip"]
 
-class TinyQuestions(Source):
+_SKIPPING = "[without broken pictures]"
+
+
+class QuestionSource(Source):
+    """A pool of questions. One that is read without its broken pictures is another than one that
+    is refused for them, and has another id."""
+
+    on_broken_picture: OnBroken = "refuse"
+
+    @property
+    def plain_id(self) -> str:
+        """The id of all that is there."""
+        return self.id.removesuffix(_SKIPPING)
+
+
+class TinyQuestions(QuestionSource):
     """A training split that the embedded world generates."""
 
     kind: Literal["tiny questions"] = "tiny questions"
@@ -29,7 +46,7 @@ class TinyQuestions(Source):
         return tiny.questions(tiny_name(self.source) or "")
 
 
-class QuestionFile(Source):
+class QuestionFile(QuestionSource):
     """A question file of the user's. Its id is over what the items say and show, whatever format
     holds them."""
 
@@ -40,16 +57,16 @@ class QuestionFile(Source):
         return Path(self.source)
 
     def content_id(self, hashes: Hashes) -> str:
-        return _items_id(_read(self.source), hashes)
+        return _with(self.on_broken_picture, _items_id(_read(self.source), hashes))
 
     def load(self, hashes: Hashes) -> list[Item]:
         items = _read(self.source)
-        if _items_id(items, hashes) != self.id:
+        if _items_id(items, hashes) != self.plain_id:
             raise self.changed("question file")
         return items
 
 
-class HubQuestions(Source):
+class HubQuestions(QuestionSource):
     """One split of a data set of the hub, at a commit."""
 
     kind: Literal["hub questions"] = "hub questions"
@@ -62,9 +79,19 @@ class HubQuestions(Source):
 Questions = TinyQuestions | QuestionFile | HubQuestions
 
 
-def locate(source: str, hashes: Hashes) -> Questions:
-    """The question pool that a text names; a local file is read and checked here. Raises
-    :class:`HarnessError`."""
+def locate(source: str, hashes: Hashes, on_broken_picture: OnBroken = "refuse") -> Questions:
+    """The question pool that a text names; a local file is read and checked here, but for what its
+    pictures show. Raises :class:`HarnessError`."""
+    found = _located(source, hashes)
+    changed = {"id": _with(on_broken_picture, found.id), "on_broken_picture": on_broken_picture}
+    return found.model_copy(update=changed)
+
+
+def _with(on_broken_picture: OnBroken, id: str) -> str:
+    return id + _SKIPPING if on_broken_picture == "skip" else id
+
+
+def _located(source: str, hashes: Hashes) -> Questions:
     from benchmarks import tiny
 
     if tiny_name(source) is not None:
