@@ -83,7 +83,9 @@ def _names_value(label: str, core: str) -> bool:
     if single(_tight(label)):
         return True
     core = _tight(core)
-    return _constant(core) or shape(core).kind != "atom" or not (name(core) or _SUM.search(label))
+    return (
+        not _unknowns(core) or shape(core).kind != "atom" or not (name(core) or _SUM.search(label))
+    )
 
 
 def _tight(text: str) -> str:
@@ -198,7 +200,9 @@ def _equal(x: str, y: str) -> bool:
         return _roughly(x, y)
     if a or b:
         valued = all(not n or _names_value(n, c) for n, c in ((a, core), (b, other)))
-        return (valued and _equal(_form(core), _form(other))) or _equations(x, y)
+        if valued and _equal(_form(core), _form(other)):
+            return True
+        return a != b and _equations(x, y)
     left, right = shape(x), shape(y)
     if left.kind == right.kind == "atom":
         return _formulas(x, y)
@@ -220,7 +224,7 @@ def _shapes(left: Shape, right: Shape, x: str, y: str) -> bool:
     if left.kind == right.kind == "ratio":
         return _ratios(left, right, x, y)
     if left.kind == right.kind:
-        return len(left.parts) == len(right.parts) and _in_order(left.parts, right.parts)
+        return _one_variable(left, right) and _in_order(left.parts, right.parts)
     for one, other, text, written in ((left, right, y, x), (right, left, x, y)):
         if one.kind == "list":
             if len(one.parts) == 1:
@@ -232,7 +236,7 @@ def _shapes(left: Shape, right: Shape, x: str, y: str) -> bool:
         elif one.kind == "ratio" and other.kind == "atom" and len(one.parts) == 2:
             above, below = map(read, one.parts)
             if above and below and below.value and (q := read(text)):
-                return alike(above.value / below.value, q.value)
+                return not (q.noun or q.unit.name) and alike(above.value / below.value, q.value)
             return _formulas(rf"\frac{{{one.parts[0]}}}{{{one.parts[1]}}}", text)
     return False
 
@@ -244,20 +248,33 @@ def _in_order(parts: Sequence[str], others: Sequence[str]) -> bool:
 
 
 def _lists(left: Shape, right: Shape) -> bool:
-    """Lists say the same in any order, however often. Names of different values pair them; where
-    one list has them, and the other none, the order must be theirs, but for the roots of one
-    unknown."""
+    """Lists say the same in any order, unless they are sequences. Names of different values pair
+    them; where one list has them, and the other none, the order must be theirs, but for the roots
+    of one unknown."""
     named = [len(set(s.labels)) > 1 for s in (left, right)]
     if all(named):
         pairs = [
-            [f"{label}={part}" if label else part for label, part in zip(s.labels, s.parts, strict=True)]
+            [
+                f"{label}={part}" if label else part
+                for label, part in zip(s.labels, s.parts, strict=True)
+            ]
             for s in (left, right)
         ]
         return _any_order(*pairs)
     if any(named) and not structure.same_letter((left if named[0] else right).labels):
         return _in_order(left.parts, right.parts)
+    if not _one_variable(left, right):
+        return False
+    if not (left.free or right.free) and (
+        structure.in_sequence(left) or structure.in_sequence(right)
+    ):
+        return _in_order(left.parts, right.parts)
+    return _any_order(left.parts, right.parts)
+
+
+def _one_variable(left: Shape, right: Shape) -> bool:
     a, b = single(left.label), single(right.label)
-    return not (a and b and a != b) and _any_order(left.parts, right.parts)
+    return not (a and b and a != b)
 
 
 def _any_order(parts: Sequence[str], others: Sequence[str]) -> bool:
@@ -289,7 +306,8 @@ def _ratios(left: Shape, right: Shape, x: str, y: str) -> bool:
 
 
 def _equations(x: str, y: str) -> bool:
-    return "=" in x and "=" in y and _ask(x, y)
+    single_sign = x.count("=") == y.count("=") == 1
+    return single_sign and _unknowns(x) == _unknowns(y) and _ask(x, y)
 
 
 def _formulas(x: str, y: str) -> bool:
@@ -297,12 +315,12 @@ def _formulas(x: str, y: str) -> bool:
     be."""
     if ("=" in x) != ("=" in y) or bool(_RELATION.search(x)) != bool(_RELATION.search(y)):
         return False
-    return _constant(x) == _constant(y) and _ask(x, y)
+    return _unknowns(x) == _unknowns(y) and _ask(x, y)
 
 
-def _constant(s: str) -> bool:
-    """Without an unknown; e and i may be numbers."""
-    return not (_GREEK.search(s) or _LETTER.search(_COMMAND.sub(" ", s)))
+def _unknowns(s: str) -> set[str]:
+    """The letters of a formula but e and i, which may be numbers."""
+    return {*_GREEK.findall(s), *_LETTER.findall(_COMMAND.sub(" ", s))}
 
 
 def _ask(x: str, y: str) -> bool:
@@ -327,7 +345,12 @@ def _mathematical(s: str) -> bool:
         len(s) <= MAX_FORMULA
         and structure.depth(s) <= structure.MAX_DEPTH
         and bool(_FORMULA.search(s) and _OPERAND.search(s))
-        and not (DASHES.fullmatch(s) or _TOWER.search(s) or _PROSE.search(plain) or _NO_MATHEMATICS.search(plain))
+        and not (
+            DASHES.fullmatch(s)
+            or _TOWER.search(s)
+            or _PROSE.search(plain)
+            or _NO_MATHEMATICS.search(plain)
+        )
     )
 
 

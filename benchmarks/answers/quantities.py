@@ -60,7 +60,7 @@ class Quantity:
     def same(self, other: Quantity) -> bool:
         """Whether both are one quantity: units that measure the same are converted, and a unit that
         only one of them has is free."""
-        if self.noun and other.noun and not _agree(self.noun, other.noun):
+        if not _agree(self, other):
             return False
         if self.factors and other.factors and self.factors != other.factors:
             return False
@@ -199,10 +199,14 @@ def _measured(text: str) -> Quantity | None:
     return Quantity(number, money or kind, text[:end].strip(), noun=noun)
 
 
-def _agree(noun: str, other: str) -> bool:
-    """Whether one says no more than the other of what was counted."""
-    a, b = ({word.rstrip("s") for word in text.split()} for text in (noun, other))
-    return a <= b or b <= a
+def _agree(one: Quantity, other: Quantity) -> bool:
+    """Whether two quantities can be of one thing, as far as they name it: a noun, or a noun and a
+    unit, where one says no more than the other."""
+    a, b = ({w.rstrip("s") for w in q.noun.split()} or {""} for q in (one, other))
+    for noun, named in ((one, other), (other, one)):
+        if noun.noun and named.unit.name:
+            return named.unit in map(unit, noun.noun.split())
+    return not (one.noun and other.noun) or a <= b or b <= a
 
 
 def _compound(much: str, large: str, more: str, small: str) -> Quantity | None:

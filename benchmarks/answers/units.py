@@ -71,7 +71,10 @@ def _table() -> dict[str, Unit]:
             unit = Unit(((dimension, 1),), float(size) if "." in size else Fraction(size), name)
             found |= dict.fromkeys((name, *spellings), unit)
     cubed = (("length", 3),)
-    for name, size, other in (("L", 1000, "liter litre l 升"), ("mL", 10**6, "milliliter ml cc 毫升")):
+    for name, size, other in (
+        ("L", 1000, "liter litre l 升"),
+        ("mL", 10**6, "milliliter ml cc 毫升"),
+    ):
         found |= dict.fromkeys((name, *other.split()), Unit(cubed, Fraction(1, size), name))
     for name, length in (("mph", "mi"), ("kph", "km"), ("kmh", "km")):
         speed = found[length].size / found["h"].size
@@ -90,7 +93,16 @@ _TOKEN = re.compile(
     r"|[A-Za-z]+\.?|(?:(?!平方|立方|每)[\u4e00-\u9fff])+))",
     re.I,
 )
-_POWERS = {"sq": 2, "square": 2, "平方": 2, "cu": 3, "cubic": 3, "立方": 3, "squared": 2, "cubed": 3}
+_POWERS = {
+    "sq": 2,
+    "square": 2,
+    "平方": 2,
+    "cu": 3,
+    "cubic": 3,
+    "立方": 3,
+    "squared": 2,
+    "cubed": 3,
+}
 _CHINESE_NOUN = re.compile(r"[\u4e00-\u9fff]{1,8}")
 _CHINESE_NO_NOUN = frozenset("或和至到不于多少约与是")
 _RAISED = re.compile(r"\^(?:\{[23]\}|[23])$")
