@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-from benchmarks.answers.reading import MAX_RESPONSE
+from benchmarks.answers.candidates import MAX_RESPONSE
 from benchmarks.official.latex2sympy import value
 
 LETTERS = list("ABCDE")
