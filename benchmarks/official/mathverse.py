@@ -198,11 +198,11 @@ def golds(item: Item) -> list[str]:
 
 def asked(item: Item) -> rules.Asked:
     """What an item asks for, to our reader; of several right letters the first."""
-    if not (gold := golds(item)):
-        gold = _LABEL.sub("$", plain(item.answer), count=1)  # "Total S.A. $=...$", and 35掳 for 35°
-        return rules.Asked("formula", item.question, gold)
-    options = dict.fromkeys("ABCD", "") | item.meta["options"]
-    return asked_of(item.meta["question_for_eval"], {"options": options}, gold[0])
+    if letters := golds(item):
+        options = dict.fromkeys("ABCD", "") | item.meta["options"]
+        return asked_of(item.meta["question_for_eval"], {"options": options}, letters[0])
+    gold = _LABEL.sub("$", plain(item.answer), count=1)  # "Total S.A. $=...$", and 35掳 for 35°
+    return rules.Asked("formula", item.question, gold)
 
 
 def score_by_rules(item: Item, response: str) -> Verdict:
