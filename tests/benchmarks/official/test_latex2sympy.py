@@ -4,7 +4,6 @@ package itself over random texts."""
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import subprocess
 import time
