@@ -6,10 +6,12 @@ The parser reads the expression at the beginning and leaves alone what cannot fo
 it: ``36^{\circ}`` and ``3+`` have no value, nor has an unknown, a list, an equation, a modulus
 (``|-3|``), a natural logarithm or a complex number.
 
-Some that have a value there have none here: determinants, norms and traces of matrices, values of
-an expression at a place (``x^2|_{x=3}``), the greatest common divisor of what is no literal, and
-whole numbers of more than 2^18 bits. An unknown that is assigned (``x=3``) is what it is assigned;
-that package forgets how to do that once it has read a differential.
+Some that have a value there have none here, since nobody answers with them: determinants and norms
+of matrices, the value of an expression at a place (``x^2|_{x=3}``), common divisors and multiples,
+the largest of one number, binomial coefficients below of anything but a whole number, roots of a
+degree in ``e``. Nor has what takes forever there: whole numbers of more than 2^18 bits. An unknown
+that is assigned (``x=3``) is what it is assigned, as in a new process of the owners: theirs forgets
+how to do that once it has read a differential.
 """
 
 from __future__ import annotations
@@ -31,17 +33,8 @@ from benchmarks.official.latex_tokens import (
     Token,
     tokens,
 )
-from benchmarks.official.latex_tree import (
-    NOTHING,
-    PI,
-    SYMBOL,
-    TAU,
-    E,
-    Expression,
-    Unreadable,
-    written,
-)
-from benchmarks.official.latex_values import evaluated
+from benchmarks.official.latex_tree import Expression
+from benchmarks.official.latex_values import Unreadable, evaluated
 
 #: Parentheses and the like in one another.
 MAX_DEPTH = 40
@@ -57,7 +50,7 @@ _ARRANGEMENTS = re.compile(r"\(([a-zA-Z0-9+\-*/\\ ]++)\)_\{([a-zA-Z0-9+\-*/\\ ]+
 def value(text: str) -> int | float | None:
     """The value of a text in lower case, rounded to two decimals; None where it has none."""
     try:
-        return round(evaluated(written(read(text), evaluated)), 2)
+        return round(evaluated(tree.written(read(text), evaluated)), 2)
     except (ValueError, TypeError, ArithmeticError, SyntaxError, MemoryError, RecursionError):
         return None
 
@@ -120,7 +113,7 @@ class _Reader:
         while operator := self.take("<", "<=", ">", ">=", "=", "relation"):
             right = self.sum()
             if operator in ("=", "relation"):
-                if operator == "relation" or left not in (SYMBOL, TAU):
+                if operator == "relation" or left not in (tree.SYMBOL, tree.TAU):
                     raise Unreadable("an equation")
                 left = right
             else:
@@ -143,7 +136,7 @@ class _Reader:
             if operator == "*":
                 left = tree.times(left, right)
             else:
-                left = tree.divided(left, right) if operator == "/" else NOTHING
+                left = tree.divided(left, right) if operator == "/" else tree.NOTHING
         return left
 
     def signed(self, starts: frozenset[str]) -> Expression:
@@ -196,7 +189,7 @@ class _Reader:
         found = self.nested(self.sum)
         while self.take(","):
             self.nested(self.sum)
-            found = NOTHING
+            found = tree.NOTHING
         self.next("}")
         return found
 
@@ -223,7 +216,7 @@ class _Reader:
             return self.root()
         if kind == "function":
             return self.function(text[1:])
-        return self.operator() if kind == "\\operatorname" else E
+        return self.operator() if kind == "\\operatorname" else tree.E
 
     def atom(self) -> Expression:
         kind = self.kind
@@ -233,15 +226,15 @@ class _Reader:
         if kind == "percent":
             return Fraction(text[:-2].replace(",", "")) / 100
         if kind == "pi":
-            return PI
+            return tree.PI
         if kind == "nothing":
-            return NOTHING
+            return tree.NOTHING
         if kind == "accent":
             self.braced()
         if self.kind == "_":
             self.index()
-            return SYMBOL
-        return TAU if kind == "tau" and not self.called() else SYMBOL
+            return tree.SYMBOL
+        return tree.TAU if kind == "tau" and not self.called() else tree.SYMBOL
 
     def called(self) -> bool:
         """Whether parentheses around one token follow, as behind the name of a function."""
@@ -291,7 +284,7 @@ class _Reader:
         if power == -1 and inverts and f"arc{name}" in FUNCTIONS:
             name, power = f"arc{name}", None
         if name == "ln" and base is None:
-            base = E
+            base = tree.E
         found = tree.function(FUNCTIONS[name], argument, base)
         return found if power is None or power == 0 else tree.raised(found, power)
 

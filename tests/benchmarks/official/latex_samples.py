@@ -13,9 +13,9 @@ _BETWEEN = r"""+ + + + - - - * / / \times \cdot \cdot \div : \over = < > \le \ge
 _UNITS = r"""^\circ ^{\circ} \% % cm \text{cm} \mathrm{cm}^2 units trees triangles degrees ° \degree
     π \pi € hours th ! ' rows \text{m}^3 eye \cdots ... ² """
 _TAILS = r"""} }} . }.theansweris:\frac{7}{32 }{0.}\end{aligned .theansweris\boxed{d ) ] $ \) \]
-    , ; \ { ( [ \left \right) | = + - ^ _ ^{ _{ \frac \sqrt \sqrt{ (a) a. : \end{cases} & \\ \text{.}
-    \quad \, ~ \! \; and or3 sinceit tr eig norm dx d e é " ? ! !! ` # @ ^t ^{t} ^{\top} _2 _{10}
-    ^2 ^{-1} \circ °} |_{x=2} }_{x \} \rbrace \leq \ldots \to0 <-> \therefore"""
+    , ; \ { ( [ \left \right) | = + - ^ _ ^{ _{ \frac \sqrt \sqrt{ (a) a. : \end{cases} & \\
+    \text{.} \quad \, ~ \! \; and or3 sinceit tr eig norm dx d e é " ? ! !! ` # @ ^t ^{t} ^{\top}
+    _2 _{10} ^2 ^{-1} \circ °} |_{x=2} }_{x \} \rbrace \leq \ldots \to0 <-> \therefore"""
 _OTHERS = r"""\tau x y e e^ \infty \theta \left( { } [ \{ \frac{ }{ \frac{1}{2} \dfrac \sqrt{2}
     \sqrt[3]{ \binom{ \lfloor \rfloor \lceil \overline{ \text{ \mathrm{d} \operatorname{floor}(
     \int \sum_{i=1}^{3} \lim \angle \triangle \emptyset \partial \cap \cup \lvert \rvert \|"""
