@@ -6,22 +6,25 @@ The parser reads the expression at the beginning and leaves alone what cannot fo
 it: ``36^{\circ}`` and ``3+`` have no value, nor has an unknown, a list, an equation, a modulus
 (``|-3|``), a natural logarithm or a complex number.
 
-Some that have a value there have none here: determinants, norms and traces of matrices, values of
-an expression at a place (``x^2|_{x=3}``), the greatest common divisor of what is no literal, and
-whole numbers of more than 2^18 bits. An unknown that is assigned (``x=3``) is what it is assigned;
-that package forgets how to do that once it has read a differential.
+Some that have a value there have none here, since nobody answers with them: determinants and norms
+of matrices, the value of an expression at a place (``x^2|_{x=3}``), common divisors and multiples,
+the largest of one number, binomial coefficients below of anything but a whole number, roots of a
+degree in ``e``. Nor has what takes forever there: whole numbers of more than 2^18 bits. An unknown
+that is assigned (``x=3``) is what it is assigned, as in a new process of the owners: theirs forgets
+how to do that once it has read a differential.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 
 from benchmarks.official import latex_tree as tree
 from benchmarks.official.latex_tokens import (
     ATOMS,
     CLOSERS,
+    END,
     FLOORS,
     FUNCTIONS,
     PLAIN_STARTS,
@@ -30,7 +33,8 @@ from benchmarks.official.latex_tokens import (
     Token,
     tokens,
 )
-from benchmarks.official.latex_tree import NOTHING, PI, SYMBOL, TAU, E, Expression, Unreadable
+from benchmarks.official.latex_tree import Expression
+from benchmarks.official.latex_values import Unreadable, evaluated
 
 #: Parentheses and the like in one another.
 MAX_DEPTH = 40
@@ -46,8 +50,8 @@ _ARRANGEMENTS = re.compile(r"\(([a-zA-Z0-9+\-*/\\ ]++)\)_\{([a-zA-Z0-9+\-*/\\ ]+
 def value(text: str) -> int | float | None:
     """The value of a text in lower case, rounded to two decimals; None where it has none."""
     try:
-        return round(tree.value(read(text)), 2)
-    except (ValueError, TypeError, ArithmeticError):
+        return round(evaluated(tree.written(read(text), evaluated)), 2)
+    except (ValueError, TypeError, ArithmeticError, SyntaxError, MemoryError, RecursionError):
         return None
 
 
@@ -65,33 +69,34 @@ def read(text: str) -> Expression:
 class _Reader:
     """Recursive descent by one token ahead, which ends before the first that cannot follow."""
 
-    def __init__(self, found: list[Token]) -> None:
-        self.tokens = found
-        self.at = 0
+    def __init__(self, found: Iterator[Token]) -> None:
+        self.found = found
+        self.ahead: list[Token] = []
         self.depth = 0
+
+    def look(self, n: int = 0) -> Token:
+        """The token that is so many after the next."""
+        while len(self.ahead) <= n:
+            self.ahead.append(next(self.found, END))
+        return self.ahead[n]
 
     @property
     def kind(self) -> str:
         """The kind of the next token. Raises :class:`Unreadable` where none begins."""
-        kind = self.tokens[self.at].kind
+        kind = self.look().kind
         if kind == "error":
             raise Unreadable("no token begins here")
         return kind
 
     def next(self, *kinds: str) -> str:
-        """The text of the next token, which is one of these kinds (of any, if none is named)."""
-        if kinds and self.kind not in kinds:
+        """The text of the next token, which is of one of these kinds."""
+        if self.kind not in kinds:
             raise Unreadable(f"expected {' or '.join(kinds)}, not {self.kind}")
-        self.at += 1
-        return self.tokens[self.at - 1].text
+        return self.ahead.pop(0).text
 
     def take(self, *kinds: str) -> str:
         """The kind of the next token if it is one of these; else empty."""
-        kind = self.kind
-        if kind not in kinds:
-            return ""
-        self.at += 1
-        return kind
+        return self.ahead.pop(0).kind if self.kind in kinds else ""
 
     def nested(self, part: Callable[[], Expression]) -> Expression:
         self.depth += 1
@@ -108,7 +113,7 @@ class _Reader:
         while operator := self.take("<", "<=", ">", ">=", "=", "relation"):
             right = self.sum()
             if operator in ("=", "relation"):
-                if operator == "relation" or left not in (SYMBOL, TAU):
+                if operator == "relation" or left not in (tree.SYMBOL, tree.TAU):
                     raise Unreadable("an equation")
                 left = right
             else:
@@ -131,7 +136,7 @@ class _Reader:
             if operator == "*":
                 left = tree.times(left, right)
             else:
-                left = tree.divided(left, right) if operator == "/" else NOTHING
+                left = tree.divided(left, right) if operator == "/" else tree.NOTHING
         return left
 
     def signed(self, starts: frozenset[str]) -> Expression:
@@ -184,7 +189,7 @@ class _Reader:
         found = self.nested(self.sum)
         while self.take(","):
             self.nested(self.sum)
-            found = NOTHING
+            found = tree.NOTHING
         self.next("}")
         return found
 
@@ -211,7 +216,7 @@ class _Reader:
             return self.root()
         if kind == "function":
             return self.function(text[1:])
-        return self.operator() if kind == "\\operatorname" else E
+        return self.operator() if kind == "\\operatorname" else tree.E
 
     def atom(self) -> Expression:
         kind = self.kind
@@ -221,23 +226,23 @@ class _Reader:
         if kind == "percent":
             return Fraction(text[:-2].replace(",", "")) / 100
         if kind == "pi":
-            return PI
+            return tree.PI
         if kind == "nothing":
-            return NOTHING
+            return tree.NOTHING
         if kind == "accent":
             self.braced()
         if self.kind == "_":
             self.index()
-            return SYMBOL
-        return TAU if kind == "tau" and not self.called() else SYMBOL
+            return tree.SYMBOL
+        return tree.TAU if kind == "tau" and not self.called() else tree.SYMBOL
 
     def called(self) -> bool:
         """Whether parentheses around one token follow, as behind the name of a function."""
-        following = [token.text for token in self.tokens[self.at : self.at + 3]]
-        return len(following) == 3 and following[0] in "([" and following[2] in ")]"
+        opener, _, closer = (self.look(n).text for n in range(3))
+        return opener in ("(", "[") and closer in (")", "]")
 
     def group(self) -> Expression:
-        side = SIDES[self.next()] if self.kind == "side" else ""
+        side = SIDES[self.next("side")] if self.kind == "side" else ""
         opener = self.next(*CLOSERS)
         found = self.nested(self.sum)
         if opener == "{" and not side and self.take("\\choose"):
@@ -260,7 +265,7 @@ class _Reader:
         self.next("{")
         name = self.next("name")
         self.next("}")
-        if name not in FUNCTIONS and name not in ("gcd", "lcm"):
+        if name not in FUNCTIONS:
             raise Unreadable(f"{name} of what is no matrix")
         return self.function(name, inverts=False)
 
@@ -275,40 +280,23 @@ class _Reader:
                 power = self.exponent()
             else:
                 break
-        if name in ("gcd", "lcm"):
-            found = tree.common(name, self.arguments())
-        else:
-            argument = self.argument()
-            if power == -1 and inverts and f"arc{name}" in FUNCTIONS:
-                name, power = f"arc{name}", None
-            if name == "ln" and base is None:
-                base = E
-            found = tree.function(FUNCTIONS[name], argument, base)
+        argument = self.argument()
+        if power == -1 and inverts and f"arc{name}" in FUNCTIONS:
+            name, power = f"arc{name}", None
+        if name == "ln" and base is None:
+            base = tree.E
+        found = tree.function(FUNCTIONS[name], argument, base)
         return found if power is None or power == 0 else tree.raised(found, power)
 
     def argument(self) -> Expression:
-        at = self.at + (self.kind == "side")
-        if self.tokens[at].text != "(":
+        sided = self.kind == "side"
+        if self.look(int(sided)).kind != "(":
             return self.nested(lambda: self.product(PLAIN_STARTS))
-        side = SIDES[self.next()] if at > self.at else ""
-        self.next()
-        found = self.nested(self.sum)
-        self.closed(side)
-        return found
-
-    def closed(self, side: str) -> None:
-        """The end of an argument in parentheses: the side that was opened, if any, may be left
-        out."""
-        self.take(side or "\\right") or (not side and self.take("\\mright"))
-        self.next(")")
-
-    def arguments(self) -> list[Expression]:
-        """Numbers in parentheses: the comma divides thousands, too."""
-        side = SIDES[self.next()] if self.kind == "side" else ""
+        side = SIDES[self.next("side")] if sided else ""
         self.next("(")
-        start = self.at
-        while self.take("number", ","):
-            pass
-        text = "".join(token.text for token in self.tokens[start : self.at])
-        self.closed(side)
-        return [Fraction(number) for number in text.split(",")]
+        found = self.nested(self.sum)
+        # the other side may be left out
+        if not self.take(side or "\\right") and not side:
+            self.take("\\mright")
+        self.next(")")
+        return found

@@ -7,6 +7,7 @@ commands: ``trees`` begins with the token ``tr``, and that stands behind no numb
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 #: What is longer is not read: Python's stack ends the owners' parser at about as many.
@@ -37,7 +38,8 @@ _ACCENTS = """acute bar overline breve check widecheck dot ddot grave hat tilde 
     mathellipsis mathfrak mathinner mathit mathnormal mathop mathopen mathord mathpunct mathrel
     mathring mathrlap mathrm mathscr mathsf mathsterling mathtt"""
 #: What begins an operand that comes to no number whatever follows.
-_VALUELESS = r"""| \| \lvert \vert \lceil \ulcorner \int \sum \prod \lim \max \min \partial
+_VALUELESS = r"""| \| \lvert \vert \lceil \ulcorner \int \sum \prod \lim \max \min \gcd \lcm
+    \partial
     \begin{matrix} \begin{pmatrix} \begin{bmatrix} \begin{vmatrix}"""
 _NAMES = """arsinh arcsinh arcosh arccosh artanh arctanh gcd lcm floor ceil eye zeros ones cols rows
     diag norm rank trace tr rref hstack vstack orth ortho orthogonal orthogonalize nullspace eig
@@ -63,7 +65,7 @@ _KINDS = (
     | dict.fromkeys(("'", "^{\\top}"), "transpose")
     | {"\\pi": "pi", "\\tau": "tau", "e": "e", "\\infty": "nothing", "\\infty\\%": "nothing"}
     | dict.fromkeys(("\\binom", "\\tbinom", "\\dbinom"), "binomial")
-    | dict.fromkeys((f"\\{name}" for name in (*FUNCTIONS, "gcd", "lcm")), "function")
+    | dict.fromkeys((f"\\{name}" for name in FUNCTIONS), "function")
     | dict.fromkeys((f"\\{name}" for name in _UNKNOWNS.split()), "unknown")
     | dict.fromkeys((f"\\{name}" for name in _ACCENTS.split()), "accent")
     | dict.fromkeys(_VALUELESS.split(), "valueless")
@@ -86,16 +88,21 @@ class Token(NamedTuple):
     text: str
 
 
-def tokens(text: str) -> list[Token]:
+END = Token("end", "")
+
+
+def tokens(text: str) -> Iterator[Token]:
     """The tokens of a text. The last is of kind ``end``, or ``error`` where no token begins or too
     many have."""
-    found: list[Token] = []
     at = 0
-    while len(found) < MAX_TOKENS and (match := _TOKEN.match(text, at)):
+    for _ in range(MAX_TOKENS):
+        match = _TOKEN.match(text, at)
+        if not match:
+            break
         kind = match.lastgroup or ""
-        token = Token(kind, match[kind])
-        found.append(token._replace(kind=_KINDS[token.text]) if kind == "fixed" else token)
+        found = match[kind]
+        yield Token(_KINDS[found] if kind == "fixed" else kind, found)
         if kind == "end":
-            return found
+            return
         at = match.end()
-    return [*found, Token("error", "")]
+    yield Token("error", "")

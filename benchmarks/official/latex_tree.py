@@ -1,33 +1,21 @@
-"""What latex2sympy2 1.9.1 makes of the parts of an expression, and what Python makes of that.
+"""What latex2sympy2 1.9.1 makes of the parts of an expression, and how sympy writes that out.
 
-The owners let sympy write out an expression that is hardly simplified and evaluate the text: its
-value is that of floating point, in the order in which sympy writes the parts. A name that Python
-does not know there (``E``, ``Abs``, ``cot``, an unknown) is an error: no value.
+Next to nothing is simplified. The text is what the owners evaluate as Python, so its oddities are
+theirs: ``-pi/1/20`` for minus pi over a twentieth.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable
 from fractions import Fraction
-from functools import reduce
-from operator import add, ge, gt, le, lt, mul
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-#: Bits of the longest whole number; a longer one is no value.
-MAX_BITS = 1 << 18
-
-Number = int | float
-
-
-class Unreadable(ValueError):
-    """The text begins with no expression, or with one that has no value."""
+from benchmarks.official.latex_values import chosen
 
 
 class Node(NamedTuple):
-    """A sum (``+``), a product (``*``), a power (``^``) or a relation (``<``, ``<=``, ...) of its
-    parts; a function, by its name in Python's ``math``, or ``binomial``; ``pi``, ``tau``, ``e``;
-    ``symbol``, any other unknown; ``nothing``, what has no value."""
+    """A sum (``+``), a product (``*``), a power (``**``) or a relation (``<``, ``<=``, ...) of its
+    parts; else a function or a name, as Python knows it if at all."""
 
     head: str
     parts: tuple[Expression, ...] = ()
@@ -35,8 +23,14 @@ class Node(NamedTuple):
 
 Expression = Fraction | Node
 
+PI, TAU = Node("pi"), Node("tau")
+#: Names that Python does not know: there is no value where they are written.
+E, SYMBOL, NOTHING = Node("E"), Node("symbol"), Node("nothing")
+
 _HALF = Fraction(1, 2)
-PI, TAU, E, SYMBOL, NOTHING = map(Node, ("pi", "tau", "e", "symbol", "nothing"))
+_RELATIONS = ("<", "<=", ">", ">=")
+#: What binds tighter is larger.
+_RELATION, _SUM, _PRODUCT, _POWER, _ATOM = range(5)
 
 
 # ------------------------------------------------------------------------------------ its parts
@@ -63,13 +57,14 @@ def negative(of: Expression) -> Expression:
 
 
 def raised(base: Expression, exponent: Expression) -> Expression:
-    return Node("^", (base, exponent))
+    return Node("**", (base, exponent))
 
 
 def root(degree: Expression, of: Expression) -> Expression:
-    if not isinstance(degree, Fraction):
-        return raised(of, raised(degree, Fraction(-1)))
-    return raised(of, 1 / degree) if degree else NOTHING
+    if isinstance(degree, Fraction):
+        return raised(of, 1 / degree) if degree else NOTHING
+    inverse = exponential(Fraction(-1)) if degree == E else raised(degree, Fraction(-1))
+    return raised(of, inverse)
 
 
 def function(name: str, of: Expression, base: Expression | None) -> Expression:
@@ -101,143 +96,131 @@ def exponential(exponent: Expression) -> Expression:
 
 
 def binomial(n: Expression, k: Expression) -> Expression:
-    if not isinstance(k, Fraction):
+    """Computed by sympy where ``k`` is a whole number that stands there as such."""
+    if not isinstance(k, Fraction) or k.denominator != 1:
         return NOTHING
-    if k == 0:
-        return Fraction(1)
-    if k == 1:
-        return n
-    if k.denominator != 1:
-        return Fraction(1) if n == k else NOTHING
-    if not isinstance(n, Fraction):
-        return Node("binomial", (n, k)) if k > 0 else Fraction(0)
-    if k < 0 or (n.denominator == 1 and 0 <= n < k):
-        return Fraction(0)
-    whole = min(k, n - k) if n.denominator == 1 and n >= 0 else k
-    _bounded(whole.numerator * (n.numerator.bit_length() + n.denominator.bit_length()))
-    return _falling(n, whole.numerator)
+    if k < 2:
+        return n if k == 1 else Fraction(int(k == 0))
+    return chosen(n, k.numerator) if isinstance(n, Fraction) else Node("binomial", (n, k))
 
 
-def _falling(n: Fraction | float, k: int) -> Any:
-    return reduce(mul, (n - i for i in range(k))) / math.factorial(k)
+# ------------------------------------------------------------------------------ how it is written
 
 
-def common(name: str, of: Sequence[Expression]) -> Expression:
-    """The ``gcd`` or ``lcm`` of numbers."""
-    numbers = [number for number in of if isinstance(number, Fraction)]
-    if len(numbers) < len(of):
-        return NOTHING
-    upper, lower = (math.gcd, math.lcm) if name == "gcd" else (math.lcm, math.gcd)
-    return Fraction(
-        upper(*(n.numerator for n in numbers)), lower(*(n.denominator for n in numbers))
-    )
+def written(of: Expression, value: Callable[[str], float]) -> str:
+    """The text that sympy writes. It puts the parts of a sum in ascending order: ``value`` is that
+    of what is written of a part, and its errors are passed on."""
+    return _Writer(value).text(of)
 
 
-# ------------------------------------------------------------------------------------ its value
+class _Writer:
+    def __init__(self, value: Callable[[str], float]) -> None:
+        self.value = value
+
+    def text(self, of: Expression, least: int = _RELATION) -> str:
+        """In parentheses where it binds less than ``least``."""
+        inner = str(of) if isinstance(of, Fraction) else self.node(*of)
+        return f"({inner})" if _binds(of) < least else inner
+
+    def node(self, head: str, parts: tuple[Expression, ...]) -> str:
+        if head == "+":
+            terms = [self.text(part) for part in parts]
+            if len(terms) > 2:
+                terms.sort(key=self.value)
+            return " + ".join(terms)
+        if head == "*":
+            return self.product(parts)
+        if head == "**":
+            return self.power(*parts)
+        if head in _RELATIONS:
+            return f" {head} ".join(self.text(part, _SUM) for part in parts)
+        return f"{head}({', '.join(map(self.text, parts))})" if parts else head
+
+    def power(self, base: Expression, exponent: Expression) -> str:
+        if exponent in (_HALF, -_HALF):
+            return ("" if exponent == _HALF else "1/") + f"sqrt({self.text(base)})"
+        if exponent == -1:
+            return f"1/{self.text(base, _ATOM)}"
+        return f"{self.text(base, _ATOM)}**{self.text(exponent, _ATOM)}"
+
+    def product(self, parts: tuple[Expression, ...]) -> str:
+        """A quotient. Sympy puts its parts in parentheses as the whole needs them: a negative one,
+        which binds less, has none around a product or a fraction below the line."""
+        least = _binds(Node("*", parts)) + 1
+        if parts[0] == 1 or any(map(_numeric, parts[1:])):
+            return self.plain_product(parts, least)
+        above, below, sign = [], [], ""
+        for part in parts:
+            divisor = _below(part)
+            if isinstance(part, Fraction):
+                upper, lower = abs(part.numerator), part.denominator
+                above += [str(upper)] * (upper != 1)
+                below += [str(lower)] * (lower != 1)
+                sign = "-" if part < 0 else ""
+            elif divisor is None:
+                above.append(self.text(part, least))
+            else:
+                text = self.text(divisor, least)
+                composed = part.parts[1] == -1 and _head(divisor) in ("*", "**")
+                below.append(f"({text})" if composed else text)
+        return sign + _quotient(above or ["1"], below)
+
+    def plain_product(self, parts: tuple[Expression, ...], least: int) -> str:
+        """One with a number behind its first part: all parts in their order."""
+        upper = [part for part in parts if _below(part) is None]
+        lower = [part for part in map(_below, parts) if part is not None]
+        above = [self.text(part, least) for part in upper] or ["1"]
+        below = [self.text(part, least) for part in lower]
+        if upper and _negative(upper[0]) and _head(upper[0]) != "+":
+            above[0] = self.text(upper[0])
+        if len(lower) > 1 and _negative(lower[0]):
+            below[0] = self.text(lower[0])
+        return _quotient(above, below)
 
 
-def value(of: Expression) -> Number:
-    """What Python makes of an expression as sympy writes it. Raises ValueError, TypeError or
-    ArithmeticError where that is an error, a complex number, or a whole number that is too long."""
+def _quotient(above: list[str], below: list[str]) -> str:
+    divisor = "*".join(below)
+    return "*".join(above) + (f"/({divisor})" if len(below) > 1 else f"/{divisor}" if below else "")
+
+
+def _head(of: Expression) -> str:
+    return of.head if isinstance(of, Node) else ""
+
+
+def _binds(of: Expression) -> int:
     if isinstance(of, Fraction):
-        return of.numerator if of.denominator == 1 else of.numerator / of.denominator
-    head, parts = of
-    if head == "+":  # written in ascending order
-        return reduce(add, sorted(map(value, parts)))
-    if head == "*":
-        return _product(parts)
-    if head == "^":
-        return _power(value(parts[0]), parts[1])
-    if head in ("pi", "tau"):
-        return math.pi if head == "pi" else math.tau
-    if head in _RELATIONS:
-        return int(_RELATIONS[head](*map(value, parts)))
-    if head == "factorial":
-        return _factorial(value(parts[0]))
-    if head == "binomial":
-        n, k = value(parts[0]), value(parts[1])
-        _bounded(int(k))
-        return float(_falling(n, int(k)))
-    if head in ("e", "symbol", "nothing"):
-        raise Unreadable(f"{head} has no value")
-    found: Number = getattr(math, head)(*map(value, parts))
-    return found
+        return _SUM if of < 0 else _PRODUCT if of.denominator != 1 else _ATOM
+    if of.head == "*":
+        return _SUM if _negative(of) else _PRODUCT
+    if of.head in _RELATIONS:
+        return _RELATION
+    return {"+": _SUM, "**": _POWER}.get(of.head, _ATOM)
 
 
-_RELATIONS = {"<": lt, "<=": le, ">": gt, ">=": ge}
+def _negative(of: Expression) -> bool:
+    """Whether sympy sees a minus in front of it."""
+    if isinstance(of, Fraction):
+        return of < 0
+    if of.head == "*":
+        return isinstance(of.parts[0], Fraction) and of.parts[0] < 0
+    return of.head == "+" and 2 * sum(map(_negative, of.parts)) > len(of.parts)
 
 
-def _bounded(bits: int) -> None:
-    if bits > MAX_BITS:
-        raise Unreadable(f"a number of {bits} bits")
-
-
-def _multiplied(factors: Iterable[Number]) -> Number:
-    product: Number = 1
-    for factor in factors:
-        product *= factor
-        if isinstance(product, int):
-            _bounded(product.bit_length())
-    return product
-
-
-def _factorial(n: Number) -> int:
-    if not isinstance(n, int):
-        raise TypeError("the factorial of a broken number")
-    _bounded(n * n.bit_length())
-    return math.factorial(n)
-
-
-def _product(parts: tuple[Expression, ...]) -> Number:
-    """The numerators' product, divided by the product of what has a negative exponent. Where no
-    number stands behind the first part, sympy writes a fraction in front as ``p`` and ``q``."""
-    plain = parts[0] == 1 or any(map(_written_as_it_is, parts[1:]))
-    upper: list[Number] = []
-    lower: list[Number] = []
-    for part in parts:
-        if isinstance(part, Fraction) and not plain:
-            upper.append(part.numerator)
-            if part.denominator != 1:
-                lower.append(part.denominator)
-        elif isinstance(part, Node) and part.head == "^" and _below(part.parts[1]):
-            lower.append(_power(value(part.parts[0]), _opposite(part.parts[1])))
-        else:
-            upper.append(value(part))
-    product = _multiplied(upper)
-    return product / _multiplied(lower) if lower else product
-
-
-def _written_as_it_is(part: Expression) -> bool:
+def _numeric(part: Expression) -> bool:
     return isinstance(part, Fraction) or (
-        part.head == "^" and all(isinstance(p, Fraction) and p.denominator == 1 for p in part.parts)
+        part.head == "**"
+        and all(isinstance(p, Fraction) and p.denominator == 1 for p in part.parts)
     )
 
 
-def _below(exponent: Expression) -> bool:
-    """Whether it begins with a negative number."""
-    if isinstance(exponent, Node) and exponent.head == "*":
-        exponent = exponent.parts[0]
-    return isinstance(exponent, Fraction) and exponent < 0
-
-
-def _opposite(exponent: Expression) -> Expression:
+def _below(part: Expression) -> Expression | None:
+    """What is written below the line for a power with a negative exponent."""
+    if not isinstance(part, Node) or part.head != "**":
+        return None
+    base, exponent = part.parts
+    if _head(exponent) == "+" or not _negative(exponent):
+        return None
     if isinstance(exponent, Fraction):
-        return -exponent
-    first, *rest = exponent.parts
-    return Node("*", (_opposite(first), *rest))
-
-
-def _power(base: Number, exponent: Expression) -> Number:
-    """A power as sympy writes it: ``1/2`` as a root, which has no value below zero."""
-    if exponent in (_HALF, -_HALF):
-        root = math.sqrt(base)
-        return root if exponent == _HALF else 1 / root
-    if exponent == -1:
-        return 1 / base
-    by = value(exponent)
-    if isinstance(base, int) and isinstance(by, int) and by > 0:
-        _bounded(base.bit_length() * by)
-    found = base**by
-    if isinstance(found, complex):
-        raise TypeError("a complex number")
-    return found
+        return base if exponent == -1 else raised(base, -exponent)
+    first, *others = exponent.parts
+    return raised(base, Node("*", (negative(first), *others)))
