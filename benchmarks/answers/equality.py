@@ -294,7 +294,8 @@ def _any_order(parts: Sequence[str], others: Sequence[str]) -> bool:
 
 
 def _ratios(left: Shape, right: Shape, x: str, y: str) -> bool:
-    if structure.is_clock(x) and structure.is_clock(y) or len(left.parts) != len(right.parts):
+    clocks = structure.is_clock(x) and structure.is_clock(y)
+    if clocks or len(left.parts) != len(right.parts):
         return False
     numbers = [[read(part) for part in s.parts] for s in (left, right)]
     if None in numbers[0] or None in numbers[1]:
