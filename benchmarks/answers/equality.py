@@ -55,6 +55,8 @@ def _normalise(answer: str) -> str:
         before, form = form, _form(clean(form))
         if form == before:
             return form
+        if len(form) > MAX_ANSWER:
+            break
     return _SPACE.sub("", answer).lower()
 
 
