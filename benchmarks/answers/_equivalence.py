@@ -280,10 +280,22 @@ def _load() -> tuple[_Compare, _Compute]:
     import resource
     from functools import lru_cache
 
-    from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
+    from latex2sympy2_extended import (  # type: ignore[import-untyped]
+        NormalizationConfig,
+        latex2sympy,
+        normalize_latex,
+    )
     from math_verify import verify
     from math_verify.grader import should_treat_as_complex
-    from sympy import Eq, Expr, MatrixBase, Rational, fraction, solve, together
+    from sympy import (  # type: ignore[import-untyped]
+        Eq,
+        Expr,
+        MatrixBase,
+        Rational,
+        fraction,
+        solve,
+        together,
+    )
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     sys.set_int_max_str_digits(5000)

@@ -55,6 +55,8 @@ def _normalise(answer: str) -> str:
         before, form = form, _form(clean(form))
         if form == before:
             return form
+        if len(form) > MAX_ANSWER:
+            break
     return _SPACE.sub("", answer).lower()
 
 
@@ -294,7 +296,8 @@ def _any_order(parts: Sequence[str], others: Sequence[str]) -> bool:
 
 
 def _ratios(left: Shape, right: Shape, x: str, y: str) -> bool:
-    if structure.is_clock(x) and structure.is_clock(y) or len(left.parts) != len(right.parts):
+    clocks = structure.is_clock(x) and structure.is_clock(y)
+    if clocks or len(left.parts) != len(right.parts):
         return False
     numbers = [[read(part) for part in s.parts] for s in (left, right)]
     if None in numbers[0] or None in numbers[1]:

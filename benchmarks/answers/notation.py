@@ -23,15 +23,16 @@ ROW = "␤"
 
 _CHARACTERS = {chr(0xFF01 + i): chr(0x21 + i) for i in range(94) if i != 3} | {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "\u3000": " ", "\u00a0": " ",
-    "\u202f": " ", "\u2009": " ", "\u200b": "", "\ufeff": "", "。": ".", "、": ",", "˚": DEGREE, "掳": DEGREE,
-    "º": DEGREE, "℃": DEGREE + "C", "℉": DEGREE + "F", "×": r"\times ", "·": r"\cdot ",
-    "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/", "⁄": "/", "π": r"\pi ", "∞": r"\infty ",
-    "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅓": r"\frac{1}{3}",
-    "⅔": r"\frac{2}{3}", "≤": r"\le ", "⩽": r"\le ", "≥": r"\ge ", "⩾": r"\ge ", "≠": r"\ne ",
+    "\u202f": " ", "\u2009": " ", "\u200b": "", "\ufeff": "", "。": ".", "、": ",", "˚": DEGREE,
+    "掳": DEGREE, "º": DEGREE, "℃": DEGREE + "C", "℉": DEGREE + "F", "×": r"\times ",
+    "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/", "⁄": "/", "π": r"\pi ",
+    "∞": r"\infty ", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
+    "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "≤": r"\le ", "⩽": r"\le ", "≥": r"\ge ",
+    "⩾": r"\ge ", "≠": r"\ne ",
     "±": r"\pm ", "∓": r"\mp ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ",
-    "∠": r"\angle ", "△": r"\triangle ", "Δ": r"\triangle ", "≃": ABOUT, "≅": ABOUT, "…": r"\ldots ",
-    "⟨": r"\langle ", "⟩": r"\rangle ", "Ω": r"\Omega ", "Ω": r"\Omega ", "µ": r"\mu ",
-    "μ": r"\mu ", "ℝ": r"\mathbb{R}", "￥": "¥", "`": "", "'": "'", "’": "'",
+    "∠": r"\angle ", "△": r"\triangle ", "Δ": r"\triangle ", "≃": ABOUT, "≅": ABOUT,
+    "…": r"\ldots ", "⟨": r"\langle ", "⟩": r"\rangle ", "Ω": r"\Omega ", "\u2126": r"\Omega ",
+    "µ": r"\mu ", "μ": r"\mu ", "ℝ": r"\mathbb{R}", "￥": "¥", "`": "", "'": "'", "’": "'",
     "“": '"', "”": '"', "‘": "'", "²": "^2", "³": "^3", "∶": ":", "，": ",", "；": ";",
     "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "∛": r"\sqrt[3]",
 }  # fmt: skip
@@ -86,6 +87,7 @@ _MATRIX = re.compile(
 _BRACKETED = re.compile(r"[(\[]\s?(\\begin\{matrix\}[^()\[\]]*\\end\{matrix\})\s?[)\]]")
 _NO_PRICE = re.compile(rf"(?<![\d ]) ?{DOLLAR}$")
 _MONEY = re.compile(r"\$ ?\d|\d ?\$")
+_LEADING = re.compile(r"(?:[ ,;:=]|\.(?!\d))+")
 _SPACES = re.compile(r"\s+(?=[\^_])|(\s)\s*")
 
 
@@ -103,10 +105,7 @@ def clean(text: str) -> str:
         rows = "matrix" in s or "array" in s
         s = s.replace("\\\\", ROW) if rows else _DOUBLED.sub(r"\\", s).replace("\\\\", " ")
     s = _dollars(_unboxed(s))
-    if "\\" in s:
-        s = _commands(s)
-    else:
-        s = _FUNCTION.sub(r"\\\1", s)
+    s = _commands(s) if "\\" in s else _FUNCTION.sub(r"\\\1", s)
     s = _GROUP.sub(",", s.strip().strip("*_ "))
     s = s.replace("**", "^").replace("*", r"\cdot ").replace("<=", r"\le ").replace(">=", r"\ge ")
     s = s.replace("!=", r"\ne ").replace("~=", ABOUT).replace("...", r"\ldots ")
@@ -117,9 +116,9 @@ def clean(text: str) -> str:
     s = _BARE_POWER.sub(r"^{\1}", _SCIENTIFIC.sub(r"\\cdot ", s))
     s = _GLUED.sub(r" \1 ", s)
     s = _INFINITY.sub(r"\\infty ", s)
-    s = _SPACES.sub(_space, s).strip(" .,;:")
-    s = _NO_PRICE.sub("", s)
-    return s.removeprefix("=").strip()
+    s = _NO_PRICE.sub("", _SPACES.sub(_space, s).rstrip(" .,;:"))
+    lead = _LEADING.match(s)
+    return s[lead.end() :] if lead else s
 
 
 def _dollars(s: str) -> str:

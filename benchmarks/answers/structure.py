@@ -154,7 +154,7 @@ def _several(text: str) -> Shape | None:
 
 def _signs(text: str) -> Shape | None:
     r"""The two values of an expression with ``\pm``."""
-    if r"\pm" not in text or _top(text) and any(t == "," for _, _, t in _top(text)):
+    if r"\pm" not in text or any(sign == "," for _, _, sign in _top(text)):
         return None
     plus = text.replace(r"\pm", "+").replace(r"\mp", "-")
     minus = text.replace(r"\pm", "-").replace(r"\mp", "+")
