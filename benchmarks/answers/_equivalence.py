@@ -276,20 +276,19 @@ _Compute = Callable[[str], int | float | None]
 
 def _load() -> tuple[_Compare, _Compute]:
     """math-verify's comparison and the value of an expression, within the limits of memory."""
+    import random
     import resource
     from functools import lru_cache
 
     from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
     from math_verify import verify
     from math_verify.grader import should_treat_as_complex
-    from sympy import Eq, MatrixBase, solve
+    from sympy import Eq, Expr, MatrixBase, Rational, fraction, solve, together
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     sys.set_int_max_str_digits(5000)
     # Units are read before: math-verify takes the h of "2\pi r h" for hours.
-    plain = NormalizationConfig(
-        basic_latex=True, malformed_operators=True, nits=False, boxed="none"
-    )
+    plain = NormalizationConfig(basic_latex=True, malformed_operators=True, nits=False, boxed="none")
 
     @lru_cache(maxsize=4096)
     def parsed(latex: str) -> Any:
@@ -302,34 +301,61 @@ def _load() -> tuple[_Compare, _Compute]:
             return None
         return expression.doit()
 
-    def equal_numbers(a: Any, b: Any) -> bool:
+    def close(a: Any, b: Any, tolerance: float) -> bool:
         """Relative to their size: math-verify rounds to so many decimals."""
         if (a.is_Rational and b.is_Rational) or not (a.is_finite and b.is_finite):
             return bool(a == b)
         a, b = a.evalf(30), b.evalf(30)
-        return bool(abs(a - b) <= 1e-9 * max(abs(a), abs(b)))
+        return bool(abs(a - b) <= tolerance * max(abs(a), abs(b)))
+
+    def values(*expressions: Any) -> list[list[Any]]:
+        """The values of expressions at a few points that nobody has chosen."""
+        symbols = sorted(set().union(*(e.free_symbols for e in expressions)), key=str)
+        found = []
+        for point in range(1, 6):
+            draw = random.Random(point)
+            at = {s: Rational(draw.randrange(-3000, 3000) * 2 + 1, 997) for s in symbols}
+            line = [expression.evalf(30, subs=at) for expression in expressions]
+            if all(value.is_number and value.is_finite for value in line):
+                found.append(line)
+        return found
+
+    def identical(a: Any, b: Any) -> bool | None:
+        """Whether two expressions have the same value everywhere; None where they have none."""
+        found = values(a, b)
+        if not all(close(x, y, 1e-15) for x, y in found):
+            return False
+        return True if len(found) > 2 else None
+
+    def proportional(a: Any, b: Any) -> bool | None:
+        """Whether two equations are each other's multiple; None where that cannot be said."""
+        sides = [fraction(together(e.lhs - e.rhs))[0] for e in (a, b)]
+        found = values(*sides)
+        if len(found) < 3 or any(x == 0 or y == 0 for x, y in found):
+            return None
+        first = found[0][0] / found[0][1]
+        return all(close(x / y, first, 1e-15) for x, y in found)
 
     def verified(a: Any, b: Any) -> bool:
-        return bool(
-            verify(a, b, timeout_seconds=None, raise_on_error=False, allow_set_relation_comp=True)
-        )
-
-    def solved(equation: Any) -> bool:
-        """Whether it has solutions: math-verify takes any two that have none for equal."""
-        try:
-            return bool(solve(equation, equation.free_symbols))
-        except NotImplementedError:
-            return True
+        options = {"timeout_seconds": None, "allow_set_relation_comp": True}
+        return any(bool(verify(x, y, **options)) for x, y in ((a, b), (b, a)))
 
     def compare(a: str, b: str) -> bool | None:
         try:
             left, right = parsed(a), parsed(b)
             x, y = number(left), number(right)
             if x is not None and y is not None:
-                return equal_numbers(x, y)
-            if not (verified(left, right) or verified(right, left)):
-                return False
-            return not (isinstance(left, Eq) and isinstance(right, Eq)) or solved(left)
+                return close(x, y, 1e-9)
+            if isinstance(left, Expr) and isinstance(right, Expr):
+                same = identical(left, right)
+                return verified(left, right) if same is None else same
+            if isinstance(left, Eq) and isinstance(right, Eq):
+                if proportional(left, right):
+                    return True
+                # math-verify solves them, and takes any two without solutions for equal
+                if len(left.free_symbols | right.free_symbols) > 1 or not solve(left):
+                    return False
+            return verified(left, right)
         except (Exception, RecursionError, MemoryError):
             return None
 

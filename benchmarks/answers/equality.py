@@ -16,9 +16,8 @@ from functools import lru_cache
 from benchmarks.answers import _equivalence, structure
 from benchmarks.answers.candidates import MAX_RESPONSE
 from benchmarks.answers.notation import ABOUT, DEGREE, DOLLAR, MAX_ANSWER, ROW, clean
-from benchmarks.answers.quantities import Quantity, alike, compute, name, read
+from benchmarks.answers.quantities import DASHES, alike, compute, name, read
 from benchmarks.answers.structure import Shape, shape, single, split_label
-from benchmarks.answers.units import NOUN
 
 _CHOICE = re.compile(r"[(\[]?\s*([A-Za-z])\s*[)\].:]?")
 _OPTION_WORD = re.compile(r"(?:option|choice|answer)\s*:?\s*(?=\(?[A-Za-z]\b)", re.I)
@@ -29,6 +28,10 @@ _IDLE_SPACE = re.compile(r"(?<![\w}),]) | (?!\w)|(?<=[})]) (?![^\W\d_])")
 #: A comma that groups no digits.
 _COMMA = re.compile(r", |, ?(?!\d{3}(?!\d))")
 _ZEROS = re.compile(r"(?<![\w.:])0+(?=\d)")
+#: Letters that stand alone. Where ``R`` and ``r`` do in one formula, ``R`` becomes ``r_0``.
+_SMALL = re.compile(r"(?<![A-Za-z\\])[a-z](?![A-Za-z])")
+_CAPITAL = re.compile(r"(?<![A-Za-z\\])[A-Z](?![A-Za-z_])")
+_SUM = re.compile(r"[-+/:]|\\cdot")
 _YES_NO = re.compile(r"(yes|no|true|false)\b[,.;:!] ", re.I)
 
 
@@ -64,7 +67,7 @@ def _form(text: str) -> str:
     variable = single(_tight(label)) if label else ""
     if (quantity := read(text)) is not None:
         return f"{variable}={quantity.form}" if variable else quantity.form
-    if label and not variable and (_constant(core) or shape(core).kind != "atom"):
+    if label and not variable and _names_value(label, core):
         text = core
     if said := _YES_NO.match(text):
         text = said[1]
@@ -74,9 +77,21 @@ def _form(text: str) -> str:
     return text
 
 
+def _names_value(label: str, core: str) -> bool:
+    """Whether a label only says what has the value behind it: ``V=abc``, ``AB=2x``; not ``AB=BC``,
+    nor ``a+b=2c``."""
+    if single(_tight(label)):
+        return True
+    core = _tight(core)
+    return _constant(core) or shape(core).kind != "atom" or not (name(core) or _SUM.search(label))
+
+
 def _tight(text: str) -> str:
     if _DECIMAL_COMMA.fullmatch(text):
         return text
+    if not _PROSE.search(_COMMAND.sub(" ", text)):
+        small = set(_SMALL.findall(text))
+        text = _CAPITAL.sub(lambda m: m[0] + "_0" if m[0].lower() in small else m[0], text)
     return _COMMA.sub(", ", _IDLE_SPACE.sub("", text)).lower()
 
 
@@ -129,12 +144,14 @@ _COMMAND = re.compile(r"\\[a-z]+")
 _PROSE = re.compile(r"[^\W\d_]{4,}|[^\W\d_]{2,} [^\W\d_]{2,}")
 _NO_MATHEMATICS = re.compile(r"[^\x00-\x7f]|[\"@#?~$]")
 _FORMULA = re.compile(r"[\d\\+*/^(<=>|-]")
+_OPERAND = re.compile(r"[\da-z]")
 _LETTER = re.compile(r"[a-df-hj-z]")
 _GREEK = re.compile(r"\\(?:theta|alpha|beta|gamma|phi|lambda|omega)(?![a-z])")
 _RELATION = re.compile(r"[<>]|\\(?:le|ge|ne)(?![a-z])")
 _SET = re.compile(r"[<>]|\\(?:le|ge|ne|cap|cup|setminus|mathbb|emptyset|in)(?![a-z])|\\begin")
 _TOWER = re.compile(r"\^\s*(?:\{[^{}]*\^|\d+\s*\^|\{?-?\d{4,}|\([^()]*\^)|\d{40,}")
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+_FACTORS = re.compile(r"(?<![\d.^])(\d+(?:\.\d+)?)\((?=\d)|(\))\((?=\d)")
 #: Longer mathematics is compared as text only.
 MAX_FORMULA = 240
 #: Of two lists so many parts that differ in form are compared with each other.
@@ -180,18 +197,15 @@ def _equal(x: str, y: str) -> bool:
     if ABOUT in x + y:
         return _roughly(x, y)
     if a or b:
-        return _equal(_form(core), _form(other)) or _equations(x, y)
+        valued = all(not n or _names_value(n, c) for n, c in ((a, core), (b, other)))
+        return (valued and _equal(_form(core), _form(other))) or _equations(x, y)
     left, right = shape(x), shape(y)
     if left.kind == right.kind == "atom":
         return _formulas(x, y)
-    if left.kind == right.kind or {left.kind, right.kind} & {"list", "ratio"}:
-        if _shapes(left, right, x, y):
-            return True
-        if left.kind == right.kind:
-            return False
-    return bool(_SET.search(x) and _SET.search(y) or "atom" in (left.kind, right.kind)) and (
-        bool(_SET.search(x + y)) and _ask(x, y)
-    )
+    if _shapes(left, right, x, y):
+        return True
+    sets = [s.kind != "atom" or bool(_SET.search(text)) for s, text in ((left, x), (right, y))]
+    return "atom" in (left.kind, right.kind) and all(sets) and _ask(x, y)
 
 
 def _roughly(x: str, y: str) -> bool:
@@ -236,10 +250,7 @@ def _lists(left: Shape, right: Shape) -> bool:
     named = [len(set(s.labels)) > 1 for s in (left, right)]
     if all(named):
         pairs = [
-            [
-                f"{label}={part}" if label else part
-                for label, part in zip(s.labels, s.parts, strict=True)
-            ]
+            [f"{label}={part}" if label else part for label, part in zip(s.labels, s.parts, strict=True)]
             for s in (left, right)
         ]
         return _any_order(*pairs)
@@ -304,9 +315,9 @@ def _ask(x: str, y: str) -> bool:
 
 
 def _latex(s: str) -> str:
-    return (
-        s.replace(DEGREE, "").replace(DOLLAR, "").replace(ROW, r"\\").replace("matrix", "pmatrix")
-    )
+    """As math-verify reads it. To its parser ``3(4)`` is the mixed number 7."""
+    s = s.replace(DEGREE, "").replace(DOLLAR, "").replace(ROW, r"\\").replace("matrix", "pmatrix")
+    return _FACTORS.sub(lambda m: rf"{m[1] or m[2]}\cdot(", s)
 
 
 def _mathematical(s: str) -> bool:
@@ -315,8 +326,8 @@ def _mathematical(s: str) -> bool:
     return (
         len(s) <= MAX_FORMULA
         and structure.depth(s) <= structure.MAX_DEPTH
-        and bool(_FORMULA.search(s))
-        and not (_TOWER.search(s) or _PROSE.search(plain) or _NO_MATHEMATICS.search(plain))
+        and bool(_FORMULA.search(s) and _OPERAND.search(s))
+        and not (DASHES.fullmatch(s) or _TOWER.search(s) or _PROSE.search(plain) or _NO_MATHEMATICS.search(plain))
     )
 
 

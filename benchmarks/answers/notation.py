@@ -23,7 +23,7 @@ ROW = "␤"
 
 _CHARACTERS = {chr(0xFF01 + i): chr(0x21 + i) for i in range(94) if i != 3} | {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "\u3000": " ", "\u00a0": " ",
-    "\u202f": " ", "\u2009": " ", "\u200b": "", "\ufeff": "", "。": ".", "、": ",", "˚": DEGREE,
+    "\u202f": " ", "\u2009": " ", "\u200b": "", "\ufeff": "", "。": ".", "、": ",", "˚": DEGREE, "掳": DEGREE,
     "º": DEGREE, "℃": DEGREE + "C", "℉": DEGREE + "F", "×": r"\times ", "·": r"\cdot ",
     "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/", "⁄": "/", "π": r"\pi ", "∞": r"\infty ",
     "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅓": r"\frac{1}{3}",
@@ -71,15 +71,12 @@ _FUNCTION = re.compile(
 )
 _INFINITY = re.compile(r"(?<![A-Za-z\\])(?:infinity|inf|oo)(?![A-Za-z])", re.I)
 _ROOT = re.compile(
-    r"(?:√|\\sqrt)\s?(\[[^\[\]]{1,3}\])?\s?(?:\(([^()]*)\)|(\d+(?:\.\d+)?|[A-Za-z]))"
+    r"(?:√|\\sqrt)\s?(\[[^\[\]]{1,3}\])?\s?(?:\(([^()]*)\)|(\d+(?:\.\d+)?|[A-Za-z])|(?=\{))"
 )
 _BARE_POWER = re.compile(r"\^\s?\(([^()]*)\)")
-_FRACTION = re.compile(
-    r"\\frac\s?(?:(\d|[A-Za-z](?![A-Za-z])|\\pi(?![a-z]))|\{([^{}]*)\})\s?"
-    r"(?:(\d(?!\d)|[A-Za-z](?![A-Za-z])|\\pi(?![a-z]))|(?=\{))"
-)
+_ARGUMENT = re.compile(r"\s?(?:(\d(?!\d{2})|[A-Za-z](?![A-Za-z])|\\pi(?![a-z]))|(?=\{))")
 _PERCENT = re.compile(r"\s?(?:\\%|%|\b(?:percentage|percent|per cent|pct)\b)", re.I)
-_DEGREE = re.compile(r"\s?\^\s?(?:\{\s?(?:\\circ|°|o)\s?\}|\\circ(?![A-Za-z])|°)")
+_DEGREE = re.compile(r"\s?\^\s?(?:\{\s?(?:\\circ|°|o)\s?\}|\\circ(?![a-z])|°)")
 _DEGREES = re.compile(r"(?<=[\d})])\s?\bdeg(?:ree)?s?\b(?! ?[CF]\b| [cC]elsius| [fF]ahr)")
 _SCIENTIFIC = re.compile(r"(?<=\d)\s?[xX]\s?(?=10\s?\^)")
 _GROUP = re.compile(r"(?<=\d)\s?\{\s?,\s?\}\s?(?=\d)")
@@ -87,6 +84,7 @@ _MATRIX = re.compile(
     r"\\(begin|end)\s?\{\s?(?:[pbB]?(?:small)?matrix\*?|array)\s?\}(?:\s?\{[lcr| ]*\})?"
 )
 _BRACKETED = re.compile(r"[(\[]\s?(\\begin\{matrix\}[^()\[\]]*\\end\{matrix\})\s?[)\]]")
+_NO_PRICE = re.compile(rf"(?<![\d ]) ?{DOLLAR}$")
 _MONEY = re.compile(r"\$ ?\d|\d ?\$")
 _SPACES = re.compile(r"\s+(?=[\^_])|(\s)\s*")
 
@@ -120,6 +118,7 @@ def clean(text: str) -> str:
     s = _GLUED.sub(r" \1 ", s)
     s = _INFINITY.sub(r"\\infty ", s)
     s = _SPACES.sub(_space, s).strip(" .,;:")
+    s = _NO_PRICE.sub("", s)
     return s.removeprefix("=").strip()
 
 
@@ -139,8 +138,7 @@ def _commands(s: str) -> str:
     s = re.sub(r"\\(?:left|right)\s?\.", "", s)
     s = _COMMAND.sub(_command, _FUNCTION.sub(r"\\\1", s))
     s = _SPACES.sub(_space, s)
-    while (shorter := _FRACTION.sub(_fraction, s)) != s:
-        s = shorter
+    s = _fractions(s)
     s = _MATRIX.sub(r"\\\1{matrix}", s)
     return _BRACKETED.sub(r"\1", s)
 
@@ -160,12 +158,35 @@ def _command(match: re.Match[str]) -> str:
 
 
 def _root(match: re.Match[str]) -> str:
-    return rf"\sqrt{match[1] or ''}{{{match[2] if match[2] is not None else match[3]}}}"
+    inner = match[2] if match[2] is not None else match[3]
+    return rf"\sqrt{match[1] or ''}" + (f"{{{inner}}}" if inner is not None else "")
 
 
-def _fraction(match: re.Match[str]) -> str:
-    above = match[1] if match[1] is not None else match[2]
-    return rf"\frac{{{above}}}" + (f"{{{match[3]}}}" if match[3] else "")
+def _fractions(s: str) -> str:
+    r"""With braces around what stands above and below: ``\frac12``, ``\frac{\sqrt{3}}2``."""
+    before, *rest = s.split(r"\frac")
+    out = [before]
+    for tail in rest:
+        above, tail = _argument(tail)
+        below, tail = _argument(tail) if above else ("", tail)
+        out += [r"\frac", above, below, tail]
+    return "".join(out)
+
+
+def _argument(text: str) -> tuple[str, str]:
+    """The argument that a text begins with, in braces, and what follows; it is empty where braces
+    do not close in the text."""
+    match = _ARGUMENT.match(text)
+    if match is None:
+        return "", text
+    if match[1]:
+        return "{" + match[1] + "}", text[match.end() :]
+    depth = 0
+    for place in range(match.end(), len(text)):
+        depth += (text[place] == "{") - (text[place] == "}")
+        if depth == 0:
+            return text[match.end() : place + 1], text[place + 1 :]
+    return "", text
 
 
 def _unboxed(s: str) -> str:

@@ -14,10 +14,12 @@ from functools import lru_cache
 from benchmarks.answers import arithmetic
 from benchmarks.answers.arithmetic import Value
 from benchmarks.answers.notation import ABOUT, DOLLAR, clean
-from benchmarks.answers.units import NOUN, Unit, unit
+from benchmarks.answers.units import NOUN, Unit, counted, unit
 
 #: Floating point is as good as this, relative to the larger of two numbers.
 TOLERANCE = 1e-9
+#: A number of more digits is left as it is written.
+MAX_WRITTEN = 60
 #: What is said to be about a value is that value to a twentieth.
 ROUGHLY = 0.05
 
@@ -31,6 +33,13 @@ class Quantity:
     unit: Unit
     written: str
     about: tuple[Value, ...] = ()
+    noun: str = ""
+
+    @property
+    def factors(self) -> list[str]:
+        """Of a product that is not computed, such as a box's ``4 \\times 6 \\times 16``."""
+        factors = _TIMES.split(self.written)
+        return sorted(factors) if len(factors) > 1 and all(map(str.isdigit, factors)) else []
 
     @property
     def rounded(self) -> bool:
@@ -41,14 +50,20 @@ class Quantity:
     @property
     def form(self) -> str:
         """How it is written in normal form."""
-        exact = isinstance(self.value, Fraction) and not self.rounded
-        number = str(self.value) if exact else self.written.replace(" ", "").lower()
+        number = "" if self.rounded or self.factors else str(self.value)
+        if not isinstance(self.value, Fraction) or not 0 < len(number) <= MAX_WRITTEN:
+            number = self.written.replace(" ", "").lower()
         rough = "".join(ABOUT + str(value) for value in self.about)
-        return number + (" " + self.unit.name if self.unit.name else "") + rough
+        behind = self.unit.name or self.noun
+        return number + (" " + behind if behind else "") + rough
 
     def same(self, other: Quantity) -> bool:
         """Whether both are one quantity: units that measure the same are converted, and a unit that
         only one of them has is free."""
+        if self.noun and other.noun and not _agree(self.noun, other.noun):
+            return False
+        if self.factors and other.factors and self.factors != other.factors:
+            return False
         a, b = self.unit, other.unit
         scales: tuple[Value, Value] = (Fraction(1), Fraction(1))
         if a.dimensions and b.dimensions:
@@ -62,6 +77,7 @@ class Quantity:
         return any(alike(x * scales[0], y * scales[1], exactly) for x, y in pairs)
 
 
+_TIMES = re.compile(r" ?\\(?:cdot|times) ?")
 _UNITS = "one two three four five six seven eight nine"
 _TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen"
 _TENS = "twenty thirty forty fifty sixty seventy eighty ninety"
@@ -81,7 +97,11 @@ _LEAD = re.compile(
     re.I,
 )
 _CURRENCY = re.compile(rf"([-+]?) ?(US{DOLLAR}|[{DOLLAR}€£₹]|Rs\.?|USD|EUR)(?![a-z]) ?", re.I)
-_RANGE = re.compile(r"(\d+(?:\.\d+)?) ?- ?(\d+(?:\.\d+)?)\b")
+_COMPOUND = re.compile(
+    r"(\d{1,6}) ?([A-Za-z°小时米元]+),? ?(?:and )?(\d{1,6}(?:\.\d{1,6})?) ?([A-Za-z分钟厘米秒]+)"
+)
+#: A range or an order, not a difference: ``10-15``, ``3-1-2``.
+DASHES = re.compile(r"\d+(?:\.\d+)?(?: ?- ?\d+(?:\.\d+)?)+(?![\d.])(?: ?[A-Za-z°%][^\\]*)?")
 _MARK = re.compile(r"[\d]|\\pi|[A-Za-z]{3}")
 _LETTER = re.compile(r"[^\W\d_]")
 #: What stands left of an equals sign and names what is right of it: ``x``, ``m+n``, ``|AB|``,
@@ -144,7 +164,7 @@ def _stated(text: str) -> Quantity | None:
     """What a text states in which each part but one, left of an equals sign, is a name or a number
     too."""
     *before, last = text.split("=") if "=" in text else (text,)
-    found = _measured(last.strip())
+    found = None if DASHES.fullmatch(last.strip()) else _measured(last.strip())
     if found is None and len(before) == 1 and name(last):  # "12 = x"
         return _measured(before[0].strip())
     if found is None or not all(name(part) or _measured(part.strip()) for part in before):
@@ -163,8 +183,6 @@ def _measured(text: str) -> Quantity | None:
         money = unit(currency[2])
     if "," in text and not re.search(r"[()\[\]{}]", text):
         text = _GROUPED.sub(lambda group: group[0].replace(",", ""), text)
-    if (between := _RANGE.match(text)) and float(between[1]) < float(between[2]):
-        return None
     found = arithmetic.prefix(text) or _in_words(text)
     if found is None:
         return None
@@ -173,9 +191,29 @@ def _measured(text: str) -> Quantity | None:
     if rest and (again := arithmetic.value(rest.strip(" ()"))) is not None and rest.endswith(")"):
         rest = "" if alike(again, number) else rest
     kind = unit(rest, tight=rest[:1] != " ")
+    if kind is None and (parts := _COMPOUND.fullmatch(text)):
+        return _compound(*parts.groups())
     if kind is None or (kind is not NOUN and money not in (None, kind)):
         return None
-    return Quantity(number, money or kind, text[:end].strip())
+    noun = counted(rest) if kind is NOUN else ""
+    return Quantity(number, money or kind, text[:end].strip(), noun=noun)
+
+
+def _agree(noun: str, other: str) -> bool:
+    """Whether one says no more than the other of what was counted."""
+    a, b = ({word.rstrip("s") for word in text.split()} for text in (noun, other))
+    return a <= b or b <= a
+
+
+def _compound(much: str, large: str, more: str, small: str) -> Quantity | None:
+    """``1 h 35 min``, in the larger unit."""
+    whole, part = unit(large), unit("min" if small == "m" and large[0] == "h" else small)
+    if not whole or not part or not whole.dimensions == part.dimensions != ():
+        return None
+    if part.size >= whole.size:
+        return None
+    value: Value = Fraction(much) + Fraction(more) * (part.size / whole.size)
+    return Quantity(value, whole, str(value))
 
 
 def _in_words(text: str) -> tuple[Fraction, int] | None:

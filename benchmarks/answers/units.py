@@ -71,10 +71,7 @@ def _table() -> dict[str, Unit]:
             unit = Unit(((dimension, 1),), float(size) if "." in size else Fraction(size), name)
             found |= dict.fromkeys((name, *spellings), unit)
     cubed = (("length", 3),)
-    for name, size, other in (
-        ("L", 1000, "liter litre l 升"),
-        ("mL", 10**6, "milliliter ml cc 毫升"),
-    ):
+    for name, size, other in (("L", 1000, "liter litre l 升"), ("mL", 10**6, "milliliter ml cc 毫升")):
         found |= dict.fromkeys((name, *other.split()), Unit(cubed, Fraction(1, size), name))
     for name, length in (("mph", "mi"), ("kph", "km"), ("kmh", "km")):
         speed = found[length].size / found["h"].size
@@ -93,24 +90,23 @@ _TOKEN = re.compile(
     r"|[A-Za-z]+\.?|(?:(?!平方|立方|每)[\u4e00-\u9fff])+))",
     re.I,
 )
-_POWERS = {
-    "sq": 2,
-    "square": 2,
-    "平方": 2,
-    "cu": 3,
-    "cubic": 3,
-    "立方": 3,
-    "squared": 2,
-    "cubed": 3,
-}
+_POWERS = {"sq": 2, "square": 2, "平方": 2, "cu": 3, "cubic": 3, "立方": 3, "squared": 2, "cubed": 3}
 _CHINESE_NOUN = re.compile(r"[\u4e00-\u9fff]{1,8}")
 _CHINESE_NO_NOUN = frozenset("或和至到不于多少约与是")
+_RAISED = re.compile(r"\^(?:\{[23]\}|[23])$")
+_PUNCTUATION = re.compile(r"[().'’-]")
+#: What a count does not lose its meaning without: "in total", "square units".
+_IDLE = re.compile(
+    r"\b(?:in (?:total|all)|altogether|of (?:them|these|those)|(?:sq(?:uare)?|cu(?:bic)?)?\.? ?units?"
+    r"|only|exactly)\b|单位",
+    re.I,
+)
 #: A phrase with one of these says more than what was counted.
 _NO_NOUN = frozenset(
-    "or and to than is are was were not no nor between if when minus plus times divided mod modulo "
+    "or and to than is are was were not no nor between if when minus plus divided mod modulo "
     "but either until after before at least most about because since for so therefore hence it its "
     "this that these sin cos tan cot sec csc log ln exp sqrt frac cup cap pi undefined cannot "
-    "unknown approximately i we you".split()
+    "more less fewer greater larger smaller unknown approximately i we you in on for with along by from under over away".split()
 )
 
 
@@ -136,17 +132,23 @@ def _unit(text: str, tight: bool) -> Unit | None:
     return NOUN if not tight and _is_noun(text) else None
 
 
+def counted(text: str) -> str:
+    """What a noun behind a number says that was counted; empty where that is nothing."""
+    text = _IDLE.sub(" ", _RAISED.sub("", text))
+    return " ".join(_PUNCTUATION.sub(" ", text).lower().split())
+
+
 def _is_noun(text: str) -> bool:
-    """Whether a text is a short phrase without a number, of which one word at least is more than a
-    product of names."""
-    if not text[0].isalpha() or len(text) > 80:
+    """Whether a text is a short phrase that names what was counted: no number, no name of an
+    unknown, and nothing about where or when."""
+    if not text[0].isalpha():
         return False
-    words = re.sub(r"[(),.'’-]", " ", text).split()
-    if len(words) > 8 or not all(map(str.isalpha, words)):
+    words = counted(text).split()
+    if len(words) > 6 or not all(word.isalpha() for word in words):
         return False
-    telling = (w for w in words if len(w) > 4 or (len(w) > 2 and not w.isupper()))
-    vowels = any(not w.isascii() or set("aeiouy") & set(w.lower()) for w in telling)
-    return vowels and _NO_NOUN.isdisjoint(map(str.lower, words))
+    telling = (w for w in words if len(w) > 4 or (len(w) > 2 and w.upper() not in text))
+    vowels = any(not w.isascii() or set("aeiouy") & set(w) for w in telling)
+    return not words or (vowels and _NO_NOUN.isdisjoint(words) and min(map(len, words)) > 1)
 
 
 def _measure(text: str) -> Unit | None:
