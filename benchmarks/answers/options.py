@@ -37,9 +37,21 @@ _WRONG = re.compile(
 )
 _SPACES = re.compile(r"\s+")
 _TEX = re.compile(r"\\(?:text|mathrm|left|right|circ|degree)|[\\${}*]|°|\bdegrees?\b")
+_ARTICLE = re.compile(r"\b(?:an?|the)\s(?=[a-z]{3})")
 _YES_NO = re.compile(
-    r"^(?:[^,.]{0,60},\s*|so\s)?(yes|no|true|false)\b"
+    r"^(?:[^,.]{0,60},\s*)??(?:so\s)?(yes|no|true|false)\b(?!,?\s(?:or|and)\s(?:yes|no|true|false)\b)"
     r"(?!\s(?:image|picture|figure|diagram|photo|chart|object|objects|information|other)\b)",
+    re.I,
+)
+#: Yes and no in Chinese, and "It is.", "They do not.".
+_NO_WORD = re.compile(
+    r"^(?:不是|否|不对|错|没有|不会|不能|并不|不)(?!知道|确定|清楚)"
+    r"|^(?:it|they|he|she|this|that|there)\s(?:is|are|do|does|did|was|were|can|has|have)(?:\snot|n't)\.?$",
+    re.I,
+)
+_YES_WORD = re.compile(
+    r"^(?:是的?|对的?|正确|没错|会|能|有)(?=[,，.]|$)"
+    r"|^(?:it|they|he|she|this|that|there)\s(?:is|are|do|does|did|was|were|can|has|have)\.?$",
     re.I,
 )
 _NEGATIVE = re.compile(r"\b(?:not|no|never|neither|cannot|without|false|incorrect)\b|n't\b", re.I)
@@ -74,8 +86,8 @@ def read_choice(response: str, question: str, options: Mapping[str, str]) -> tup
         lines = [line for each in lines if (line := affirmed(each)).strip()]
         if not lines:
             return None, "none"
-    if texts := [letter for line in lines if (letter := _misnumbered(line, forms))]:
-        return texts[-1], "text"
+    if any(_misnumbered(line, forms) for line in lines):
+        return None, "several"
     if letter := _letter(lines, options):
         return letter, "letter"
     if set(binary) in ({"yes", "no"}, {"true", "false"}):
@@ -91,13 +103,13 @@ def _unlisted(lines: list[str], options: Mapping[str, str]) -> list[str]:
     return [line for line in lines if not _LETTER_LEADS.match(line)] if len(leads) > 1 else lines
 
 
-def _misnumbered(line: str, forms: Mapping[str, str]) -> str | None:
-    """The option whose text stands behind a letter that is another's, or none's: "A: No"."""
+def _misnumbered(line: str, forms: Mapping[str, str]) -> bool:
+    """Whether the text of an option stands behind a letter that is another's: "A: No"."""
     if not (leads := _LETTER_LEADS.match(line)):
-        return None
+        return False
     said = _form(re.split(r"[,.;](?!\d)", line[leads.end() :])[0])
     named = [letter for letter, form in forms.items() if form == said and form]
-    return named[0] if len(named) == 1 and named[0] != leads[1] else None
+    return len(named) == 1 and named[0] != leads[1]
 
 
 def _letter(lines: Sequence[str], options: Mapping[str, str]) -> str | None:
@@ -137,7 +149,7 @@ def _names(match: re.Match[str], line: str, options: Mapping[str, str]) -> bool:
 
 
 def _form(text: str) -> str:
-    return _SPACES.sub(" ", _TEX.sub("", plain(text).lower())).strip(" .")
+    return _ARTICLE.sub("", _SPACES.sub(" ", _TEX.sub("", plain(text).lower()))).strip(" .")
 
 
 def _mentions(line: str, forms: Mapping[str, str]) -> list[str]:
@@ -146,18 +158,22 @@ def _mentions(line: str, forms: Mapping[str, str]) -> list[str]:
     found = []
     for letter, form in sorted(forms.items(), key=lambda pair: -len(pair[1])):
         if form and _within(form, text):
-            found.append(letter)
+            denied = _DENYING.search(re.split(_bounded(form), text, maxsplit=1)[0])
+            found += [] if denied else [letter]
             text = re.sub(_bounded(form), "\0", text)
     return found
+
+
+_DENYING = re.compile(r"(?:\b(?:not|no|never|neither|nor)|n't)\s$")
 
 
 def _named(
     lines: Sequence[str], question: str, forms: Mapping[str, str], options: Mapping[str, str]
 ) -> tuple[str | None, str]:
     if all(len(form) == 1 and form.isalpha() for form in forms.values()):
-        return None, "none"
-    if len(lines) == 1 and len(whole := _form(lines[0])) > 2:
-        around = [letter for letter, form in forms.items() if _within(whole, form)]
+        return _lettered(lines, question, options)
+    if len(lines) == 1 and (whole := _form(lines[0])).replace(" ", "").isalpha():
+        around = [letter for letter, form in forms.items() if _most(whole, form)]
         if len(around) == 1:
             return around[0], "text"
     values = _values(options)
@@ -194,6 +210,25 @@ def _named(
     return None, "several" if several else "none"
 
 
+def _lettered(
+    lines: Sequence[str], question: str, options: Mapping[str, str]
+) -> tuple[str | None, str]:
+    """Where the texts are letters: the one that a sentence names before it compares."""
+    by_text = {text.strip(" ."): letter for letter, text in options.items()}
+    for rule, candidates in by_weight(lines, question):
+        for line in candidates if rule != "stated" else ():
+            said = _AGAINST.split(line)[0]
+            found = {name for name in _CAPITAL.findall(said) if name in by_text}
+            if len(found) == 1 and not REFUSAL.search(line):
+                return by_text[found.pop()], "text"
+    return None, "none"
+
+
+def _most(words: str, form: str) -> bool:
+    """Whether words stand in a form and are more than half of it."""
+    return 2 * len(words.split()) > len(form.split()) and _within(words, form)
+
+
 def _told(line: str, question: str, forms: Mapping[str, str]) -> list[str]:
     """The letters of which at least one word, that is no other option's, is in a sentence."""
     said = _stems(_CONDITION.sub("", _form(line)))
@@ -223,6 +258,8 @@ _AGAINST = re.compile(
     r",\s(?:as|since|which))\b",
     re.I,
 )
+#: A letter that stands for itself: no article, no pronoun.
+_CAPITAL = re.compile(r"(?<![\w'’])(?:[B-HJ-Z]|[AI](?!\s[a-z]))(?![\w'’])")
 _CONDITION = re.compile(r"^(?:if|when|since|as|because|given)\b[^,]{0,200},", re.I)
 _TELLING = re.compile(
     r"\b(?!(?:it|the|an|of|to|in|would|will|be|is|are|also|stay|likely|no|answer|correct|option|choice|question|picture|image|figure|shown|given)\b)[^\W\d_](?:[^\W\d_]|')+"
@@ -261,6 +298,9 @@ def _polarity(
     yes, no = ("yes", "no") if "yes" in binary else ("true", "false")
     if not lines:
         return None, "none"
+    for words, letter in ((_NO_WORD, binary[no]), (_YES_WORD, binary[yes])):
+        if words.match(lines[0]):
+            return letter, "text"
     settled = (line for line in reversed(lines) if CONCLUSION.match(line) or STATED.search(line))
     for line in (lines[0], *settled):
         if match := _YES_NO.match(line):

@@ -55,7 +55,7 @@ _DOUBT = re.compile(
 #: Where a sentence goes on to what follows from it: "There are 5 and 7, so 12."
 _FOLLOWS = re.compile(
     r"(?<=[^\s,;:]),?\s(?=i\.e\.)|(?<=[^\s,;:])[,;]\s(?=(?:and\s)?"
-    r"(?:so\s(?!that|far|on)|therefore|thus|hence|which\s(?:is|makes|gives|leaves|means)\s|that\sis,))",
+    r"(?:so\s(?!that|far|on)|therefore|thus|hence|which\s(?:makes\s|gives\s|leaves\s|is\s\d)|that\sis,))",
     re.I,
 )
 #: A step of a list: "2. We add them."
@@ -241,7 +241,7 @@ STATED = re.compile(
 CONCLUSION = re.compile(
     r"^[*\-\s]{0,4}(?:\d{1,2}[.)]\s)?(?:therefore|thus|hence|so\b|"
     r"in (?:conclusion|total|summary|all)|finally|as a result|this means|altogether|i\.e\.|that is,|"
-    r"which (?:is|makes|gives|leaves|means)|consequently|overall|∴|所以|因此|故|综上)",
+    r"which (?:makes|gives|leaves|means|is \d)|consequently|overall|∴|所以|因此|故|综上)",
     re.I,
 )
 #: A sentence that refuses to answer.
