@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from benchmarks.answers.equality import MAX_ANSWER, equivalent, normalise
-from benchmarks.answers.prose import REFUSAL, full_width
+from benchmarks.answers.prose import NONE_RIGHT, REFUSAL, full_width
 from benchmarks.answers.quantities import compute
 
 _WRAPPER = re.compile(
@@ -23,11 +23,6 @@ _PREFIX = re.compile(
 )
 _LETTER = r"[(\[{\"'“]{0,3}\s?([A-Za-z])\s?[)\]}\"'”]{0,3}"
 _ARTICLE = re.compile(r"(?:an?|the)\s(?=[a-z]{3})")
-_NONE = re.compile(
-    r"(?:no|none)\b[^.]{0,12}(?:\b(?:correct|right|answers?|above|these|those|options?|choices?)\b[^.]{0,30})"
-    r"|(?:没有|无)正确(?:答案|选项)|以上都不(?:对|是)",
-    re.I,
-)
 _LEAD = re.compile(r"[(\[{\"'“]{0,3}[A-Za-z][)\]}\"'”]{0,3}\s{0,3}(?:[.:,、-]\s{0,3}|is\s)?")
 _ALONE = re.compile(rf"{_LETTER}\s{{0,3}}[.:,;!、。．]?")
 _LETTERED = re.compile(
@@ -90,8 +85,8 @@ def named(answer: str, options: Mapping[str, str]) -> tuple[str | None, str]:
         said = normalise(_LEAD.sub("", bare, count=1))
         others = [name for name, text in forms.items() if text == said != "" and name != letter]
         return (None, "several") if others and forms[letter] != said else (letter, "letter")
-    none = [letter for letter, text in options.items() if _NONE.fullmatch(text.strip(" ."))]
-    if len(none) == 1 and _NONE.match(plain):
+    none = [letter for letter, text in options.items() if NONE_RIGHT.fullmatch(text.strip(" ."))]
+    if len(none) == 1 and NONE_RIGHT.match(plain):
         return none[0], "text"
     head = normalise(re.split(r"[,.;，；]\s", plain, maxsplit=1)[0])
     same = [letter for letter, text in forms.items() if text and text == head]

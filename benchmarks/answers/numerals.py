@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from benchmarks.answers import units
 from benchmarks.answers.candidates import MAX_RESPONSE
 from benchmarks.answers.prose import (
     REFUSAL,
@@ -168,6 +169,11 @@ _LABEL = re.compile(
     r"line|item|no\.|half of|double|twice|triple)\s?$|(?<!#)#$",
     re.I,
 )
+#: Letters that a number is a part of a word with, a unit aside: "2D", "2-dimensional".
+_GLUED = re.compile(r"([A-Za-z])(?![A-Za-z])|-[a-z]{3}")
+_MONEY = re.compile(r"[$£€¥]\s?$")
+_UNIT = re.compile(r"\s?([°%]|[A-Za-z]{1,12}(?:\^?[23²³])?|[元度厘毫米克千角分]{1,3})(?![A-Za-z])")
+_SPAN = re.compile(r"\s?(?:-|–|to)\s?\d")
 _POINTS = re.compile(r"\s?(?:points?|marks?)\s?[)\]]")
 
 
@@ -178,7 +184,9 @@ _COPULA = re.compile(
     r"[\s$({\[]{0,4}(?:\\approx\s?)?$",
     re.I,
 )
-_NO_THING = r"(?!\s?(?:picture|image|figure|diagram|way|answer|information|data|need|doubt|question)\b)"
+_NO_THING = (
+    r"(?!\s?(?:picture|image|figure|diagram|way|answer|information|data|need|doubt|question)\b)"
+)
 _NONE = re.compile(
     r"(?:\b(?:there (?:is|are|was|were|will be)|has|have|with) no(?:ne)?"
     rf"{_NO_THING}|\bnone of|^none|^no{_NO_THING}\s(?:\w+\s){{1,3}}(?:is|are|was|were|remain)\s"
@@ -213,7 +221,7 @@ def read_number(response: str, question: str, unit: str = "") -> tuple[str | Non
             for line in candidates if not (weak and refused) else ():
                 found = pick(line, given, unit, rule, own_only and weak)
                 if found is not None:
-                    return found, rule
+                    return found.text, rule
     return None, "none"
 
 
@@ -236,19 +244,50 @@ def _emphasised(response: str) -> list[str]:
     return [plain(bold[-1])] if len(values) == 1 else []
 
 
-def pick(
-    line: str, given: set[Fraction], unit: str, rule: str, own_only: bool = False
-) -> str | None:
-    """The number of a sentence that answers: behind its ``=``, else one with the unit, behind a
-    verb or preposition, or its last. Numbers that are ``given`` are passed over, where there are
-    others, or for good (``own_only``)."""
-    found = [
+def usable(line: str) -> list[Number]:
+    """The numbers of a sentence without those that name a thing, are only a bound, or are a part
+    of a word: "figure 2", "at least 9", "2D"."""
+    return [
         n
         for n in numbers(line)
         if not (_LABEL.search(line[max(0, n.start - 12) : n.start]) or _POINTS.match(line, n.end))
         and not _SCALED.match(line, n.end)
+        and not _glued(line, n)
         and not is_bound(line, n.start)
     ]
+
+
+def _glued(line: str, number: Number) -> bool:
+    if re.search(
+        r"[A-Za-z]?\^$|(?<![A-Za-z])[A-Z]$", line[max(0, number.start - 2) : number.start]
+    ):
+        return True
+    behind = _GLUED.match(line, number.end)
+    return bool(behind) and (behind[1] is None or units.unit(behind[1], tight=True) is None)
+
+
+def measured(line: str, number: Number) -> str:
+    """A number of a sentence with its currency or unit, where it has one."""
+    money = _MONEY.search(line[max(0, number.start - 3) : number.start])
+    behind = _UNIT.match(line, number.end)
+    word = behind[1] if behind else ""
+    known = units.unit(word, tight=True) if word else None
+    unit = f" {word}" if known is not None and known is not units.NOUN else ""
+    return f"{money[0] if money else ''}{number.text}{unit}"
+
+
+def is_span(line: str, number: Number) -> bool:
+    """Whether a number begins a range: "5 to 50"."""
+    return "=" not in line and bool(_SPAN.match(line, number.end))
+
+
+def pick(
+    line: str, given: set[Fraction], unit: str, rule: str, own_only: bool = False
+) -> Number | None:
+    """The number of a sentence that answers: behind its ``=``, else one with the unit, behind a
+    verb or preposition, or its last. Numbers that are ``given`` are passed over, where there are
+    others, or for good (``own_only``)."""
+    found = usable(line)
     if any(is_choice(line, n.end) and n.value not in given for n in found):
         return None
     own = [n for n in found if n.value not in given]
@@ -257,7 +296,7 @@ def pick(
     if rule != "stated" and REFUSAL.search(line):
         return None
     if not own:
-        return "0" if not found and _NONE.search(line) else None
+        return Number(Fraction(0), "0", 0, 0) if not found and _NONE.search(line) else None
     if rule == "stated":
         equal = line.rfind("=")
         behind = [n for n in found if n.start > equal] if equal >= 0 else []
@@ -275,7 +314,7 @@ def pick(
     return _range(line, (linked or own)[-1 if rule != "first" else 0])
 
 
-def _range(line: str, number: Number) -> str:
+def _range(line: str, number: Number) -> Number:
     """The number, or the range that it begins, which is no number."""
     onward = _ONWARD.match(line, number.end)
-    return line[number.start : onward.end()] if onward else number.text
+    return replace(number, text=line[number.start : onward.end()]) if onward else number

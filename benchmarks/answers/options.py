@@ -6,9 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 
-from benchmarks.answers.numerals import numbers, pick
+from benchmarks.answers.equality import equivalent
+from benchmarks.answers.numerals import is_span, measured, numbers, pick, usable
 from benchmarks.answers.prose import (
     CONCLUSION,
+    NONE_RIGHT,
     REFUSAL,
     STATED,
     affirmed,
@@ -92,8 +94,9 @@ def read_choice(response: str, question: str, options: Mapping[str, str]) -> tup
         return letter, "letter"
     if set(binary) in ({"yes", "no"}, {"true", "false"}):
         return _polarity(lines, question, binary)
-    if len(lines) == 0:
-        return None, "none"
+    none = [letter for letter, text in options.items() if NONE_RIGHT.fullmatch(text.strip(" ."))]
+    if len(none) == 1 and any(NONE_RIGHT.match(line) for line in lines):
+        return none[0], "text"
     return _named(lines, question, forms, options)
 
 
@@ -182,6 +185,8 @@ def _named(
     for rule, candidates in by_weight(lines, question):
         for line in candidates:
             named = _mentions(line, forms) or _paraphrased(line, forms)
+            if values:
+                named = [letter for letter in named if _valued(line, letter, values, options)]
             if REFUSAL.search(line) and not any(REFUSAL.search(forms[name]) for name in named):
                 if rule in ("stated", "conclusion"):
                     return None, "none"
@@ -191,7 +196,7 @@ def _named(
             if len(named) == 1 and not values:
                 return named[0], "text"
             if values and any(
-                is_bound(line, n.start) or is_choice(line, n.end)
+                is_bound(line, n.start) or is_choice(line, n.end) or is_span(line, n)
                 for n in numbers(line)
                 if n.value in values.values()
             ):
@@ -200,14 +205,28 @@ def _named(
             if len(named) == 1:
                 return named[0], "text"
             if values and (said := pick(line, given, "", rule)) is not None:
-                value = next(numbers(said)).value
-                same = [letter for letter, other in values.items() if other == value]
+                if said.text.count("-") > 1 or len(list(numbers(said.text))) > 1:
+                    return None, "several"
+                whole = measured(line, said)
+                same = [k for k in values if equivalent(options[k], whole)]
+                if not same and whole == said.text:
+                    same = [letter for letter, other in values.items() if other == said.value]
                 return (same[0], "value") if same else (None, "none of the options")
             several = several or len(named) > 1
     for line in (lines[0], lines[-1]):
         if not REFUSAL.search(line) and len(told := _told(line, question, forms)) == 1:
             return told[0], "words"
     return None, "several" if several else "none"
+
+
+def _valued(
+    line: str, letter: str, values: Mapping[str, Fraction], options: Mapping[str, str]
+) -> bool:
+    """Whether an option whose text stands in a sentence stands there as its value, in its unit."""
+    if letter not in values:
+        return True
+    said = [n for n in usable(line) if n.value == values[letter]]
+    return any((m := measured(line, n)) == n.text or equivalent(options[letter], m) for n in said)
 
 
 def _lettered(
@@ -282,14 +301,16 @@ def _paraphrased(line: str, forms: Mapping[str, str]) -> list[str]:
 
 
 def _values(options: Mapping[str, str]) -> dict[str, Fraction] | None:
-    """The options as numbers, where each is one number and perhaps its unit."""
+    """The options as numbers, where each is one number and perhaps its unit, or that none is right."""
     values = {}
     for letter, text in options.items():
         found = list(numbers(plain(text)))
+        if not found and (NONE_RIGHT.fullmatch(text.strip(" .")) or REFUSAL.search(text)):
+            continue
         if len(found) != 1 or found[0].start > 1 or re.search(r"[√^π(\\]", text):
             return None
         values[letter] = found[0].value
-    return values
+    return values or None
 
 
 def _polarity(

@@ -256,6 +256,12 @@ REFUSAL = re.compile(
     r"|无法|不能确定|不确定|不知道|抱歉|看不清|没有足够|条件不足",
     re.I,
 )
+#: Says that no option is right, which may be an option.
+NONE_RIGHT = re.compile(
+    r"(?:no|none)\b[^.]{0,12}(?:\b(?:correct|right|answers?|above|these|those|options?|choices?)\b[^.]{0,30})"
+    r"|(?:没有|无)正确(?:答案|选项)|以上都不(?:对|是)",
+    re.I,
+)
 _WORD = re.compile(
     r"\b(?!(?:the|and|are|was|were|there|this|that|with|from|for|what|which|how|many|much|does|did|"
     r"has|have|image|picture|shown)\b)[a-z]{3,}",
