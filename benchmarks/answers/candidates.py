@@ -234,7 +234,9 @@ _PRAISED = re.compile(
     re.M,
 )
 _DISPRAISED = re.compile(
-    r"(?!\bif I (?:had|have) to\b)\b(?:not|whether|if|isn't|never|doubt)\b[^.\n]{0,25}$", re.I
+    r"(?!\bif I (?:had|have) to\b)\b(?:whether|if)\b[^.\n]{0,25}$"
+    r"|\b(?:not|isn't|never|doubt)\b[^.,;\n]{0,25}$",
+    re.I,
 )
 _STATEMENT_END = re.compile(r"[.．](?=\s|\*|$|\")|\n|</|<\||[。！!?？；]|\"(?=\s{0,3}[,}])")
 _UNSURE = re.compile(
@@ -304,13 +306,23 @@ def praised(text: str) -> Iterator[Candidate]:
     """The letters that are called right: "B is correct", the last first."""
     for match in reversed(list(_PRAISED.finditer(text))[-MAX_PLACES:]):
         which = match.lastgroup or "letter"
-        if not _DISPRAISED.search(text[max(0, match.start() - 40) : match.start()]):
+        before = text[max(0, match.start() - 40) : match.start()]
+        if which == "left" or not _DISPRAISED.search(before):
             yield Candidate(match[which], match.start(which), match.end(which), "statement")
 
 
 _NOT = re.compile(
     r"[,;]?\s+(?:and\s|but\s)?(?:(?:is\s)?not|rather than|instead of|as opposed to|unlike)\s", re.I
 )
+#: What an answer is introduced with: a blank, "It is", "At", a verb in Chinese.
+_LEAD = re.compile(
+    r"(?:[?？□]|\\(?:square|Box)|_{2,9})\s{0,3}=\s{0,3}(?=\S)"
+    r"|(?i:it|this|that)(?:'s|\s(?:is|was))\s(?:(?:on|at)\s)?(?=[^a-z])"
+    r"|(?i:on|at|in)\s(?=[A-Z\d])|(?i:(?:the\s)?(?:letter|point)\s)(?:is\s)?(?=[A-Z](?![A-Za-z]))"
+    r"|[^=≠<>?？]{0,40}(?<![不非])[为是占填得即]\s?(?=[-\d(\[\\$√π|])(?![^\n]{0,40}吗)"
+)
+#: What an answer has behind it in brackets: "12 triangles (8 small, 4 large)".
+_ASIDE = re.compile(r"(?<=\S)\s{1,3}\([^()]{0,60}?[A-Za-z]{3}[^()]{0,60}\)\.?\Z")
 
 
 def without_denial(one: Candidate) -> Candidate:
@@ -321,8 +333,27 @@ def without_denial(one: Candidate) -> Candidate:
 
 def without_reason(one: Candidate) -> Candidate:
     """A statement without what it goes on to say: a reason, another answer that it is not."""
-    rest = _REST.search(one.text)
+    rest = _REST.search(one.text) or _ASIDE.search(one.text)
     return one.part(0, rest.start()).stripped(_SIGNS + ",;") if rest else one
+
+
+def without_lead(one: Candidate) -> Candidate:
+    """An answer without the words that introduce it: "It is 12", "At 10:30"."""
+    lead = _LEAD.match(one.text)
+    return one.part(lead.end(), len(one.text)).stripped(_SIGNS + "。") if lead else one
+
+
+#: Behind it stands a reason, and the answer before it.
+_EXPLAINS = re.compile(
+    r"\n[\s*#_]{0,9}(?:reason(?:ing)?|explanation|justification|理由|解析|解释)[\s*_]{0,4}[:：]",
+    re.I,
+)
+
+
+def unexplained(text: str) -> str:
+    """A response up to where it begins to give its reasons."""
+    reason = _EXPLAINS.search(text)
+    return text[: reason.start()] if reason else text
 
 
 # ------------------------------------------------------------------------------------------- bare

@@ -43,7 +43,7 @@ _SEVERAL = re.compile(
 #: What may follow "A" for it to be a letter and no article.
 _GOES_ON = re.compile(
     r"(?:because|as|since|for|given|due|by|based|according|which|with|is|was|from|where|when|so|"
-    r"and|in|on|at|but|since|if|after|using|would|must|should|considering)\b|[^A-Za-z]"
+    r"and|in|on|at|but|since|if|after|using|would|must|should|considering)\b|[^A-Za-z\d]"
 )
 #: A letter that is denied, or stands under a condition: "B is wrong", "B unless ...".
 _DENIED_LETTER = re.compile(

@@ -158,6 +158,12 @@ def in_words(text: str) -> str | None:
     return found[0].text if not text[: found[0].start].strip() or found[0].value < 0 else None
 
 
+def is_scaled(text: str) -> bool:
+    """Whether a number is only a part of what is said: "12 dozen", "12 squared"."""
+    first = next(numbers(text), None)
+    return first is not None and bool(_SCALED.match(text, first.end))
+
+
 _SCALED = re.compile(
     r"(?:\s?%)?\s?(?:of\s\d|dozen|hundred|thousand|million|squared|cubed|th\b|o'clock|"
     r"(?:is|was)\s(?:wrong|incorrect|not)|\+(?!\s?[\d$(\\a-z]))",
@@ -194,6 +200,7 @@ _NONE = re.compile(
     re.I,
 )
 
+_IN_ALL = re.compile(r"(?:\s\w{1,20}){0,2}\s(?:in (?:total|all)|altogether)\b", re.I)
 _BOLD = re.compile(r"\*\*([^*\n]{1,60})\*\*")
 _ONWARD = re.compile(r"\s?(?:-|to|and|:)\s?\d{1,15}(?:\.\d{1,15})?(?=[\s.,;]|$)")
 _BLANK = re.compile(r"\(?_{1,9}\)?(\s\w+\s\w+\b)")
@@ -214,15 +221,30 @@ def read_number(response: str, question: str, unit: str = "") -> tuple[str | Non
         if filled:
             return filled, "blank"
     given = {number.value for number in numbers(plain(question))}
+    if alone := _alone(lines):
+        return alone, "first"
+    asked = "" if len(_STEPS.findall(response[-MAX_RESPONSE:])) > 1 else question
     refused = bool(lines) and bool(REFUSAL.search(lines[0]))
     for own_only in (True, False):
-        for rule, candidates in by_weight(lines, question, _emphasised(response)):
+        for rule, candidates in by_weight(lines, asked, _emphasised(response)):
             weak = rule in ("first", "last")
             for line in candidates if not (weak and refused) else ():
                 found = pick(line, given, unit, rule, own_only and weak)
                 if found is not None:
                     return found.text, rule
     return None, "none"
+
+
+#: A response of several of these is worked out step by step, and answers at its end.
+_STEPS = re.compile(r"^\s{0,9}\(?\d{1,2}[.)]\s", re.M)
+_ALONE = re.compile(r"-?\d[\d,]{0,15}(?:\.\d{1,15})?\.?")
+
+
+def _alone(lines: Sequence[str]) -> str | None:
+    """The number that a response consists of but for the words behind it: "12. There are ..."."""
+    if len(lines) < 2 or not _ALONE.fullmatch(lines[0]) or not lines[1][0].isalpha():
+        return None
+    return None if any(map(_ALONE.fullmatch, lines[1:])) else lines[0].rstrip(".")
 
 
 def _affirmed(line: str, question: str) -> str:
@@ -304,6 +326,7 @@ def pick(
     if (colon := line.find(":") + 1) and "=" not in line[colon:]:  # "3 are left: 2 red and 1 blue"
         own = [n for n in own if n.end < colon] or own
     own = [n for n in own if not line[: n.start].endswith("out of ")] or own
+    own = [n for n in own if _IN_ALL.match(line, n.end)] or own
     if unit:
         own = [n for n in own if line[n.end :].lstrip(" -").startswith(unit)] or own
     linked = [n for n in own if _COPULA.search(line[max(0, n.start - 24) : n.start])]

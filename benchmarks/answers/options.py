@@ -90,7 +90,7 @@ def read_choice(response: str, question: str, options: Mapping[str, str]) -> tup
             return None, "none"
     if any(_misnumbered(line, forms) for line in lines):
         return None, "several"
-    if letter := _letter(lines, options):
+    if letter := _letter([line for line in lines if not _refuses(line)], options):
         return letter, "letter"
     if set(binary) in ({"yes", "no"}, {"true", "false"}):
         return _polarity(lines, question, binary)
@@ -98,6 +98,15 @@ def read_choice(response: str, question: str, options: Mapping[str, str]) -> tup
     if len(none) == 1 and any(NONE_RIGHT.match(line) for line in lines):
         return none[0], "text"
     return _named(lines, question, forms, options)
+
+
+def _refuses(line: str) -> bool:
+    """Whether a sentence refuses, and does not go on to answer."""
+    refusal = REFUSAL.search(line)
+    return bool(refusal) and not _STILL.search(line[refusal.end() :])
+
+
+_STILL = re.compile(r"\b(?:but|so|however|therefore|still)\b|但|所以")
 
 
 def _unlisted(lines: list[str], options: Mapping[str, str]) -> list[str]:
@@ -193,6 +202,8 @@ def _named(
                 continue
             if len(named) > 1 and (before := _mentions(_AGAINST.split(line)[0], forms)):
                 named = before
+            if len(named) == 1 and _left_open(line, forms[named[0]]):
+                return None, "several"
             if len(named) == 1 and not values:
                 return named[0], "text"
             if values and any(
@@ -212,11 +223,22 @@ def _named(
                 if not same and whole == said.text:
                     same = [letter for letter, other in values.items() if other == said.value]
                 return (same[0], "value") if same else (None, "none of the options")
+            if len(named) == 2 and _EITHER.search(line):
+                return None, "several"
             several = several or len(named) > 1
     for line in (lines[0], lines[-1]):
         if not REFUSAL.search(line) and len(told := _told(line, question, forms)) == 1:
             return told[0], "words"
     return None, "several" if several else "none"
+
+
+_EITHER = re.compile(r"^(?:either\s)?[^,.]{1,60}\sor\s[^,.]{1,60}$", re.I)
+
+
+def _left_open(line: str, form: str) -> bool:
+    """Whether a sentence goes on behind an option with another: "would increase or decrease"."""
+    behind = re.split(_bounded(form), _form(line), maxsplit=1)
+    return len(behind) > 1 and bool(re.match(r"\sor\s(?!not\b)[a-z]{3,20}\.?$", behind[1]))
 
 
 def _valued(
@@ -250,7 +272,7 @@ def _most(words: str, form: str) -> bool:
 
 def _told(line: str, question: str, forms: Mapping[str, str]) -> list[str]:
     """The letters of which at least one word, that is no other option's, is in a sentence."""
-    said = _stems(_CONDITION.sub("", _form(line)))
+    said = _stems(_NOT_SO.sub("", _CONDITION.sub("", _form(line))))
     stems = {letter: _stems(form) for letter, form in forms.items()}
     asked = _stems(_form(question))
     shared = [w for words in stems.values() for w in words]
@@ -280,6 +302,7 @@ _AGAINST = re.compile(
 #: A letter that stands for itself: no article, no pronoun.
 _CAPITAL = re.compile(r"(?<![\w'’])(?:[B-HJ-Z]|[AI](?!\s[a-z]))(?![\w'’])")
 _CONDITION = re.compile(r"^(?:if|when|since|as|because|given)\b[^,]{0,200},", re.I)
+_NOT_SO = re.compile(r"\b(?:not|no|never)\s\w{1,20}")
 _TELLING = re.compile(
     r"\b(?!(?:it|the|an|of|to|in|would|will|be|is|are|also|stay|likely|no|answer|correct|option|choice|question|picture|image|figure|shown|given)\b)[^\W\d_](?:[^\W\d_]|')+"
 )
@@ -296,7 +319,12 @@ def _paraphrased(line: str, forms: Mapping[str, str]) -> list[str]:
     stems = {letter: _stems(form) for letter, form in forms.items()}
     if any(not words or re.search(r"\d", forms[letter]) for letter, words in stems.items()):
         return []
-    named = [letter for letter, words in stems.items() if words <= said]
+    sure = _stems(_NOT_SO.sub("", _CONDITION.sub("", _form(line))))
+    named = [
+        letter
+        for letter, words in stems.items()
+        if words <= (said if _NEGATIVE.search(forms[letter]) else sure)
+    ]
     return [a for a in named if not any(stems[a] < stems[b] for b in named)]
 
 
@@ -338,11 +366,13 @@ def _polarity(
         return None, "none"
     for line in (*concluding, *lines):
         if not REFUSAL.search(line) and share(line, question) >= 1 / 3:
-            return binary[yes if _affirms(line, question) else no], "polarity"
+            if (affirms := _affirms(line, question)) is not None:
+                return binary[yes if affirms else no], "polarity"
     return None, "none"
 
 
-def _affirms(line: str, question: str) -> bool:
+def _affirms(line: str, question: str) -> bool | None:
+    """Whether a sentence says yes to a question; None where it does not compare as it asks."""
     negative = bool(_NEGATIVE.search(line)) != bool(_NEGATIVE.search(question))
     asked, said = _comparison(question), _comparison(line)
     if asked and said:
@@ -352,7 +382,14 @@ def _affirms(line: str, question: str) -> bool:
         if straight < 0:
             kind = {"more": "less", "less": "more"}.get(kind, kind)
         return (kind == asked[0]) != negative
+    if asked and not negative and not _COMPARES.search(line):
+        return None
     return not negative
+
+
+_COMPARES = re.compile(
+    rf"\b(?:{'|'.join(_ORDER)}|than|most|least|\w{{3,12}}(?:er|est)|exceeds?|true|correct)\b", re.I
+)
 
 
 def _tends(words: set[str], here: set[str], there: set[str]) -> float:

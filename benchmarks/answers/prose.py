@@ -55,7 +55,7 @@ _DOUBT = re.compile(
 #: Where a sentence goes on to what follows from it: "There are 5 and 7, so 12."
 _FOLLOWS = re.compile(
     r"(?<=[^\s,;:]),?\s(?=i\.e\.)|(?<=[^\s,;:])[,;]\s(?=(?:and\s)?"
-    r"(?:so\s(?!that|far|on)|therefore|thus|hence|which\s(?:makes\s|gives\s|leaves\s|is\s\d)|that\sis,))",
+    r"(?:so\s(?!that|far|on|[^,.]{1,20}(?:more|less|fewer)\sthan)|therefore|thus|hence|which\s(?:makes\s|gives\s|leaves\s|is\s\d)|that\sis,?\s))",
     re.I,
 )
 #: A step of a list: "2. We add them."
@@ -205,7 +205,10 @@ def sentences(response: str) -> list[str]:
     parts = [_DOUBT.sub("", part, count=1) for part in parts]
     joined: list[str] = []
     for part in filter(None, parts):
-        if joined and _CONTINUES.search(joined[-1]) and len(joined[-1]) < MAX_SENTENCE:
+        goes_on = joined and (
+            _CONTINUES.search(joined[-1]) or (joined[-1] in ("No.", "no.") and part[0].isdigit())
+        )
+        if goes_on and len(joined[-1]) < MAX_SENTENCE:
             joined[-1] += " " + part
         else:
             joined.append(part)
@@ -240,7 +243,7 @@ STATED = re.compile(
 )
 CONCLUSION = re.compile(
     r"^[*\-\s]{0,4}(?:\d{1,2}[.)]\s)?(?:therefore|thus|hence|so\b|"
-    r"in (?:conclusion|total|summary|all)|finally|as a result|this means|altogether|i\.e\.|that is,|"
+    r"in (?:conclusion|total|summary|all)|finally|as a result|this means|altogether|i\.e\.|that is\b|"
     r"which (?:makes|gives|leaves|means|is \d)|consequently|overall|∴|所以|因此|故|综上)",
     re.I,
 )
@@ -251,7 +254,7 @@ REFUSAL = re.compile(
     r"not (?:possible|provided|clear|specified|given|mentioned|visible|"
     r"(?:have )?(?:enough|sufficient) (?:information|context|data|details?|evidence))|"
     r"(?:does|do|did) ?(?:not|n't) (?:provide|contain|give|specify|include|have any)|"
-    r"need more|more information|(?:do not|don't|does not|doesn't) know|not sure|unsure|no idea|"
+    r"answer (?:none|neither) of|need more|more information|(?:do not|don't|does not|doesn't) know|not sure|unsure|no idea|"
     r"un(?:known|determined)|(?:not|n't) (?:be )?determined?|n/a|nan)\b"
     r"|无法|不能确定|不确定|不知道|抱歉|看不清|没有足够|条件不足",
     re.I,
@@ -278,11 +281,19 @@ def by_weight(
     stated = [(line, list(STATED.finditer(line))) for line in reversed(lines)]
     yield "stated", [line[found[-1].end() - 1 :] for line, found in stated if found]
     yield "emphasis", list(emphasised)
-    yield "conclusion", [line for line in reversed(lines) if CONCLUSION.match(line)]
+    yield "conclusion", [line for line in reversed(lines) if is_conclusion(line)]
     shares = [share(line, question) for line in lines]
     if lines and shares[0] >= max(1 / 3, *shares):
         yield "first", [lines[0]]
     yield "last", list(reversed(lines))
+
+
+def is_conclusion(line: str) -> bool:
+    """Whether a sentence concludes: by its first word, or as it says what there is in all."""
+    return bool(CONCLUSION.match(line) or _IN_ALL.search(line))
+
+
+_IN_ALL = re.compile(r"\d[^\d]{0,40}\b(?:in (?:total|all)|altogether)\b", re.I)
 
 
 def share(line: str, question: str) -> float:
