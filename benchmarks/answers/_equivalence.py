@@ -300,9 +300,7 @@ def _load() -> tuple[_Compare, _Compute]:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     sys.set_int_max_str_digits(5000)
     # Units are read before: math-verify takes the h of "2\pi r h" for hours.
-    plain = NormalizationConfig(
-        basic_latex=True, malformed_operators=True, nits=False, boxed="none"
-    )
+    plain = NormalizationConfig(basic_latex=True, malformed_operators=True, nits=False, boxed="none")
 
     @lru_cache(maxsize=4096)
     def parsed(latex: str) -> Any:

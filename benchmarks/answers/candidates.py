@@ -58,10 +58,21 @@ _END_MARK = re.compile(
     r"</s>|<\|(?!begin_of_box|end_of_box)[a-z_]{1,20}\|>|<(?:end_of_turn|eos|pad)>|<br\s{0,9}/?>",
     re.I,
 )
+#: The steps that We-Math's prompt asks for: ``<Thought process>: <<...>>``.
+_STEPS = re.compile(
+    r"<\s?thought process\s?>(?:(?!<<)[^<]){0,9}(?:<<)?.*?(?:>>|(?=<\s?answer\s?>)|(?P<cut>\Z))",
+    re.I | re.S,
+)
+#: Marks of HTML, zero-width signs, pictographs and the role that a chat template begins with.
+_MARKUP = re.compile(
+    r"</?(?:b|strong|i|em|u|p|div|span|center|font|h[1-6]|code|mark)\s?>"
+    r"|[\u200b-\u200f\u2060\ufeff]|[\U0001f300-\U0001faff]"
+    r"|\A\s{0,9}(?i:assistant|model)\s?[:\n]"
+)
 
 
 def answered(response: str) -> tuple[str, bool]:
-    """A response with its thoughts and end-of-text marks blanked, and whether a thought is cut.
+    """A response with its thoughts and marks of no meaning blanked, and whether a thought is cut.
 
     A thought stands between its marks, in the forms of Qwen, DeepSeek, Kimi, Mistral and others.
     Before a closing mark without an opening one everything is thought: the template had opened it.
@@ -82,8 +93,14 @@ def answered(response: str) -> tuple[str, bool]:
         if end > at:
             parts += [response[at:start], "\n" * (end - max(start, at))]
             at = end
-    text = "".join((*parts, response[at:]))
-    return _END_MARK.sub(lambda mark: "\n" * len(mark[0]), text), opened is not None
+    text = _END_MARK.sub(_empty, "".join((*parts, response[at:])))
+    steps = [match["cut"] is not None for match in _STEPS.finditer(text)]
+    text = _MARKUP.sub(lambda mark: " " * len(mark[0]), _STEPS.sub(_empty, text))
+    return text, opened is not None or any(steps)
+
+
+def _empty(match: re.Match[str]) -> str:
+    return "\n" * len(match[0])
 
 
 # -------------------------------------------------------------------------------- tags and boxes
@@ -174,34 +191,53 @@ def _boxes(text: str) -> list[tuple[int, int, int]]:
 # ------------------------------------------------------------------------------------- statements
 
 _MODAL = r"(?:(?:should|would|must|will|could|can|may|might|has to|ought to)\s)?"
+_SURELY = (
+    r"(?:\s(?:therefore|thus|hence|then|clearly|simply|indeed|definitely|actually|also|just|now"
+    r"|still|probably|most likely))?"
+)
 _LINK = (
-    rf"(?:{_MODAL}\b(?:is|are|was|be|equals)\b(?:\s(?:therefore|thus|hence|then|clearly|simply|indeed|"
-    r"definitely|actually|also|just|now|still|probably|most likely))?|[:=：→⇒]|->|=>|[=-]{1,2}>)"
+    rf"(?:{_MODAL}\b(?:is|are|was|be|equals)\b{_SURELY}|[:=：→⇒]|->|=>|[=-]{{1,2}}>|[-–—](?=\s))"
+)
+_DISPLAY = r"(?:(?:\$\$|\\\[)\s{0,9})?"
+_ANSWER = (
+    r"\b(?:answers?|ans|final_answer|(?:correct|final)(?=\s?:)"
+    r"|(?:correct|right|best)\s(?:option|choice|one|letter|result|value))\b"
+    r"(?:\s(?:to|for|of|in|from|among)\s[^\n.:=]{1,60}?)?"
+)
+_HEADING = r"^[#*_ \t✅]{0,12}(?:the\s)?(?:final\s|correct\s)?answer[*_: \t]{0,6}\n\s{0,6}[*_]{0,3}"
+_CHOOSE = (
+    r"\b(?:I|we|I'd|I'll|would|will|should)\s(?:therefore\s|thus\s|would\s|will\s|should\s)?"
+    r"(?:choose|select|pick|go\swith|opt\sfor)[\s*_:\"'`]{1,6}"
+)
+_CHINESE = (
+    r"【?(?:正确|最终|本题|最后)?(?:的)?(?:答案|选项)】?(?:选项)?(?:应该|应当|应|就)?(?:是|为|选)?[\s:：*]{0,6}"
+    r"|(?:故|应|因此|所以|我|答[:：]?)\s?选(?:择|项)?[\s:：*]{0,4}|^\s{0,3}选(?:择|项)?[\s:：*]{0,4}"
 )
 _STATEMENT = re.compile(
-    r"(?:\b(?:answers?|ans|final_answer|correct(?=:)|(?:correct|right|best)\s(?:option|choice|one|letter|result|value))\b"
-    r"(?:\s(?:to|for|of|in|from|among)\s[^\n.:=]{1,60}?)?"
-    rf"[\s*_>)\]\"'`]{{0,6}}{_LINK}[\s*_:：<\"'`“”]{{0,12}}(?:(?:\$\$|\\\[)\s{{0,9}})?"
-    r"|^[#*_ \t✅]{0,12}(?:the\s)?(?:final\s|correct\s)?answer[*_: \t]{0,6}\n\s{0,6}[*_]{0,3}"
-    r"|^\s{0,3}####\s{1,3}"
-    r"|\b(?:I|we|I'd|I'll|would|will|should)\s(?:therefore\s|thus\s|would\s|will\s|should\s)?"
-    r"(?:choose|select|pick|go\swith|opt\sfor)[\s*_:\"'`]{1,6}"
-    r"|【?(?:正确|最终|本题|最后)?(?:的)?(?:答案|选项)】?(?:选项)?(?:应该|应当|应|就)?(?:是|为|选)?[\s:：*]{0,6}"
-    r"|(?:故|应|因此|所以|我|答[:：]?)\s?选(?:择|项)?[\s:：*]{0,4}|^\s{0,3}选(?:择|项)?[\s:：*]{0,4}"
-    r")(?=\S)",
+    rf"(?:{_HEADING}{_DISPLAY}"
+    rf"|{_ANSWER}[\s*_>)\]\"'`]{{0,6}}{_LINK}[\s*_:：<\"'`“”]{{0,12}}{_DISPLAY}"
+    rf"|^\s{{0,3}}####\s{{1,3}}|{_CHOOSE}|{_CHINESE})(?=\S)",
     re.I | re.M,
 )
-#: Said of a letter behind it: "B is correct."
+#: Said of a letter before or behind it: "B is correct", "Only B fits", "So B.".
 _PRAISED = re.compile(
-    r"(?<![A-Za-z0-9\\])(?:(?:option|choice|answer|letter|statement|选项)\s?)?[(\[*\"'“]{0,4}(?P<letter>[A-Z])"
-    r"[)\]*\"'”]{0,4}\s{0,2}"
-    r"(?:(?:is|was|would be|must be|should be|seems)\s(?:therefore\s|thus\s|indeed\s|clearly\s)?(?:the\s)?(?:only\s|most\s)?"
-    r"(?:correct|right|best|true|appropriate|answer)\b(?:\s(?:answer|option|choice|one))?"
-    r"|(?:选?项)?(?:是|为)?(?:正确|对的|符合题意)|\s?(?:the\s)?(?:correct|right)\s(?:answer|option|choice))"
-    r"|(?:\b(?:only|leaving|leaves|it's|it is|it must be|say|so|guess|答[:：])|^答[:：])\s{0,3}(?P<last>[B-H])(?=\s?(?:[.,。!]|$|fits|works|is|gives|matches))",
+    r"(?<![A-Za-z0-9\\])(?:(?:option|choice|answer|letter|statement|选项)\s?)?"
+    r"[(\[*\"'“]{0,4}(?P<letter>[A-Z])[)\]*\"'”]{0,4}\s{0,2}"
+    r"(?:(?:is|was|would be|must be|should be|seems)\s(?:therefore\s|thus\s|indeed\s|clearly\s)?"
+    r"(?:the\s)?(?:only\sone\b|(?:only\s|most\s)?"
+    r"(?:correct|right|best|true|appropriate|answer)\b(?:\s(?:answer|option|choice|one))?)"
+    r"|(?:选?项)?(?:是|为)?(?:正确|对的|符合题意)|\s?(?:the\s)?(?:correct|right)\s(?:answer|option|choice)"
+    r"|[.:)]?\s[^\n]{0,60}?\s?(?:[✓✔✅]|[-–—(:]\s?(?:correct|true|right)\)?)\s*$)"
+    r"|(?:\b(?i:only|leaving|leaves|it's|it is|it must be|say|so|guess|hence|thus|therefore|答[:：])"
+    r"|^答[:：]|∴)[,:]?\s{0,3}(?P<last>[B-H])(?=\s?(?:[.,。!]|$|fits|works|is|gives|matches))"
+    r"|,\s?not\s[A-H]\s?[:;,]\s?(?:so\s)?(?P<left>[A-H])\.?$",
     re.M,
 )
-_DISPRAISED = re.compile(r"\b(?:not|whether|if|isn't|never|doubt)\b[^.\n]{0,25}$", re.I)
+_DISPRAISED = re.compile(
+    r"(?!\bif I (?:had|have) to\b)\b(?:whether|if)\b[^.\n]{0,25}$"
+    r"|\b(?:not|isn't|never|doubt)\b[^.,;\n]{0,25}$",
+    re.I,
+)
 _STATEMENT_END = re.compile(r"[.．](?=\s|\*|$|\")|\n|</|<\||[。！!?？；]|\"(?=\s{0,3}[,}])")
 _UNSURE = re.compile(
     r"(?:\b(?:if|suppose|supposing|assum\w{1,6}|whether|unless)\b[^.\n]{0,25}"
@@ -209,16 +245,26 @@ _UNSURE = re.compile(
     re.I,
 )
 _DENIED = re.compile(
-    r"(?:not|n't|neither|never)\b(?:.{1,80}?(?:[,;.]?\s?\bbut(?:\srather|\sinstead)?|[,;.]\s?(?:rather|instead)|"
-    r"[,;.]\s?(?:it|this|that|the answer)(?:'s|\sis|\sequals))\s(?P<rest>.+))?",
+    r"(?:not|n't|neither|never)\b(?:.{1,80}?(?:[,;.]?\s?\bbut(?:\srather|\sinstead)?"
+    r"|[,;.]\s?(?:rather|instead)|[,;.]\s?(?:it|this|that|the answer)(?:'s|\sis|\sequals))"
+    r"\s(?P<rest>.+))?",
     re.I | re.S,
 )
 _REST = re.compile(
-    r"[,;(]?\s*\b(?:because|since|given that|due to|as (?:we|it|the|this|is|can|shown|seen|per|they|both|there|each|all|a|in)|based on|"
-    r"according to|for the reason|which (?:is|was|means|gives|can|equals|follows|matches)|so that|by (?:the|using|counting))\b|"
-    r"[,;]\s+(?:as|so|for|where|while|whereas|and|but|which|with|since|the)\s",
+    r"[,;(]?\s*\b(?:because|since|given that|due to|based on|according to|for the reason|so that"
+    r"|as (?:we|it|the|this|is|can|shown|seen|per|they|both|there|each|all|a|in)"
+    r"|which (?:is|was|means|gives|can|equals|follows|matches)|by (?:the|using|counting))\b"
+    r"|[,;]\s+(?:as|so|for|where|while|whereas|and|but|which|with|since|the)\s",
     re.I,
 )
+_RETRACTED = re.compile(
+    r"[\s.,;*!—-]{0,6}(?:but\s)?(?:wait|hmm|hold on|actually|oops|correction|sorry"
+    r"|no\b[,:]\s(?:it|that|this|wait|the answer|I)\b"
+    r"|(?:that|this)(?:'s| is| was) (?:wrong|not right|incorrect|a mistake)|let me (?:re|double))",
+    re.I,
+)
+#: Behind a letter its statement goes on to the text of the option: "B. 40°".
+_LETTER_POINT = re.compile(r"[(\[*_]{0,3}[A-Z][)\]*_]{0,3}")
 _SIGNS = " \t\r\n*_>`"
 
 
@@ -234,6 +280,9 @@ def stated(text: str) -> Iterator[Candidate]:
         ends = _STATEMENT_END.search(rest)
         if ends is None and len(rest) > MAX_STATEMENT:
             continue
+        if ends and ends[0] == "." and _LETTER_POINT.fullmatch(rest, 0, ends.start()):
+            if not _RETRACTED.match(rest, ends.start()):
+                ends = _STATEMENT_END.search(rest, ends.end())
         if ends and ends[0] in "?？":
             continue
         end = match.end() + (ends.start() if ends else len(rest))
@@ -246,13 +295,6 @@ def stated(text: str) -> Iterator[Candidate]:
             yield one
 
 
-_RETRACTED = re.compile(
-    r"[\s.,;*!—-]{0,6}(?:but\s)?(?:wait|hmm|hold on|actually|no\b[,:]\s(?:it|that|this|wait|the answer|I)\b|oops|correction|sorry|"
-    r"(?:that|this)(?:'s| is| was) (?:wrong|not right|incorrect|a mistake)|let me (?:re|double))",
-    re.I,
-)
-
-
 def retracted(text: str, one: Candidate) -> str | None:
     """What a response says behind a statement that it takes back, in its place; None where it
     stands by it."""
@@ -263,14 +305,24 @@ def retracted(text: str, one: Candidate) -> str | None:
 def praised(text: str) -> Iterator[Candidate]:
     """The letters that are called right: "B is correct", the last first."""
     for match in reversed(list(_PRAISED.finditer(text))[-MAX_PLACES:]):
-        which = "letter" if match["letter"] else "last"
-        if not _DISPRAISED.search(text[max(0, match.start() - 40) : match.start()]):
+        which = match.lastgroup or "letter"
+        before = text[max(0, match.start() - 40) : match.start()]
+        if which == "left" or not _DISPRAISED.search(before):
             yield Candidate(match[which], match.start(which), match.end(which), "statement")
 
 
 _NOT = re.compile(
     r"[,;]?\s+(?:and\s|but\s)?(?:(?:is\s)?not|rather than|instead of|as opposed to|unlike)\s", re.I
 )
+#: What an answer is introduced with: a blank, "It is", "At", a verb in Chinese.
+_LEAD = re.compile(
+    r"(?:[?？□]|\\(?:square|Box)|_{2,9})\s{0,3}=\s{0,3}(?=\S)"
+    r"|(?i:it|this|that)(?:'s|\s(?:is|was))\s(?:(?:on|at)\s)?(?=[^a-z])"
+    r"|(?i:on|at|in)\s(?=[A-Z\d])|(?i:(?:the\s)?(?:letter|point)\s)(?:is\s)?(?=[A-Z](?![A-Za-z]))"
+    r"|[^=≠<>?？]{0,40}(?<![不非])[为是占填得即]\s?(?=[-\d(\[\\$√π|])(?![^\n]{0,40}吗)"
+)
+#: What an answer has behind it in brackets: "12 triangles (8 small, 4 large)".
+_ASIDE = re.compile(r"(?<=\S)\s{1,3}\([^()]{0,60}?[A-Za-z]{3}[^()]{0,60}\)\.?\Z")
 
 
 def without_denial(one: Candidate) -> Candidate:
@@ -281,8 +333,27 @@ def without_denial(one: Candidate) -> Candidate:
 
 def without_reason(one: Candidate) -> Candidate:
     """A statement without what it goes on to say: a reason, another answer that it is not."""
-    rest = _REST.search(one.text)
+    rest = _REST.search(one.text) or _ASIDE.search(one.text)
     return one.part(0, rest.start()).stripped(_SIGNS + ",;") if rest else one
+
+
+def without_lead(one: Candidate) -> Candidate:
+    """An answer without the words that introduce it: "It is 12", "At 10:30"."""
+    lead = _LEAD.match(one.text)
+    return one.part(lead.end(), len(one.text)).stripped(_SIGNS + "。") if lead else one
+
+
+#: Behind it stands a reason, and the answer before it.
+_EXPLAINS = re.compile(
+    r"\n[\s*#_]{0,9}(?:reason(?:ing)?|explanation|justification|理由|解析|解释)[\s*_]{0,4}[:：]",
+    re.I,
+)
+
+
+def unexplained(text: str) -> str:
+    """A response up to where it begins to give its reasons."""
+    reason = _EXPLAINS.search(text)
+    return text[: reason.start()] if reason else text
 
 
 # ------------------------------------------------------------------------------------------- bare

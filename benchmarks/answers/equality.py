@@ -256,10 +256,7 @@ def _lists(left: Shape, right: Shape) -> bool:
     named = [len(set(s.labels)) > 1 for s in (left, right)]
     if all(named):
         pairs = [
-            [
-                f"{label}={part}" if label else part
-                for label, part in zip(s.labels, s.parts, strict=True)
-            ]
+            [f"{label}={part}" if label else part for label, part in zip(s.labels, s.parts, strict=True)]
             for s in (left, right)
         ]
         return _any_order(*pairs)

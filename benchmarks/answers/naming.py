@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from benchmarks.answers.equality import MAX_ANSWER, equivalent, normalise
-from benchmarks.answers.prose import REFUSAL, full_width
+from benchmarks.answers.prose import NONE_RIGHT, REFUSAL, full_width
 from benchmarks.answers.quantities import compute
 
 _WRAPPER = re.compile(
@@ -16,37 +16,42 @@ _WRAPPER = re.compile(
 _WRAPPED = re.compile(r"\s*\\(?:text|textbf|mathrm|mathbf|mbox)\s{0,3}\{(.*)\}\s*", re.S)
 _SIGNS = re.compile(r"\\[()\[\]]|\$|\*\*|__|`|<<|>>|\\[,;:! ]|\\q?quad(?![a-z])|~")
 _PREFIX = re.compile(
-    r"(?:(?:the|my|final|correct|probably|therefore|thus|clearly|simply|just)\s{1,3}){0,4}"
+    r"(?:1[.)]\s)?(?:(?:the|my|final|correct|probably|therefore|thus|clearly|simply|just)\s{1,3}){0,4}"
     r"(?:(?:options?|choices?|letters?|answers?|选项?|答案)(?:\s{0,3}(?:is|:|：|#))?\s{0,3})?"
     r"(?=[(\[{\"'“]{0,3}[A-Za-z](?![A-Za-z]))",
     re.I,
 )
 _LETTER = r"[(\[{\"'“]{0,3}\s?([A-Za-z])\s?[)\]}\"'”]{0,3}"
 _ARTICLE = re.compile(r"(?:an?|the)\s(?=[a-z]{3})")
-_NONE = re.compile(
-    r"(?:no|none)\b[^.]{0,12}(?:\b(?:correct|right|answers?|above|these|those|options?|choices?)\b[^.]{0,30})"
-    r"|(?:没有|无)正确(?:答案|选项)|以上都不(?:对|是)",
-    re.I,
-)
 _LEAD = re.compile(r"[(\[{\"'“]{0,3}[A-Za-z][)\]}\"'”]{0,3}\s{0,3}(?:[.:,、-]\s{0,3}|is\s)?")
 _ALONE = re.compile(rf"{_LETTER}\s{{0,3}}[.:,;!、。．]?")
 _LETTERED = re.compile(
     r"[\"'“]?(?:[(\[{]\s?(?P<in>[A-Za-z])\s?[)\]}]|(?P<out>[A-Za-z])\s?[)\]}])[\"'”]?"
     r"\s{0,3}[.:,、，．-]?\s{0,3}(?P<bracketed>.*)"
-    r"|[\"'“]?(?P<dotted>[A-Za-z])[\"'”]?\s{0,2}(?:[.:、．]|[,，;](?=\s)|\s[-–—=]{1,2}\s|\s?(?=\()|\n)\s{0,3}(?P<behind>.*)"
+    r"|[\"'“]?(?P<dotted>[A-Za-z])[\"'”]?\s{0,2}"
+    r"(?:[.:、．]|[,，;](?=\s|[\u4e00-\u9fff])|\s[-–—]{1,2}\s|(?P<equal>\s=\s)|\s?(?=\()|\n)"
+    r"\s{0,3}(?P<behind>.*)"
     r"|[\"'“]?(?P<plain>[A-Z])[\"'”]?\s(?P<said>.*)",
     re.S,
 )
 _SEVERAL = re.compile(
-    rf"(?:both\s|either\s)?{_LETTER}(?:\s{{0,3}}[,/&、]|(?:\s{{0,3}}[.:]?\s{{0,3}}[^,\n]{{0,40}}?)??\s{{0,3}}(?:\bor\b|\band\b|或|和))"
-    rf"\s{{0,3}}(?:or\s|and\s|option\s|choice\s){{0,2}}{_LETTER}(?![A-Za-z\d])",
+    rf"(?:both\s|either\s)?{_LETTER}"
+    r"(?:\s{0,3}[,/&、]|(?:\s{0,3}[.:]?\s{0,3}[^,\n]{0,40}?)??\s{0,3}(?:\bor\b|\band\b|或|和))\s{0,3}"
+    rf"(?:(?:or|and|option|choice|maybe|perhaps|possibly|even)\s){{0,3}}{_LETTER}(?![A-Za-z\d])",
     re.I,
 )
 #: What may follow "A" for it to be a letter and no article.
 _GOES_ON = re.compile(
     r"(?:because|as|since|for|given|due|by|based|according|which|with|is|was|from|where|when|so|"
-    r"and|in|on|at|but|since|if|after|using|would|must|should|considering)\b|[^A-Za-z]"
+    r"and|in|on|at|but|since|if|after|using|would|must|should|considering)\b|[^A-Za-z\d]"
 )
+#: A letter that is denied, or stands under a condition: "B is wrong", "B unless ...".
+_DENIED_LETTER = re.compile(
+    rf"{_LETTER}\s(?:is|was|seems)\s(?:not|n't|wrong|incorrect|false)\b|{_LETTER}[^.\n]{{0,40}}\sunless\b",
+    re.I,
+)
+#: What is said of a value in brackets behind it: "90° (right angle)".
+_ASIDE = re.compile(r"(?<=\S)\s{0,3}\([^()]{0,40}?[A-Za-z]{3}[^()]{0,40}\)\Z")
 
 
 def named(answer: str, options: Mapping[str, str]) -> tuple[str | None, str]:
@@ -64,21 +69,24 @@ def named(answer: str, options: Mapping[str, str]) -> tuple[str | None, str]:
         return None, "none"
     forms = {letter: normalise(text) for letter, text in options.items()}
     bare = _PREFIX.sub("", plain, count=1)
+    if _DENIED_LETTER.match(bare):
+        return None, "refused"
     if (match := _ALONE.fullmatch(bare)) and match[1].upper() in options:
         return match[1].upper(), "letter"
     form = normalise(plain)
     same = [letter for letter, text in forms.items() if text and text == form]
     if len(same) == 1:
         return same[0], "text"
-    if (match := _SEVERAL.match(bare)) and {match[1].upper(), match[2].upper()} <= set(options):
-        if match[1].upper() != match[2].upper() and (match[1].isupper() or match[2].isupper()):
+    if (match := _SEVERAL.match(bare)) and (match[1] + match[2]) != (match[1] + match[2]).lower():
+        both = {match[1].upper(), match[2].upper()}
+        if len(both) == 2 and both <= set(options):
             return None, "several"
     if letter := _lettered(bare, options):
         said = normalise(_LEAD.sub("", bare, count=1))
         others = [name for name, text in forms.items() if text == said != "" and name != letter]
         return (None, "several") if others and forms[letter] != said else (letter, "letter")
-    none = [letter for letter, text in options.items() if _NONE.fullmatch(text.strip(" ."))]
-    if len(none) == 1 and _NONE.match(plain):
+    none = [letter for letter, text in options.items() if NONE_RIGHT.fullmatch(text.strip(" ."))]
+    if len(none) == 1 and NONE_RIGHT.match(plain):
         return none[0], "text"
     head = normalise(re.split(r"[,.;，；]\s", plain, maxsplit=1)[0])
     same = [letter for letter, text in forms.items() if text and text == head]
@@ -89,6 +97,8 @@ def named(answer: str, options: Mapping[str, str]) -> tuple[str | None, str]:
     same = [letter for letter, text in options.items() if text and equivalent(text, plain)]
     if len(same) == 1 or (same and len({forms[letter] for letter in same}) == 1):
         return same[0], "value"
+    if (short := _ASIDE.sub("", plain)) != plain and not _LETTERED.match(bare):
+        return named(short, options)
     if compute(plain) is not None:
         return None, "none of the options"
     short = _without_common_words(options)
@@ -123,6 +133,8 @@ def _lettered(text: str, options: Mapping[str, str]) -> str | None:
         return None
     letter = match["in"] or match["out"] or match["dotted"] or match["plain"]
     if letter.upper() not in options:
+        return None
+    if match["equal"] and not equivalent(options[letter.upper()], match["behind"]):
         return None
     if match["plain"] is None:
         if letter.islower() and match["dotted"] and not match["behind"]:

@@ -33,10 +33,11 @@ def _mojibake() -> dict[str, str]:
 _MOJIBAKE = _mojibake()
 _BROKEN = re.compile("|".join(map(re.escape, sorted(_MOJIBAKE, key=len, reverse=True))))
 _DIGIT = re.compile(r"[^\x00-\x7f]")
-_WIDE = str.maketrans({chr(0xFF01 + i): chr(0x21 + i) for i in range(94)} | {"\u3000": " "})
+_WIDE = str.maketrans(
+    {chr(0xFF01 + i): chr(0x21 + i) for i in range(94)} | {"\u3000": " ", "«": '"', "»": '"'}
+)
 _DASHES = str.maketrans({"−": "-", "–": "-", "‐": "-", "‑": "-", "﹣": "-", "－": "-", "．": "."})
 _NEXT_QUESTION = re.compile(r"(?<=\S)\s{0,9}\n\s{0,9}(?:question|hint|human|user)\s?:", re.I)
-_END_MARK = re.compile(r"</s>|<\|[a-z_]{1,20}\|>|<br\s*/?>")
 _EMPHASIS = re.compile(r"\*\*|__|`+|^#{1,6}\s", re.M)
 _SENTENCE = re.compile(r"(?<=[.!?])[\"'”)]{0,2}\s+(?=[^\s])|[\n\r]+|[。！？]")
 _CONTINUES = re.compile(
@@ -47,21 +48,24 @@ _CONTINUES = re.compile(
 _BULLET = re.compile(r"^(?:[-•]\s{1,3}|\|\s{0,3}){1,3}|\s{1,3}-+$")
 #: "I am not sure, but ..." goes on to answer.
 _DOUBT = re.compile(
-    r"^[^,.;]{0,120}\b(?:not sure|unsure|cannot see|can't see|not (?:very )?clear|hard to (?:see|tell)|"
-    r"don't know)\b[^,.;]{0,80},?\s(?:but|so)\s",
+    r"^[^,.;]{0,120}\b(?:not sure|unsure|cannot see|can't see|not (?:very )?clear|don't know|"
+    r"hard to (?:see|tell))\b[^,.;]{0,80},?\s(?:but|so)\s",
     re.I,
 )
+#: Where a sentence goes on to what follows from it: "There are 5 and 7, so 12."
+_FOLLOWS = re.compile(
+    r"(?<=[^\s,;:]),?\s(?=i\.e\.)|(?<=[^\s,;:])[,;]\s(?=(?:and\s)?"
+    r"(?:so\s(?!that|far|on|[^,.]{1,20}(?:more|less|fewer)\sthan)|therefore|thus|hence|which\s(?:makes\s|gives\s|leaves\s|is\s\d)|that\sis,?\s))",
+    re.I,
+)
+#: A step of a list: "2. We add them."
+_STEP = re.compile(r"^\(?(-?\d{1,9})[.)]\s(?=\S)")
 _BRACKETED = re.compile(r"\([A-Z]\)")
 _CLOSER = re.compile(
     r"(?:i hope|let me know|do you (?:have|want)|is there anything|please (?:let|provide|note)|"
     r"if you have|feel free|note that|note:|explanation|sure\b.{0,40}$)",
     re.I,
 )  # fmt: skip
-
-
-def answered(response: str) -> str:
-    """A response without what was thought before ``</think>`` and without end-of-text marks."""
-    return _END_MARK.sub("\n", response.rpartition("</think>")[2])
 
 
 def before_next_question(response: str) -> str:
@@ -114,24 +118,41 @@ def is_hedged(text: str) -> bool:
     return bool(_HEDGED.search(text))
 
 
+_NOT = (
+    r"(?:\b(?:is|are|was|were|be|would|can|could|should|must|do|does|did|will|has|have)"
+    r"\s?(?:not|n't)\b|\b(?:isn|aren|wasn|weren|can|couldn|wouldn|doesn|don|didn|won)['’]t\b"
+    r"|\bcannot\b)"
+)
+_TO_CLAUSE_END = (
+    r"(?:[^,.;:!?，。；]|[.:,](?=\d)){0,120}?"
+    r"(?=[,;!?，；](?!\d)|[.。:](?!\d)|\b(?:but|so|the answer|therefore)\b|$)"
+)
 _DENIED = re.compile(
-    r"(?:\b(?:is|are|was|were|be|would|can|could|should|must|do|does|did|will|has|have)\s?(?:not|n't)\b"
-    r"|\b(?:isn|aren|wasn|weren|can|couldn|wouldn|doesn|don|didn|won)['’]t\b|\bcannot\b"
-    r"|(?:^|\b(?:it|but|so|and)\s)\s{0,3}not\b|\banything but\b|\bI doubt (?:that|whether|if)\b"
-    r"|不是|不选|不等于|并非)"
-    r"[^,.;:!?，。；]{0,120}?(?=[,;:!?，；]|[.。](?!\d)|\bbut\b|\bso\b|\bthe answer\b|\btherefore\b|$)",
+    rf"(?:{_NOT}|(?:^|\b(?:it|but|so|and)\s)\s{{0,3}}not\b|\banything but\b"
+    rf"|\bI doubt (?:that|whether|if)\b|不是|不选|不等于|并非){_TO_CLAUSE_END}",
     re.I,
 )
+#: What is denied stands before the verb: "B is incorrect", "2/3 of it is not grey".
+_DENIED_SUBJECT = re.compile(
+    r"^(?:(?:so|but|and|the answer|answer|option|choice|the value)\s){0,3}"
+    r"(?:[(\[$\"'“]{0,2}(?:[A-Z]|-?\d[\d.,/]{0,15})[)\]$°%\"'”]{0,2}(?:\sof\s(?:\w+\s){1,3}?)?)\s?"
+    rf"(?:{_NOT}|(?:is|was|are|were)\s(?:incorrect|wrong|false|no\b)|错误|不对|不正确){_TO_CLAUSE_END}"
+)
+_SAYS_NOT = re.compile(r"\b(?:not|cannot|incorrect|wrong|false)\b|n['’]t\b", re.I)
 
 
-def affirmed(sentence: str) -> str:
-    """A sentence without what it denies: "The angle is not 40° but 50°" names 50°."""
+def affirmed(sentence: str, question: str = "") -> str:
+    """A sentence without what it denies: "The angle is not 40° but 50°" names 50°. What stands
+    before the verb is denied too ("2/3 is not grey"), but where the question asks for just that."""
+    if not _SAYS_NOT.search(question):
+        sentence = _DENIED_SUBJECT.sub(" ", sentence, count=1)
     return _DENIED.sub(" ", sentence)
 
 
 _BEFORE_BOUND = re.compile(
-    r"(?:\b(?:at (?:least|most)|(?:more|less|fewer|greater|larger|smaller|longer|shorter|higher|lower) than|"
-    r"up to|maybe|perhaps|between)\s(?:about\s)?|大于|小于|超过|至少|至多|不到|[<>≤≥])\s?[$(]{0,2}$",
+    r"(?:\b(?:at (?:least|most)|up to|maybe|perhaps|between|(?:more|less|fewer|greater|larger|"
+    r"smaller|longer|shorter|higher|lower) than)\s(?:about\s)?|大于|小于|超过|至少|至多|不到|[<>≤≥]"
+    r"|\bbetween\s-?[\d.,]{1,12}\s?[°%]?(?:\s?[a-z]{1,6})?\sand\s)\s?[$(]{0,2}$",
     re.I,
 )
 _OTHER = re.compile(
@@ -142,7 +163,7 @@ _OTHER = re.compile(
 
 def is_bound(sentence: str, start: int) -> bool:
     """Whether the number that begins here is only a bound: "at least 9"."""
-    return bool(_BEFORE_BOUND.search(sentence[max(0, start - 24) : start]))
+    return bool(_BEFORE_BOUND.search(sentence[max(0, start - 40) : start]))
 
 
 def is_choice(sentence: str, end: int) -> bool:
@@ -157,8 +178,8 @@ def is_program(response: str) -> bool:
 
 
 def full_width(text: str) -> str:
-    """A text with full-width letters, digits and signs as ASCII, and as long as it was."""
-    return text if text.isascii() else text.translate(_WIDE)
+    """A text with full-width letters and signs and all digits as ASCII, and as long as it was."""
+    return text if text.isascii() else _DIGIT.sub(_ascii_digit, text.translate(_WIDE))
 
 
 def plain(text: str) -> str:
@@ -184,16 +205,31 @@ def sentences(response: str) -> list[str]:
     parts = [_DOUBT.sub("", part, count=1) for part in parts]
     joined: list[str] = []
     for part in filter(None, parts):
-        if joined and _CONTINUES.search(joined[-1]) and len(joined[-1]) < MAX_SENTENCE:
+        goes_on = joined and (
+            _CONTINUES.search(joined[-1]) or (joined[-1] in ("No.", "no.") and part[0].isdigit())
+        )
+        if goes_on and len(joined[-1]) < MAX_SENTENCE:
             joined[-1] += " " + part
         else:
             joined.append(part)
     half = MAX_SENTENCE // 2
     return [
-        part if len(part) <= MAX_SENTENCE else f"{part[:half]} {part[-half:]}"
-        for part in joined
+        clause if len(clause) <= MAX_SENTENCE else f"{clause[:half]} {clause[-half:]}"
+        for part in _unnumbered(joined)
         if not _CLOSER.match(part) and not (part.endswith("?") and not _BRACKETED.search(part))
+        for clause in _FOLLOWS.split(part)
     ]
+
+
+def _unnumbered(lines: Sequence[str]) -> Iterator[str]:
+    """The sentences without the numbers of a list. A number other than 1 that only the first one
+    begins with is an answer: "12. There are 8 small and 4 large ones."."""
+    steps = [bool(_STEP.match(line)) for line in lines]
+    for line, step in zip(lines, steps, strict=True):
+        found = _STEP.match(line) if step else None
+        if found and found[1] != "1" and sum(steps) == 1 and steps[0]:
+            yield found[1] + "."
+        yield line[found.end() :] if found else line
 
 
 # -------------------------------------------------------------------------------- which one counts
@@ -201,24 +237,32 @@ def sentences(response: str) -> list[str]:
 STATED = re.compile(
     r"\b(?:answer|final (?:value|result|number)|result|missing (?:number|term|value)|"
     r"total (?:sum|number|value|amount|count))\b"
-    r"(?:[^:=\n]{0,120}?\b(?:is|are|was|be|equals)\b|\s*[:=])",
+    r"(?:[^:=\n]{0,120}?\b(?:is|are|was|be|equals)\b|\s*[:=])"
+    r"|^(?:sum|total|difference|altogether|average|mean|product)\s?[:=]",
     re.I,
 )
 CONCLUSION = re.compile(
     r"^[*\-\s]{0,4}(?:\d{1,2}[.)]\s)?(?:therefore|thus|hence|so\b|"
-    r"in (?:conclusion|total|summary)|finally|as a result|this means|"
-    r"which means|consequently|overall|∴|所以|因此|故|综上)",
+    r"in (?:conclusion|total|summary|all)|finally|as a result|this means|altogether|i\.e\.|that is\b|"
+    r"which (?:makes|gives|leaves|means|is \d)|consequently|overall|∴|所以|因此|故|综上)",
     re.I,
 )
 #: A sentence that refuses to answer.
 REFUSAL = re.compile(
-    r"\b(?:cannot|can't|unable|impossible|insufficient|unclear|incomplete|sorry|please provide|"
+    r"\b(?:cannot|can't|unable|impossible|insufficient|unclear|incomplete|please provide|"
+    r"sorry(?!,? I (?:mis|was wrong|made a))|"
     r"not (?:possible|provided|clear|specified|given|mentioned|visible|"
     r"(?:have )?(?:enough|sufficient) (?:information|context|data|details?|evidence))|"
     r"(?:does|do|did) ?(?:not|n't) (?:provide|contain|give|specify|include|have any)|"
-    r"need more|more information|(?:do not|don't|does not|doesn't) know|not sure|unsure|no idea|"
+    r"answer (?:none|neither) of|need more|more information|(?:do not|don't|does not|doesn't) know|not sure|unsure|no idea|"
     r"un(?:known|determined)|(?:not|n't) (?:be )?determined?|n/a|nan)\b"
     r"|无法|不能确定|不确定|不知道|抱歉|看不清|没有足够|条件不足",
+    re.I,
+)
+#: Says that no option is right, which may be an option.
+NONE_RIGHT = re.compile(
+    r"(?:no|none)\b[^.]{0,12}(?:\b(?:correct|right|answers?|above|these|those|options?|choices?)\b[^.]{0,30})"
+    r"|(?:没有|无)正确(?:答案|选项)|以上都不(?:对|是)",
     re.I,
 )
 _WORD = re.compile(
@@ -237,11 +281,19 @@ def by_weight(
     stated = [(line, list(STATED.finditer(line))) for line in reversed(lines)]
     yield "stated", [line[found[-1].end() - 1 :] for line, found in stated if found]
     yield "emphasis", list(emphasised)
-    yield "conclusion", [line for line in reversed(lines) if CONCLUSION.match(line)]
+    yield "conclusion", [line for line in reversed(lines) if is_conclusion(line)]
     shares = [share(line, question) for line in lines]
     if lines and shares[0] >= max(1 / 3, *shares):
         yield "first", [lines[0]]
     yield "last", list(reversed(lines))
+
+
+def is_conclusion(line: str) -> bool:
+    """Whether a sentence concludes: by its first word, or as it says what there is in all."""
+    return bool(CONCLUSION.match(line) or _IN_ALL.search(line))
+
+
+_IN_ALL = re.compile(r"\d[^\d]{0,40}\b(?:in (?:total|all)|altogether)\b", re.I)
 
 
 def share(line: str, question: str) -> float:

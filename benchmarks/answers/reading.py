@@ -18,7 +18,7 @@ from benchmarks.answers.asked import Asked, unasked
 from benchmarks.answers.candidates import MAX_RESPONSE, Candidate
 from benchmarks.answers.equality import MAX_ANSWER
 from benchmarks.answers.naming import named
-from benchmarks.answers.numerals import leading_number, read_number
+from benchmarks.answers.numerals import in_words, is_scaled, leading_number, read_number
 from benchmarks.answers.options import read_choice
 from benchmarks.answers.prose import (
     CONCLUSION,
@@ -26,6 +26,7 @@ from benchmarks.answers.prose import (
     affirmed,
     before_next_question,
     full_width,
+    is_bound,
     is_cut,
     is_hedged,
     is_program,
@@ -42,16 +43,22 @@ _LISTED = re.compile(
     r"(-?\d[\d.]{0,15}(?:\s{0,3}(?:[,;、]\s{0,3}(?:and\s)?|\band\s)\s{0,3}-?\d[\d.]{0,15}){1,40})"
     r"[\s$)}\]】.]*$"
 )
-_FORMULA = re.compile(r"\$([^$]{1,200})\$|\\\((.{1,200}?)\\\)|\\\[(.{1,200}?)\\\]", re.S)
+_FORMULA = re.compile(r"\$([^$]{1,200})\$(?!\d)|\\\((.{1,200}?)\\\)|\\\[(.{1,200}?)\\\]", re.S)
 _BEHIND = re.compile(
-    r"(?:\b(?:is|are|be|to|at|equals)\b(?:\sat\b)?|[=≈]|(?<!\d):(?!\d)|[为是占填得])\s{0,3}([^=≈为是]{1,100})$"
+    r"(?:\b(?:is|are|be|to|at|equals)\b(?:\s(?:at|as)\b)?|[=≈]|(?<!\d):(?!\d)|[为是占填得即])\s{0,3}"
+    r"([^=≈为是]{1,100})$"
+)
+#: A name that a sentence ends with, or begins with: "It rains most on Wednesday."
+_NAME = re.compile(
+    r"\b(?:is|are|was|on|at|in|called)\s(?P<last>[A-Z]\w{0,20}(?:\s[A-Z]\w{0,20})?)[.\s]*$"
+    r"|^(?P<first>[A-Z]\w{0,20}),?\s(?:because|since|as)\b"
 )
 _BOTH = re.compile(r"\b(?:are|is)\s([^=.]{1,9}=[^=]{1,40}\b(?:and|or)\s[^=]{1,9}=[^=]{1,40})$")
 _YES_NO = re.compile(r"(yes|no|true|false)\b(?=[,.;:!]|$)", re.I)
 _DIGIT = re.compile(r"\d")
 _RANGE = re.compile(r"\d\s?(?:[-–—~:]|to\b|and\b)\s?\d")
 _SYMBOLS = re.compile(
-    r"[\\^√π]|[(\[]\s?-?[\d.]+\s?,|\d\s?:\s?\d|\)\s?/|[a-z]\s?/\s?[\da-z]|\bto \d"
+    r"[\\^√π]|[(\[]\s?-?[\d.]+\s?,|\d\s?:\s?\d|\)\s?/|[a-z]\s?/\s?[\da-z]|\bto \d|=.*="
 )
 
 
@@ -86,9 +93,10 @@ def read(response: str, asked: Asked | None = None) -> Reading:
     if is_program(text):
         return Reading(None, "program", None, "undecided")
     part = before_next_question(text)
-    found = _Reader(part, asked).read()
-    if found.status == "unparsed" and part != text:
-        found = _Reader(text, asked).read()
+    found = _Reader(candidates.unexplained(part), asked).read()
+    for longer in (part, text):
+        if found.status == "unparsed" and longer != candidates.unexplained(longer):
+            found = _Reader(longer, asked).read()
     if found.span and skipped:
         return replace(found, span=(found.span[0] + skipped, found.span[1] + skipped))
     return found
@@ -140,6 +148,8 @@ class _Reader:
         bare = candidates.bare(rest) if whole else None
         if bare and self.asked.kind != "choice" and (found := self.settle(bare)):
             return found
+        if bare and (found := self.settle(bare)) and found.rule.endswith("/several"):
+            return found
         said = self.prose(rest)
         settled = said is not None and said.answer is not None
         if said and settled and (off is None or said.rule.endswith("letter")):
@@ -178,7 +188,7 @@ class _Reader:
                 return None
         if one.rule == "tag" or one.rule == "statement":
             letter, how = read_choice(one.text, self.asked.question, options)
-            if letter is not None:
+            if letter is not None and how != "words":
                 return self.found(one, how, letter)
         if one.rule in ("tag", "boxed") and one.text.strip() and self.doubtful is None:
             self.doubtful = self.found(one, "none of the options")
@@ -186,16 +196,18 @@ class _Reader:
 
     def number(self, one: Candidate) -> Reading | None:
         for part in self.parts(one):
-            if compute(part.text) is not None:
+            if number := in_words(part.text):
+                return self.found(part, "words", number)
+            if compute(part.text) is not None and not is_scaled(part.text):
                 return self.found(part)
-        if is_hedged(part.text):
+        if is_hedged(part.text) and (one.rule != "bare" or len(sentences(one.text)) == 1):
             return self.none(part, "several")
         if one.rule == "boxed":
             return None
         if REFUSAL.search(one.text):
             return self.none(one, "refused")
-        if number := leading_number(one.text):
-            return self.found(one.part(*number))
+        if place := leading_number(one.text):
+            return self.found(one.part(*place))
         if one.rule == "tag":
             said, how = read_number(one.text, self.asked.question, self.asked.unit)
             if said is not None:
@@ -212,6 +224,8 @@ class _Reader:
         if not one.text.strip():
             return None
         for part in self.parts(one):
+            if number := in_words(part.text):
+                return self.found(part, "words", number)
             if not is_prose(part.text) and len(part.text) <= MAX_ANSWER:
                 if REFUSAL.search(part.text):
                     return self.none(part, "refused")
@@ -223,8 +237,11 @@ class _Reader:
         if one.rule != "boxed":
             if (inner := _FORMULA.match(one.text)) and not is_prose(inner[0]):
                 return self.found(one.part(*inner.span(inner.lastindex or 0)))
-            if number := leading_number(one.text):
-                return self.found(one.part(*number))
+            if place := leading_number(one.text):
+                return self.found(one.part(*place))
+        if one.rule == "bare" and is_prose(part.text):
+            self.doubtful = self.doubtful or replace(self.found(part), status="undecided")
+            return None
         if "\\" in part.text or (one.rule == "bare" and not _DIGIT.search(part.text)):
             return self.found(part)
         if one.rule == "tag" and (found := self.prose(one.text)):
@@ -239,9 +256,12 @@ class _Reader:
     def parts(self, one: Candidate) -> tuple[Candidate, ...]:
         """A candidate, and without what it goes on to say."""
         one = one.stripped()
+        if self.asked.kind in ("number", "formula"):
+            one = candidates.without_lead(one)
         if one.rule == "boxed":
             return (one,)
-        one = candidates.without_denial(one)
+        if not any(" not " in text for text in self.asked.options.values()):
+            one = candidates.without_denial(one)
         short = candidates.without_reason(one)
         return (one,) if short.text == one.text or not short.text else (one, short)
 
@@ -278,6 +298,10 @@ class _Reader:
             if formula and _SYMBOLS.search(formula) and not is_prose(formula):
                 return self.located(text, formula, "prose/formula")
         said, how = read_number(text, question, self.asked.unit)
+        if said is None and kind == "formula" and not cut:
+            for line in reversed(sentences(text)):
+                if (name := _NAME.search(line)) and not REFUSAL.search(line):
+                    return self.located(text, name["last"] or name["first"], "prose/name")
         if said is None or (cut and how not in ("stated", "blank", "emphasis")):
             return None
         if kind == "formula" and how in ("first", "last") and not _DIGIT.search(said):
@@ -299,11 +323,24 @@ def _last_formula(text: str) -> str | None:
     behind its ``=`` or verb."""
     lines = sentences(text)
     for line in [line for line in reversed(lines) if CONCLUSION.match(line)] + lines[-1:]:
-        line = affirmed(line).rstrip(" .。")
-        if found := list(_FORMULA.finditer(line)):
+        line = _unreasoned(affirmed(line)).rstrip(" .。")
+        found = [one for one in _FORMULA.finditer(line) if not is_bound(line, one.start())]
+        if found:
             return next(filter(None, found[-1].groups()))
         if both := _BOTH.search(line):
             return both[1]
         if behind := _BEHIND.search(line):
-            return behind[1].strip(" .")
+            return behind[1].partition(": ")[0].strip(" .")
+        rest = CONCLUSION.sub("", line, count=1).strip(" ,:")
+        if rest != line and _DIGIT.search(rest) and not is_prose(rest):
+            return rest
     return None
+
+
+def _unreasoned(line: str) -> str:
+    """A sentence that gives a formula without its reason."""
+    reason = _BECAUSE.search(line)
+    return line[: reason.start()] if reason and _DIGIT.search(line[: reason.start()]) else line
+
+
+_BECAUSE = re.compile(r",?\s(?:because|since|as)\s", re.I)

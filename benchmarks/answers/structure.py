@@ -164,9 +164,7 @@ def _signs(text: str) -> Shape | None:
 
 def _enclosed(text: str) -> Shape | None:
     """What stands in one pair of brackets: a set in braces, a point or an interval."""
-    opening = next(
-        (sign for sign in (r"\langle", r"\{", "(", "[", "{") if text.startswith(sign)), ""
-    )
+    opening = next((sign for sign in (r"\langle", r"\{", "(", "[", "{") if text.startswith(sign)), "")
     closing = next((sign for sign in (r"\rangle", r"\}", ")", "]", "}") if text.endswith(sign)), "")
     if not opening or not closing:
         return None
