@@ -141,7 +141,7 @@ def show_data(console: Console, name: str, source: str, split: str | None, store
     if not differences:
         say(True, f"as published, compared by {one.compared(folder, items, located.split)}")
     shown = sum(len(item.images) for item in items)
-    say(not unshown, f"{shown} pictures; {len(unshown)} items with one that cannot be shown")
+    say(not unshown, f"pictures: {shown}; items with one that cannot be shown: {len(unshown)}")
     for item, why in list(unshown.items())[:5]:
         say(False, f"the picture of {item}: {why}")
     for scorer in one.scorers:

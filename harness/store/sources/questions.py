@@ -34,6 +34,9 @@ class QuestionSource(Source):
         """The id of all that is there."""
         return self.id.removesuffix(_SKIPPING)
 
+    def _read(self) -> list[Item]:
+        return _read(self.source, self.on_broken_picture)
+
 
 class TinyQuestions(QuestionSource):
     """A training split that the embedded world generates."""
@@ -57,10 +60,10 @@ class QuestionFile(QuestionSource):
         return Path(self.source)
 
     def content_id(self, hashes: Hashes) -> str:
-        return _with(self.on_broken_picture, _items_id(_read(self.source), hashes))
+        return _with(self.on_broken_picture, _items_id(self._read(), hashes))
 
     def load(self, hashes: Hashes) -> list[Item]:
-        items = _read(self.source)
+        items = self._read()
         if _items_id(items, hashes) != self.plain_id:
             raise self.changed("question file")
         return items
@@ -72,7 +75,7 @@ class HubQuestions(QuestionSource):
     kind: Literal["hub questions"] = "hub questions"
 
     def load(self, hashes: Hashes) -> list[Item]:
-        return _read(self.source)
+        return self._read()
 
 
 #: ``load`` gives the items; :class:`StepError` where they are not those that were planned with.
@@ -82,7 +85,7 @@ Questions = TinyQuestions | QuestionFile | HubQuestions
 def locate(source: str, hashes: Hashes, on_broken_picture: OnBroken = "refuse") -> Questions:
     """The question pool that a text names; a local file is read and checked here, but for what its
     pictures show. Raises :class:`HarnessError`."""
-    found = _located(source, hashes)
+    found = _located(source, hashes, on_broken_picture)
     changed = {"id": _with(on_broken_picture, found.id), "on_broken_picture": on_broken_picture}
     return found.model_copy(update=changed)
 
@@ -91,7 +94,7 @@ def _with(on_broken_picture: OnBroken, id: str) -> str:
     return id + _SKIPPING if on_broken_picture == "skip" else id
 
 
-def _located(source: str, hashes: Hashes) -> Questions:
+def _located(source: str, hashes: Hashes, on_broken_picture: OnBroken) -> Questions:
     from benchmarks import tiny
 
     if tiny_name(source) is not None:
@@ -109,7 +112,7 @@ def _located(source: str, hashes: Hashes) -> Questions:
         expected = f"expected {TINY}/train, such a file, or hub:owner/name@<commit>[split]"
         raise HarnessError(f"{source!r}: {what}; {expected}")
     try:
-        items = _read(str(path))
+        items = _read(str(path), on_broken_picture)
     except DataError as error:
         raise HarnessError(str(error)) from None
     if not items:
@@ -117,10 +120,10 @@ def _located(source: str, hashes: Hashes) -> Questions:
     return QuestionFile(id=_items_id(items, hashes), source=str(path.resolve()))
 
 
-def _read(source: str) -> list[Item]:
+def _read(source: str, on_broken_picture: OnBroken) -> list[Item]:
     from benchmarks.data.questions import load_questions
 
-    return load_questions(source)
+    return load_questions(source, any_picture=on_broken_picture == "skip")
 
 
 def _items_id(items: Iterable[Item], hashes: Hashes) -> str:

@@ -104,7 +104,7 @@ def test_the_doctor_checks_data(both, tmp_path) -> None:
     said = done.stdout
     assert "mathvision, test: 3 items, id sha256:" in said
     assert "3037 rows are missing: 4, 5, 6, 7, 8, ..." in said
-    assert "3 pictures; 1 items with one that cannot be shown" in said
+    assert "pictures: 3; items with one that cannot be shown: 1" in said
     assert "the picture of 1: " in said
     assert "Traceback" not in done.stdout + done.stderr
 

@@ -15,7 +15,7 @@ from backends.base.stage import Stage
 from benchmarks import tiny
 from benchmarks.data.questions import save_questions
 from benchmarks.prompts import SYNTHESIS
-from harness.errors import StepError
+from harness.errors import HarnessError, StepError
 from harness.plan.specs import Train
 from harness.run.status import Status
 from harness.run.trial import TrialSpec, freeze, run
@@ -122,11 +122,13 @@ def test_a_pool_without_broken_pictures_is_the_same_either_way(root: Path) -> No
 
 
 def test_a_pool_of_which_nothing_is_left_is_an_error(root: Path, tmp_path: Path) -> None:
-    (tmp_path / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    (tmp_path / "page.png").write_bytes(b"<html>404</html>")
     path = tmp_path / "pool.jsonl"
-    path.write_text(json.dumps({"id": "a", "question": "?", "images": ["cut.png"]}))
+    path.write_text(json.dumps({"id": "a", "question": "?", "images": ["page.png"]}))
+    with pytest.raises(HarnessError, match=r"pool.jsonl, line 1: picture .*page.png is not an im"):
+        questions.locate(str(path), Hashes(root))
     found = questions.locate(str(path), Hashes(root), "skip")
-    with pytest.raises(StepError, match=r"'a' \(cut.png: not an image.*; no question is left"):
+    with pytest.raises(StepError, match=r"'a' \(page.png: not an image.*; no question is left"):
         contexts.context(root, "none left", [found]).questions(found.id)
 
 
