@@ -99,6 +99,7 @@ _TOKEN = re.compile(
         |\\mu\s?m\b|\\Omega(?![a-zA-Z])|[A-Za-z]+\.?|(?:(?!平方|立方|每)[\u4e00-\u9fff])+))""",
     re.IGNORECASE | re.VERBOSE,
 )
+_QUOTIENT = re.compile(r"\\frac\{([^{}]*)\}\{([^{}]*)\}")
 _SQUARED = ("sq", "square", "squared", "平方")
 _CHINESE_NOUN = re.compile(r"(?:(?![或和至到不于多少约与是])[\u4e00-\u9fff]){1,8}")
 _RAISED = re.compile(r"\^(?:\{[23]\}|[23])$")
@@ -132,6 +133,8 @@ def unit(text: str, tight: bool = False) -> Unit | None:
 def _unit(text: str, tight: bool) -> Unit | None:
     if text[0] + text[-1] == "()":
         return unit(text[1:-1])
+    if quotient := _QUOTIENT.fullmatch(text):
+        text = f"{quotient[1]}/{quotient[2]}"
     if tight and len(text) == 1 and text.isascii() and text.isalpha() and text not in _TIGHT:
         return None
     if (measured := _measure(text)) is not None:
