@@ -300,13 +300,15 @@ def _load() -> tuple[_Compare, _Compute]:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     sys.set_int_max_str_digits(5000)
     # Units are read before: math-verify takes the h of "2\pi r h" for hours.
-    plain = NormalizationConfig(basic_latex=True, malformed_operators=True, nits=False, boxed="none")
+    plain = NormalizationConfig(
+        basic_latex=True, malformed_operators=True, nits=False, boxed="none"
+    )
 
     @lru_cache(maxsize=4096)
     def parsed(latex: str) -> Any:
         latex = normalize_latex(latex, config=plain)
         real = not should_treat_as_complex(latex)
-        return latex2sympy(latex, is_real=real, normalization_config=None)
+        return latex2sympy(latex, is_real=real, convert_degrees=True, normalization_config=None)
 
     def number(expression: Any) -> Any:
         if isinstance(expression, MatrixBase) or not getattr(expression, "is_number", False):
@@ -355,6 +357,8 @@ def _load() -> tuple[_Compare, _Compute]:
     def compare(a: str, b: str) -> bool | None:
         try:
             left, right = parsed(a), parsed(b)
+            if left == right:
+                return True
             x, y = number(left), number(right)
             if x is not None and y is not None:
                 return close(x, y, 1e-9)

@@ -68,12 +68,13 @@ def _form(text: str) -> str:
     label, core = split_label(text)
     variable = single(_tight(label)) if label else ""
     if (quantity := read(text)) is not None:
-        return f"{variable}={quantity.form}" if variable else quantity.form
+        named = variable or (_tight(label) if _SUM.search(label) else "")
+        return f"{named}={quantity.form}" if named else quantity.form
     if label and not variable and _names_value(label, core):
         text = core
     if said := _YES_NO.match(text):
         text = said[1]
-    text = _unbracket(_ZEROS.sub("", _tight(text)))
+    text = structure.unbuilt(_unbracket(_ZEROS.sub("", _tight(text))))
     if variable and variable != _tight(label):
         text = f"{variable}={text.partition('=')[2]}"
     return text
@@ -148,11 +149,13 @@ _COMMAND = re.compile(r"\\[a-z]+")
 _PROSE = re.compile(r"[^\W\d_]{4,}|[^\W\d_]{2,} [^\W\d_]{2,}")
 _NO_MATHEMATICS = re.compile(r"[^\x00-\x7f]|[\"@#?~$]")
 _FORMULA = re.compile(r"[\d\\+*/^(<=>|-]")
+_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _OPERAND = re.compile(r"[\da-z]")
 _LETTER = re.compile(r"[a-df-hj-z]")
 _GREEK = re.compile(r"\\(?:theta|alpha|beta|gamma|phi|lambda|omega)(?![a-z])")
 _RELATION = re.compile(r"[<>]|\\(?:le|ge|ne)(?![a-z])")
 _SET = re.compile(r"[<>]|\\(?:le|ge|ne|cap|cup|setminus|mathbb|emptyset|in)(?![a-z])|\\begin")
+_BASE = re.compile(r"\d_")
 _TOWER = re.compile(r"\^\s*(?:\{[^{}]*\^|\d+\s*\^|\{?-?\d{4,}|\([^()]*\^)|\d{40,}")
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
 _FACTORS = re.compile(r"(?<![\d.^])(\d+(?:\.\d+)?)\((?=\d)|(\))\((?=\d)")
@@ -193,7 +196,7 @@ def _equal(x: str, y: str) -> bool:
     if x == y:
         return True
     (a, core), (b, other) = split_label(x), split_label(y)
-    if single(a) and single(b) and a != b:
+    if a and b and a != b and ((single(a) and single(b)) or _SUM.search(a + b)):
         return _equations(x, y)
     p, q = read(x), read(y)
     if p and q:
@@ -256,7 +259,10 @@ def _lists(left: Shape, right: Shape) -> bool:
     named = [len(set(s.labels)) > 1 for s in (left, right)]
     if all(named):
         pairs = [
-            [f"{label}={part}" if label else part for label, part in zip(s.labels, s.parts, strict=True)]
+            [
+                f"{label}={part}" if label else part
+                for label, part in zip(s.labels, s.parts, strict=True)
+            ]
             for s in (left, right)
         ]
         return _any_order(*pairs)
@@ -334,7 +340,8 @@ def _ask(x: str, y: str) -> bool:
 
 def _latex(s: str) -> str:
     """As math-verify reads it. To its parser ``3(4)`` is the mixed number 7."""
-    s = s.replace(DEGREE, "").replace(DOLLAR, "").replace(ROW, r"\\").replace("matrix", "pmatrix")
+    s = s.replace(DEGREE, r"^{\circ}" if _ANGLE.search(s) else "").replace(DOLLAR, "")
+    s = s.replace(ROW, r"\\").replace("matrix", "pmatrix").replace(r"\mathbb{r}", r"\mathbb{R}")
     return _FACTORS.sub(lambda m: rf"{m[1] or m[2]}\cdot(", s)
 
 
@@ -346,7 +353,8 @@ def _mathematical(s: str) -> bool:
         and structure.depth(s) <= structure.MAX_DEPTH
         and bool(_FORMULA.search(s) and _OPERAND.search(s))
         and not (
-            DASHES.fullmatch(s)
+            _BASE.search(s)
+            or DASHES.fullmatch(s)
             or _TOWER.search(s)
             or _PROSE.search(plain)
             or _NO_MATHEMATICS.search(plain)

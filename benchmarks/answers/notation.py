@@ -60,8 +60,8 @@ _SPACING = re.compile(r"\\[,;:> ()\[\]]|[~\s]")
 _TIGHT = re.compile(r"\\!\s*")
 _ONE = re.compile(r"([\^_])\s?\{\s?(\w)\s?\}(?![\w.])")
 _WORDS = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|math(?:rm|bf|it|sf|tt|bb(?=\{[^R}]))|bm|boldsymbol|mbox|"
-    r"hbox|operatorname|emph|fbox)\s?\*?\{([^{}]*)\}"
+    r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|math(?:rm|bf|it|sf|tt)|bm|boldsymbol|mbox|hbox|"
+    r"operatorname|emph|fbox)\s?\*?\{([^{}]*)\}"
 )
 _BOX = re.compile(r"\\f?box(?:ed)?\s?\{|\\\\|\\[{}]|[{}]")
 _SEPARATOR = re.compile(r"\b(?:and|or)\b|[,;]")
@@ -106,7 +106,7 @@ def clean(text: str) -> str:
         s = s.replace("\\\\", ROW) if rows else _DOUBLED.sub(r"\\", s).replace("\\\\", " ")
     s = _dollars(_unboxed(s))
     s = _commands(s) if "\\" in s else _FUNCTION.sub(r"\\\1", s)
-    s = _GROUP.sub(",", s.strip().strip("*_ "))
+    s = _GROUP.sub(",", s.strip().strip("*_` "))
     s = s.replace("**", "^").replace("*", r"\cdot ").replace("<=", r"\le ").replace(">=", r"\ge ")
     s = s.replace("!=", r"\ne ").replace("~=", ABOUT).replace("...", r"\ldots ")
     if "√" in s or r"\sqrt" in s:

@@ -68,6 +68,12 @@ def single(label: str) -> str:
     return label if _SINGLE.fullmatch(label) else ""
 
 
+def unbuilt(text: str) -> str:
+    r"""The condition of a set: of ``\{x \mid x>3\}`` what is behind the bar."""
+    builder = _BUILDER.fullmatch(text)
+    return builder[1].strip() if builder else text
+
+
 def is_clock(text: str) -> bool:
     """Whether a text is a time of day."""
     return bool(_CLOCK.fullmatch(text))
@@ -78,8 +84,6 @@ def shape(text: str) -> Shape:
     """What a text is made of, and its parts."""
     if depth(text) > MAX_DEPTH:
         return Shape("atom", (text,), ("",))
-    if builder := _BUILDER.fullmatch(text):
-        text = builder[1].strip()
     if (rows := _MATRIX.fullmatch(text)) is not None:
         lines = [row.split("&") for row in rows[1].split(ROW) if row.strip()]
         cells = tuple(cell.strip() for line in lines for cell in line)
@@ -164,7 +168,9 @@ def _signs(text: str) -> Shape | None:
 
 def _enclosed(text: str) -> Shape | None:
     """What stands in one pair of brackets: a set in braces, a point or an interval."""
-    opening = next((sign for sign in (r"\langle", r"\{", "(", "[", "{") if text.startswith(sign)), "")
+    opening = next(
+        (sign for sign in (r"\langle", r"\{", "(", "[", "{") if text.startswith(sign)), ""
+    )
     closing = next((sign for sign in (r"\rangle", r"\}", ")", "]", "}") if text.endswith(sign)), "")
     if not opening or not closing:
         return None
