@@ -101,7 +101,7 @@ _COMPOUND = re.compile(
     r"(\d{1,6}) ?([A-Za-z°小时米元]+),? ?(?:and )?(\d{1,6}(?:\.\d{1,6})?) ?([A-Za-z分钟厘米秒]+)"
 )
 #: A range or an order, not a difference: ``10-15``, ``3-1-2``.
-DASHES = re.compile(r"\d+(?:\.\d+)?(?: ?- ?\d+(?:\.\d+)?)+(?![\d.])(?: ?[A-Za-z°%][^\\]*)?")
+DASHES = re.compile(r"\d+(?:\.\d+)?(?: ?- ?\d+(?:\.\d+)?)+(?![\d.])(?:(?: [A-Za-z]| ?[A-Za-z]{2}| ?[°%])[^\\]*)?")
 _MARK = re.compile(r"[\d]|\\pi|[A-Za-z]{3}")
 _LETTER = re.compile(r"[^\W\d_]")
 #: What stands left of an equals sign and names what is right of it: ``x``, ``m+n``, ``|AB|``,
