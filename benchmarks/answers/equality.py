@@ -14,9 +14,9 @@ from fractions import Fraction
 from functools import lru_cache
 
 from benchmarks.answers import _equivalence, structure
-from benchmarks.answers.candidates import MAX_RESPONSE
 from benchmarks.answers.notation import ABOUT, DEGREE, DOLLAR, MAX_ANSWER, ROW, clean
-from benchmarks.answers.quantities import DASHES, alike, compute, name, read
+from benchmarks.answers.quantities import alike, compute, is_order, name, read
+from benchmarks.answers.candidates import MAX_RESPONSE
 from benchmarks.answers.structure import Shape, shape, single, split_label
 
 _CHOICE = re.compile(r"[(\[]?\s*([A-Za-z])\s*[)\].:]?")
@@ -219,7 +219,7 @@ def _equal(x: str, y: str) -> bool:
 
 def _roughly(x: str, y: str) -> bool:
     """Where one says what its value comes to about: the value, or what it is about."""
-    parts = [[p for p in s.split(ABOUT) if p and not name(p)] for s in (x, y)]
+    parts = [[p for p in s.split(ABOUT)[:4] if p and not name(p)] for s in (x, y)]
     return any(_equal(_form(p.strip("=")), _form(q.strip("="))) for p in parts[0] for q in parts[1])
 
 
@@ -354,7 +354,7 @@ def _mathematical(s: str) -> bool:
         and bool(_FORMULA.search(s) and _OPERAND.search(s))
         and not (
             _BASE.search(s)
-            or DASHES.fullmatch(s)
+            or is_order(s)
             or _TOWER.search(s)
             or _PROSE.search(plain)
             or _NO_MATHEMATICS.search(plain)

@@ -67,7 +67,7 @@ def named(answer: str, options: Mapping[str, str]) -> tuple[str | None, str]:
     plain = _plain(answer)
     if not plain:
         return None, "none"
-    forms = {letter: normalise(text) for letter, text in options.items()}
+    forms = {k: normalise(_ARTICLE.sub("", text.strip(), count=1)) for k, text in options.items()}
     bare = _PREFIX.sub("", plain, count=1)
     if _DENIED_LETTER.match(bare):
         return None, "refused"

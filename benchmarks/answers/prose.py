@@ -177,6 +177,9 @@ def is_program(response: str) -> bool:
     return bool(_OUTPUT.search(response[-MAX_END:])) and all(map(_CODE_LINE.match, lines))
 
 
+_GBK_DEGREE = re.compile(r"(?<=\d)掳")
+
+
 def full_width(text: str) -> str:
     """A text with full-width letters and signs and all digits as ASCII, and as long as it was."""
     return text if text.isascii() else _DIGIT.sub(_ascii_digit, text.translate(_WIDE))

@@ -41,13 +41,18 @@ _KNOWN: dict[str, tuple[GoldException, ...]] = {
     ),
     "mathvision": (
         GoldException(
+            ("2804",),
+            ("official+extract", "official"),
+            "degrees in the gold, which the owners' parser does not read",
+        ),
+        GoldException(
             ("2866",),
             ("official+extract", "official"),
             "an unknown in the gold: their clean-up changes its text, and it has no value",
         ),
         GoldException(
             ("2828", "2833", "2875", "2877"),
-            ("official",),
+            ("official+extract", "official"),
             "the gold stands in a box itself; in a second box their clean-up breaks it",
         ),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from fractions import Fraction
 from pathlib import Path
 
@@ -106,6 +107,40 @@ _part = st.sampled_from(["1", "x", "2x+1", r"\frac12", "(1,2)", "5 cm", r"\sqrt{
 def test_a_list_is_itself_however_it_is_divided(parts: list[str], sign: str) -> None:
     one, other = sign.join(parts), r" \text{ and } ".join(parts)
     assert equivalent(one, other) is equivalent(other, one) is True
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        r"\alpha" * 13 + "1=5",
+        "a(b)" * 19 + "1 = 5",
+        r"\frac" * 60,
+        r"\sqrt{" * 50,
+        "½" * 350,
+        "(" * 200 + ")" * 200,
+        r"\{" * 190,
+        "1, " * 130,
+        "x=" * 190,
+        "1≈" * 190,
+        "a:b" * 130,
+        "1-" * 190 + "1",
+        r"\boxed{" * 50,
+        "twenty " * 57,
+        "5 cm " * 80,
+        r"\pm" * 120,
+        "0.(3)" * 79,
+        "m/" * 199,
+    ],
+)
+def test_hostile_answers_take_no_time(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_equivalence, "same", lambda *_: False)
+    began = time.process_time()
+    for answer in (text, "5 = " + text, text + " cm", text[1:]):
+        compute(answer)
+        assert equivalent(answer, answer) is bool(normalise(answer))
+        for other in ("12 cm", "x=1, y=2", r"(1, \frac{x}{2})", "a:b:c", r"\pi r^2"):
+            assert equivalent(answer, other) is equivalent(other, answer)
+    assert time.process_time() - began < 4
 
 
 def test_what_needs_no_mathematics_asks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
