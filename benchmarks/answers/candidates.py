@@ -228,7 +228,8 @@ _PRAISED = re.compile(
     r"(?:correct|right|best|true|appropriate|answer)\b(?:\s(?:answer|option|choice|one))?)"
     r"|(?:选?项)?(?:是|为)?(?:正确|对的|符合题意)|\s?(?:the\s)?(?:correct|right)\s(?:answer|option|choice)"
     r"|[.:)]?\s[^\n]{0,60}?\s?(?:[✓✔✅]|[-–—(:]\s?(?:correct|true|right)\)?)\s*$)"
-    r"|(?:\b(?i:only|leaving|leaves|it's|it is|it must be|say|so|guess|hence|thus|therefore|答[:：])"
+    r"|(?:\b(?i:only|leaving|leaves|it's|it is|it must be|say|so|guess|hence|thus|therefore"
+    r"|答[:：])"
     r"|^答[:：]|∴)[,:]?\s{0,3}(?P<last>[B-H])(?=\s?(?:[.,。!]|$|fits|works|is|gives|matches))"
     r"|,\s?not\s[A-H]\s?[:;,]\s?(?:so\s)?(?P<left>[A-H])\.?$",
     re.M,
@@ -268,6 +269,10 @@ _LETTER_POINT = re.compile(r"[(\[*_]{0,3}[A-Z][)\]*_]{0,3}")
 _SIGNS = " \t\r\n*_>`"
 
 
+#: The line goes on: "B. 12 cm".
+_ON = re.compile(r"[ \t]{0,9}\S")
+
+
 def stated(text: str) -> Iterator[Candidate]:
     """What a response states behind "the answer is", "Answer:", "I choose", up to the end of its
     sentence, the last first. What is denied or only supposed is passed over: of "not A but B" the
@@ -280,9 +285,14 @@ def stated(text: str) -> Iterator[Candidate]:
         ends = _STATEMENT_END.search(rest)
         if ends is None and len(rest) > MAX_STATEMENT:
             continue
-        if ends and ends[0] == "." and _LETTER_POINT.fullmatch(rest, 0, ends.start()):
-            if not _RETRACTED.match(rest, ends.start()):
-                ends = _STATEMENT_END.search(rest, ends.end())
+        if (
+            ends
+            and ends[0] == "."
+            and _LETTER_POINT.fullmatch(rest, 0, ends.start())
+            and _ON.match(rest, ends.end())
+            and not _RETRACTED.match(rest, ends.start())
+        ):
+            ends = _STATEMENT_END.search(rest, ends.end())
         if ends and ends[0] in "?？":
             continue
         end = match.end() + (ends.start() if ends else len(rest))

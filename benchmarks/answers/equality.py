@@ -14,9 +14,9 @@ from fractions import Fraction
 from functools import lru_cache
 
 from benchmarks.answers import _equivalence, structure
+from benchmarks.answers.candidates import MAX_RESPONSE
 from benchmarks.answers.notation import ABOUT, DEGREE, DOLLAR, MAX_ANSWER, ROW, clean
 from benchmarks.answers.quantities import alike, compute, is_order, name, read
-from benchmarks.answers.candidates import MAX_RESPONSE
 from benchmarks.answers.structure import Shape, shape, single, split_label
 
 _CHOICE = re.compile(r"[(\[]?\s*([A-Za-z])\s*[)\].:]?")

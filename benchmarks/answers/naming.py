@@ -101,8 +101,8 @@ def named(answer: str, options: Mapping[str, str]) -> tuple[str | None, str]:
         return named(short, options)
     if compute(plain) is not None:
         return None, "none of the options"
-    short = _without_common_words(options)
-    same = [letter for letter, text in short.items() if text and text == plain.casefold()]
+    own = _without_common_words(options)
+    same = [letter for letter, text in own.items() if text and text == plain.casefold()]
     return (same[0], "text") if len(same) == 1 else (None, "none")
 
 

@@ -285,7 +285,7 @@ def _glued(line: str, number: Number) -> bool:
     ):
         return True
     behind = _GLUED.match(line, number.end)
-    return bool(behind) and (behind[1] is None or units.unit(behind[1], tight=True) is None)
+    return behind is not None and (behind[1] is None or units.unit(behind[1], tight=True) is None)
 
 
 def measured(line: str, number: Number) -> str:

@@ -103,7 +103,7 @@ def read_choice(response: str, question: str, options: Mapping[str, str]) -> tup
 def _refuses(line: str) -> bool:
     """Whether a sentence refuses, and does not go on to answer."""
     refusal = REFUSAL.search(line)
-    return bool(refusal) and not _STILL.search(line[refusal.end() :])
+    return refusal is not None and not _STILL.search(line[refusal.end() :])
 
 
 _STILL = re.compile(r"\b(?:but|so|however|therefore|still)\b|但|所以")

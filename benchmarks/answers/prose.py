@@ -180,9 +180,14 @@ def is_program(response: str) -> bool:
 _GBK_DEGREE = re.compile(r"(?<=\d)掳")
 
 
+_GBK_DEGREE = re.compile(r"(?<=\d)掳")
+
+
 def full_width(text: str) -> str:
     """A text with full-width letters and signs and all digits as ASCII, and as long as it was."""
-    return text if text.isascii() else _DIGIT.sub(_ascii_digit, text.translate(_WIDE))
+    if text.isascii():
+        return text
+    return _GBK_DEGREE.sub("°", _DIGIT.sub(_ascii_digit, text.translate(_WIDE)))
 
 
 def plain(text: str) -> str:
