@@ -180,9 +180,6 @@ def is_program(response: str) -> bool:
 _GBK_DEGREE = re.compile(r"(?<=\d)掳")
 
 
-_GBK_DEGREE = re.compile(r"(?<=\d)掳")
-
-
 def full_width(text: str) -> str:
     """A text with full-width letters and signs and all digits as ASCII, and as long as it was."""
     if text.isascii():
