@@ -88,8 +88,12 @@ def unasked(text: str, asked: Asked) -> str:
     """A response with line ends in place of what it repeats of the question word for word: its
     sentences, and a list of all options."""
     for sentence in _SENTENCE_OF.split(full_width(asked.question[:MAX_QUESTION])):
-        if len(sentence) >= MIN_REPEATED:
-            text = text.replace(sentence, "\n" * len(sentence))
+        if len(sentence) < MIN_REPEATED:
+            continue
+        text = text.replace(sentence, "\n" * len(sentence))
+        begun = text.rfind(sentence[:MIN_REPEATED])
+        if begun >= 0 and sentence.startswith(text[begun:].rstrip()):  # and is cut there
+            text = text[:begun] + "\n" * (len(text) - begun)
     if len(asked.options) > 1:
         place = r"[.:、．)\]]?\s{0,3}"
         lines = (

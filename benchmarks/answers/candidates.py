@@ -226,11 +226,11 @@ _PRAISED = re.compile(
     r"(?:(?:is|was|would be|must be|should be|seems)\s(?:therefore\s|thus\s|indeed\s|clearly\s)?"
     r"(?:the\s)?(?:only\sone\b|(?:only\s|most\s)?"
     r"(?:correct|right|best|true|appropriate|answer)\b(?:\s(?:answer|option|choice|one))?)"
-    r"|(?:选?项)?(?:是|为)?(?:正确|对的|符合题意)|\s?(?:the\s)?(?:correct|right)\s(?:answer|option|choice)"
+    r"|(?:选?项)?(?:是|为)?(?:正确|对的|符合题意)"
+    r"|\s?(?:the\s)?(?:correct|right)\s(?:answer|option|choice)"
     r"|[.:)]?\s[^\n]{0,60}?\s?(?:[✓✔✅]|[-–—(:]\s?(?:correct|true|right)\)?)\s*$)"
-    r"|(?:\b(?i:only|leaving|leaves|it's|it is|it must be|say|so|guess|hence|thus|therefore"
-    r"|答[:：])"
-    r"|^答[:：]|∴)[,:]?\s{0,3}(?P<last>[B-H])(?=\s?(?:[.,。!]|$|fits|works|is|gives|matches))"
+    r"|(?:\b(?i:only|leaving|leaves|it's|it is|it must be|say|so|guess|hence|thus|therefore)"
+    r"|答[:：]|∴)[,:]?\s{0,3}(?P<last>[B-H])(?=\s?(?:[.,。!]|$|fits|works|is|gives|matches))"
     r"|,\s?not\s[A-H]\s?[:;,]\s?(?:so\s)?(?P<left>[A-H])\.?$",
     re.M,
 )
@@ -252,10 +252,10 @@ _DENIED = re.compile(
     re.I | re.S,
 )
 _REST = re.compile(
-    r"[,;(]?\s*\b(?:because|since|given that|due to|based on|according to|for the reason|so that"
+    r"[,;(]?\s{0,9}\b(?:because|since|given that|due to|based on|according to|for the reason|so that"
     r"|as (?:we|it|the|this|is|can|shown|seen|per|they|both|there|each|all|a|in)"
     r"|which (?:is|was|means|gives|can|equals|follows|matches)|by (?:the|using|counting))\b"
-    r"|[,;]\s+(?:as|so|for|where|while|whereas|and|but|which|with|since|the)\s",
+    r"|[,;]\s{1,9}(?:as|so|for|where|while|whereas|and|but|which|with|since|the)\s",
     re.I,
 )
 _RETRACTED = re.compile(
@@ -322,7 +322,8 @@ def praised(text: str) -> Iterator[Candidate]:
 
 
 _NOT = re.compile(
-    r"[,;]?\s+(?:and\s|but\s)?(?:(?:is\s)?not|rather than|instead of|as opposed to|unlike)\s", re.I
+    r"[,;]?\s{1,9}(?:and\s|but\s)?(?:(?:is\s)?not|rather than|instead of|as opposed to|unlike)\s",
+    re.I,
 )
 #: What an answer is introduced with: a blank, "It is", "At", a verb in Chinese.
 _LEAD = re.compile(
@@ -343,14 +344,17 @@ def without_denial(one: Candidate) -> Candidate:
 
 def without_reason(one: Candidate) -> Candidate:
     """A statement without what it goes on to say: a reason, another answer that it is not."""
-    rest = _REST.search(one.text) or _ASIDE.search(one.text)
+    rest = _REST.search(one.text)
     return one.part(0, rest.start()).stripped(_SIGNS + ",;") if rest else one
 
 
 def without_lead(one: Candidate) -> Candidate:
-    """An answer without the words that introduce it: "It is 12", "At 10:30"."""
-    lead = _LEAD.match(one.text)
-    return one.part(lead.end(), len(one.text)).stripped(_SIGNS + "。") if lead else one
+    """An answer without the words that introduce it ("It is 12", "At 10:30"), nor an aside."""
+    lead, aside = _LEAD.match(one.text), _ASIDE.search(one.text)
+    if not lead and not aside:
+        return one
+    start, end = lead.end() if lead else 0, aside.start() if aside else len(one.text)
+    return one.part(start, max(start, end)).stripped(_SIGNS + "。")
 
 
 #: Behind it stands a reason, and the answer before it.

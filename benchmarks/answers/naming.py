@@ -73,6 +73,9 @@ def named(answer: str, options: Mapping[str, str]) -> tuple[str | None, str]:
         return None, "refused"
     if (match := _ALONE.fullmatch(bare)) and match[1].upper() in options:
         return match[1].upper(), "letter"
+    exact = [letter for letter, text in options.items() if _squashed(text) == _squashed(plain)]
+    if len(exact) == 1:
+        return exact[0], "text"
     form = normalise(plain)
     same = [letter for letter, text in forms.items() if text and text == form]
     if len(same) == 1:
@@ -95,15 +98,19 @@ def named(answer: str, options: Mapping[str, str]) -> tuple[str | None, str]:
     if REFUSAL.search(plain):
         return None, "refused"
     same = [letter for letter, text in options.items() if text and equivalent(text, plain)]
-    if len(same) == 1 or (same and len({forms[letter] for letter in same}) == 1):
+    if len(same) == 1 or (same and len({_squashed(options[letter]) for letter in same}) == 1):
         return same[0], "value"
-    if (short := _ASIDE.sub("", plain)) != plain and not _LETTERED.match(bare):
-        return named(short, options)
+    if (whole := _ASIDE.sub("", plain)) != plain and not _LETTERED.match(bare):
+        return named(whole, options)
     if compute(plain) is not None:
         return None, "none of the options"
     own = _without_common_words(options)
     same = [letter for letter, text in own.items() if text and text == plain.casefold()]
     return (same[0], "text") if len(same) == 1 else (None, "none")
+
+
+def _squashed(text: str) -> str:
+    return " ".join(_plain(text).casefold().strip(" .").split())
 
 
 def _without_common_words(options: Mapping[str, str]) -> dict[str, str]:

@@ -43,7 +43,7 @@ _WORD = (
     r"(?:\s+(?:hundred|thousand|million)\b)?"
 )
 _NUMBER = re.compile(
-    rf"(?P<fraction>{_FRACTION})|(?P<number>{_DECIMAL})"
+    rf"(?P<fraction>{_FRACTION})|(?P<number>{_DECIMAL})(?:\s(?P<scale>hundred|thousand|million)\b)?"
     rf"|\b(?P<above>a|{_DIGITS})[ -](?P<below>{'|'.join(_PARTS)})s?\b"
     rf"|\b(?P<whole>{_DIGITS}|zero)\spoint\s(?P<point>{_DIGITS})\b"
     rf"|\b(?P<word>{_WORD})\b",
@@ -74,18 +74,18 @@ def numbers(text: str) -> Iterator[Number]:
     before, none = 0, True
     for match in _NUMBER.finditer(text):
         value = _value(match)
-        if value is None:
+        if value is None or match.start() < before:
             continue
         none = False
         start, end, said = match.start(), match.end(), match.group().strip()
-        if match["below"] or match["point"]:
-            said = str(value if match["below"] else float(value))
+        if match["below"] or match["point"] or match["scale"]:
+            said = str(float(value) if match["point"] else value)
         lead = _MINUS.search(text, max(before, start - 12), start)
         below = _BELOW_ZERO.match(text, end)
-        before = end
         if value > 0 and (lead or below):
-            start, end = (lead.end(), end) if lead else (start, below.end() if below else end)
+            end = below.end() if below else end
             value, said = -value, str(-value)
+        before = end
         yield Number(value, said, start, end)
     if none and not text.isascii():
         yield from _chinese(text)
@@ -120,7 +120,7 @@ def _value(match: re.Match[str]) -> Fraction | None:
             over, under = re.findall(r"-?[\d.]+", match["fraction"])
             sign = -1 if match["fraction"].startswith("-\\") else 1
             return sign * Fraction(over) / Fraction(under)
-        return Fraction(match["number"].translate(_GROUPING))
+        return Fraction(match["number"].translate(_GROUPING)) * _SCALE.get(match["scale"] or "", 1)
     except (ValueError, ZeroDivisionError, KeyError):
         return None
 
@@ -177,6 +177,7 @@ _LABEL = re.compile(
 )
 #: Letters that a number is a part of a word with, a unit aside: "2D", "2-dimensional".
 _GLUED = re.compile(r"([A-Za-z])(?![A-Za-z])|-[a-z]{3}")
+_POWER = re.compile(r"\^$|(?<![A-Za-z])[A-Z]$")
 _MONEY = re.compile(r"[$£€¥]\s?$")
 _UNIT = re.compile(r"\s?([°%]|[A-Za-z]{1,12}(?:\^?[23²³])?|[元度厘毫米克千角分]{1,3})(?![A-Za-z])")
 _SPAN = re.compile(r"\s?(?:-|–|to)\s?\d")
@@ -280,9 +281,8 @@ def usable(line: str) -> list[Number]:
 
 
 def _glued(line: str, number: Number) -> bool:
-    if re.search(
-        r"[A-Za-z]?\^$|(?<![A-Za-z])[A-Z]$", line[max(0, number.start - 2) : number.start]
-    ):
+    """Whether a number is a part of a word or a power: "H2O", "x^2"."""
+    if _POWER.search(line[max(0, number.start - 2) : number.start]):
         return True
     behind = _GLUED.match(line, number.end)
     return behind is not None and (behind[1] is None or units.unit(behind[1], tight=True) is None)
@@ -331,7 +331,8 @@ def pick(
         own = [n for n in own if line[n.end :].lstrip(" -").startswith(unit)] or own
     linked = [n for n in own if _COPULA.search(line[max(0, n.start - 24) : n.start])]
     equal = max(line.rfind("="), line.rfind("≈"))
-    if equal >= 0 and (behind := [n for n in own if n.start > equal]):
+    behind = [n for n in own if n.start > equal] or [n for n in found if n.start > equal]
+    if equal >= 0 and behind:
         said = [n for n in linked if n in behind[1:]]
         return _range(line, said[-1] if said else behind[0])
     return _range(line, (linked or own)[-1 if rule != "first" else 0])

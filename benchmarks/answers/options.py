@@ -329,7 +329,8 @@ def _paraphrased(line: str, forms: Mapping[str, str]) -> list[str]:
 
 
 def _values(options: Mapping[str, str]) -> dict[str, Fraction] | None:
-    """The options as numbers, where each is one number and perhaps its unit, or that none is right."""
+    """The options as numbers, where each is one number and perhaps its unit, or says that none is
+    right."""
     values = {}
     for letter, text in options.items():
         found = list(numbers(plain(text)))
@@ -365,9 +366,10 @@ def _polarity(
     if any(REFUSAL.search(line) for line in (lines[0], lines[-1], *concluding)):
         return None, "none"
     for line in (*concluding, *lines):
-        if not REFUSAL.search(line) and share(line, question) >= 1 / 3:
-            if (affirms := _affirms(line, question)) is not None:
-                return binary[yes if affirms else no], "polarity"
+        if REFUSAL.search(line) or share(line, question) < 1 / 3:
+            continue
+        if (affirms := _affirms(line, question)) is not None:
+            return binary[yes if affirms else no], "polarity"
     return None, "none"
 
 

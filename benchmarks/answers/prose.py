@@ -78,10 +78,10 @@ _CODE_LINE = re.compile(
     r"\s|```|[#@)\]}]|(?:import|from|def|class|if|elif|else|for|while|return|try|except|with|print)\b|"
     r"[\w.\[\]\"', ]{1,80}\s?[-+*/]?=|[\w.]{1,80}\("
 )
-_OUTPUT = re.compile(r"^\s*(?:print\(|return\b)", re.M)
+_OUTPUT = re.compile(r"^[ \t]*(?:print\(|return\b)", re.M)
 
 
-_PROSE = re.compile(r"[A-Za-z]{2,}\s+[A-Za-z]{2,}\s+[A-Za-z]{2,}")
+_PROSE = re.compile(r"(?<![A-Za-z])[A-Za-z]{2,}\s+[A-Za-z]{2,}\s+[A-Za-z]{2,}")
 _TEXT_COMMAND = re.compile(r"\\(?:text|mathrm|textbf|mbox)\s?\{|\\(?=[a-z])")
 _A_NUMBER = r"(?:\d[\d,.]{0,15}|one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)"
 _HEDGED = re.compile(
@@ -211,7 +211,8 @@ def sentences(response: str) -> list[str]:
     joined: list[str] = []
     for part in filter(None, parts):
         goes_on = joined and (
-            _CONTINUES.search(joined[-1]) or (joined[-1] in ("No.", "no.") and part[0].isdigit())
+            _CONTINUES.search(joined[-1][-16:])
+            or (joined[-1] in ("No.", "no.") and part[0].isdigit())
         )
         if goes_on and len(joined[-1]) < MAX_SENTENCE:
             joined[-1] += " " + part
@@ -248,8 +249,8 @@ STATED = re.compile(
 )
 CONCLUSION = re.compile(
     r"^[*\-\s]{0,4}(?:\d{1,2}[.)]\s)?(?:therefore|thus|hence|so\b|"
-    r"in (?:conclusion|total|summary|all)|finally|as a result|this means|altogether|i\.e\.|that is\b|"
-    r"which (?:makes|gives|leaves|means|is \d)|consequently|overall|∴|所以|因此|故|综上)",
+    r"in (?:conclusion|total|summary|all)|finally|as a result|this means|altogether|i\.e\.|"
+    r"that is\b|which (?:makes|gives|leaves|means|is \d)|consequently|overall|∴|所以|因此|故|综上)",
     re.I,
 )
 #: A sentence that refuses to answer.
@@ -259,14 +260,16 @@ REFUSAL = re.compile(
     r"not (?:possible|provided|clear|specified|given|mentioned|visible|"
     r"(?:have )?(?:enough|sufficient) (?:information|context|data|details?|evidence))|"
     r"(?:does|do|did) ?(?:not|n't) (?:provide|contain|give|specify|include|have any)|"
-    r"answer (?:none|neither) of|need more|more information|(?:do not|don't|does not|doesn't) know|not sure|unsure|no idea|"
-    r"un(?:known|determined)|(?:not|n't) (?:be )?determined?|n/a|nan)\b"
+    r"answer (?:none|neither) of|need more|more information|no idea|not sure|unsure|"
+    r"(?:do not|don't|does not|doesn't) know|un(?:known|determined)|"
+    r"(?:not|n't) (?:be )?determined?|n/a|nan)\b"
     r"|无法|不能确定|不确定|不知道|抱歉|看不清|没有足够|条件不足",
     re.I,
 )
 #: Says that no option is right, which may be an option.
 NONE_RIGHT = re.compile(
-    r"(?:no|none)\b[^.]{0,12}(?:\b(?:correct|right|answers?|above|these|those|options?|choices?)\b[^.]{0,30})"
+    r"(?:no|none)\b[^.]{0,12}"
+    r"(?:\b(?:correct|right|answers?|above|these|those|options?|choices?)\b[^.]{0,30})"
     r"|(?:没有|无)正确(?:答案|选项)|以上都不(?:对|是)",
     re.I,
 )

@@ -170,7 +170,7 @@ class _Reader:
         status: Status = "undecided" if how == "several" else "unparsed"
         return Reading(None, f"{one.rule}/{how}", (one.start, one.end), status)
 
-    # ------------------------------------------------------------------------------- by what is asked
+    # ------------------------------------------------------------------------ by what is asked
 
     def option(self, one: Candidate) -> Reading | None:
         options = self.asked.options

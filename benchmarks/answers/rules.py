@@ -51,8 +51,8 @@ def right(answer: str, asked: Asked) -> bool:
     """Whether an answer that was read is the gold.
 
     ``choice``: its letter, or another with the same text; ``number``: the same value, rounded to
-    ``decimals`` where the question says how many; ``list``: the same numbers in order;
-    ``text``: the same words; ``formula``: :func:`benchmarks.answers.equality.equivalent`.
+    ``decimals`` where the question says how many; ``list``: the same numbers in order; ``text``:
+    the same words; ``formula``: :func:`benchmarks.answers.equality.equivalent`.
     """
     gold = asked.gold
     if asked.kind == "choice":
