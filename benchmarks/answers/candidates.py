@@ -252,7 +252,8 @@ _DENIED = re.compile(
     re.I | re.S,
 )
 _REST = re.compile(
-    r"[,;(]?\s{0,9}\b(?:because|since|given that|due to|based on|according to|for the reason|so that"
+    r"[,;(]?\s{0,9}\b(?:because|since|given that|due to|based on|according to|for the reason"
+    r"|so that"
     r"|as (?:we|it|the|this|is|can|shown|seen|per|they|both|there|each|all|a|in)"
     r"|which (?:is|was|means|gives|can|equals|follows|matches)|by (?:the|using|counting))\b"
     r"|[,;]\s{1,9}(?:as|so|for|where|while|whereas|and|but|which|with|since|the)\s",
@@ -333,7 +334,7 @@ _LEAD = re.compile(
     r"|[^=≠<>?？]{0,40}(?<![不非])[为是占填得即]\s?(?=[-\d(\[\\$√π|])(?![^\n]{0,40}吗)"
 )
 #: What an answer has behind it in brackets: "12 triangles (8 small, 4 large)".
-_ASIDE = re.compile(r"(?<=\S)\s{1,3}\([^()]{0,60}?[A-Za-z]{3}[^()]{0,60}\)\.?\Z")
+_ASIDE = re.compile(r"(?<=\S)\s{1,3}\([^()\[\]\\,]{0,60}?[A-Za-z]{3}[^()\[\]\\,]{0,60}\)\.?\Z")
 
 
 def without_denial(one: Candidate) -> Candidate:

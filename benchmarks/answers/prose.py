@@ -287,7 +287,10 @@ def by_weight(
     ``stated`` (what follows "the answer is"), ``emphasis``, ``conclusion``, ``first`` where no
     other takes up more of the question, ``last``."""
     stated = [(line, list(STATED.finditer(line))) for line in reversed(lines)]
-    yield "stated", [line[found[-1].end() - 1 :] for line, found in stated if found]
+    yield (
+        "stated",
+        [line[found[-1].end() - (found[-1][0][-1] in ":=") :] for line, found in stated if found],
+    )  # the sign counts
     yield "emphasis", list(emphasised)
     yield "conclusion", [line for line in reversed(lines) if is_conclusion(line)]
     shares = [share(line, question) for line in lines]

@@ -37,7 +37,9 @@ _KNOWN: dict[str, tuple[GoldException, ...]] = {
             ("official", "official-2023"),
             "a list, which their rules leave to a language model",
         ),
-        GoldException(("18",), ("rules",), "a question as an answer; without a box it is not read"),
+        GoldException(
+            ("18", "134"), ("rules",), "a question as an answer; without a box it is not read"
+        ),
     ),
     "mathvision": (
         GoldException(
@@ -61,6 +63,11 @@ _KNOWN: dict[str, tuple[GoldException, ...]] = {
             ("343", "344", "368", "370", "372", "381", "418", "724"),
             ("official",),
             "white space around the gold, which quick match takes off the response only",
+        ),
+        GoldException(
+            ("663",),
+            ("rules",),
+            "words before and behind a formula; without a box it alone is read",
         ),
     ),
 }
