@@ -83,9 +83,9 @@ def _form(text: str) -> str:
 def _names_value(label: str, core: str) -> bool:
     """Whether a label only says what has the value behind it: ``V=abc``, ``AB=2x``; not ``AB=BC``,
     nor ``a+b=2c``."""
-    if single(_tight(label)):
-        return True
     core = _tight(core)
+    if single(_tight(label)):
+        return not single(core)
     return (
         not _unknowns(core) or shape(core).kind != "atom" or not (name(core) or _SUM.search(label))
     )
@@ -283,7 +283,9 @@ def _one_variable(left: Shape, right: Shape) -> bool:
 
 
 def _any_order(parts: Sequence[str], others: Sequence[str]) -> bool:
-    left, right = (list(dict.fromkeys(map(_form, side))) for side in (parts, others))
+    left, right = ([_form(part) for part in side] for side in (parts, others))
+    if all(form.startswith("(") for form in left + right):  # points: one may be named twice
+        left, right = list(dict.fromkeys(left)), list(dict.fromkeys(right))
     for form in list(left):
         if form in right:
             left.remove(form)
