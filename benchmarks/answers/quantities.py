@@ -156,7 +156,7 @@ def name(text: str) -> str | None:
 def is_order(text: str) -> bool:
     """Whether a text is a range or an order of numbers, no difference: ``10-15 cm``, ``3-1-2``."""
     dashes = _DASHES.match(text)
-    return bool(dashes) and measure(text, dashes.end()) is not None
+    return dashes is not None and measure(text, dashes.end()) is not None
 
 
 def measure(text: str, at: int) -> Unit | None:
