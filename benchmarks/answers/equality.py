@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from fractions import Fraction
 from functools import lru_cache
 
@@ -41,7 +42,7 @@ def normalise(answer: str) -> str:
     Without case, white space, LaTeX wrappers and sizes, thousands separators and closing
     punctuation; a choice ``(A)`` is ``a``; a rational number, written as a fraction, a decimal, a
     mixed number, in scientific notation or in words, is its reduced fraction, with its unit in one
-    spelling and without a noun. An answer that holds nothing is the empty string.
+    spelling. An answer that holds nothing is the empty string.
     """
     if len(answer) > MAX_ANSWER:
         return _SPACE.sub("", answer[:MAX_RESPONSE]).lower()
@@ -83,9 +84,9 @@ def _form(text: str) -> str:
 def _names_value(label: str, core: str) -> bool:
     """Whether a label only says what has the value behind it: ``V=abc``, ``AB=2x``; not ``AB=BC``,
     nor ``a+b=2c``."""
-    if single(_tight(label)):
-        return True
     core = _tight(core)
+    if single(_tight(label)):
+        return not single(core)
     return (
         not _unknowns(core) or shape(core).kind != "atom" or not (name(core) or _SUM.search(label))
     )
@@ -158,11 +159,15 @@ _SET = re.compile(r"[<>]|\\(?:le|ge|ne|cap|cup|setminus|mathbb|emptyset|in)(?![a
 _BASE = re.compile(r"\d_")
 _TOWER = re.compile(r"\^\s*(?:\{[^{}]*\^|\d+\s*\^|\{?-?\d{4,}|\([^()]*\^)|\d{40,}")
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+_FRACTION = re.compile(r"(?<![\d./])(\d+)/(\d+) (?=[a-z])")
 _FACTORS = re.compile(r"(?<![\d.^])(\d+(?:\.\d+)?)\((?=\d)|(\))\((?=\d)")
 #: Longer mathematics is compared as text only.
 MAX_FORMULA = 240
 #: Of two lists so many parts that differ in form are compared with each other.
 MAX_COMPARED = 8
+#: About one pair of answers math-verify is asked so many times.
+MAX_QUESTIONS = 40
+_questions: ContextVar[int] = ContextVar("questions", default=MAX_QUESTIONS)
 
 
 class _Undecided(Exception):
@@ -185,10 +190,13 @@ def equivalent(a: str, b: str) -> bool:
 def _decided(x: str, y: str) -> bool:
     if len(x) > MAX_ANSWER or len(y) > MAX_ANSWER:
         return False
+    before = _questions.set(MAX_QUESTIONS)
     try:
         return _equal(x, y)
     except _Undecided:
         return False
+    finally:
+        _questions.reset(before)
 
 
 def _equal(x: str, y: str) -> bool:
@@ -236,8 +244,8 @@ def _shapes(left: Shape, right: Shape, x: str, y: str) -> bool:
                 return _equal(_form(one.parts[0]), text)
             if other.kind == "()":
                 return _in_order(one.parts, other.parts)
-            if (q := read(text)) and _DECIMAL_COMMA.fullmatch(written):
-                return q.same(read(written.replace(",", ".")) or q)
+            if _DECIMAL_COMMA.fullmatch(written) and read(text):
+                return _equal(_form(written.replace(",", ".")), text)
         elif one.kind == "ratio" and other.kind == "atom" and len(one.parts) == 2:
             above, below = map(read, one.parts)
             if above and below and below.value and (q := read(text)):
@@ -256,25 +264,21 @@ def _lists(left: Shape, right: Shape) -> bool:
     """Lists say the same in any order, unless they are sequences. Names of different values pair
     them; where one list has them, and the other none, the order must be theirs, but for the roots
     of one unknown."""
-    named = [len(set(s.labels)) > 1 for s in (left, right)]
-    if all(named):
-        pairs = [
-            [
-                f"{label}={part}" if label else part
-                for label, part in zip(s.labels, s.parts, strict=True)
-            ]
-            for s in (left, right)
-        ]
-        return _any_order(*pairs)
-    if any(named) and not structure.same_letter((left if named[0] else right).labels):
-        return _in_order(left.parts, right.parts)
+    named = [s for s in (left, right) if len(set(s.labels)) > 1]
+    if len(named) == 2:
+        return _any_order(_with_names(left), _with_names(right))
     if not _one_variable(left, right):
         return False
-    if not (left.free or right.free) and (
-        structure.in_sequence(left) or structure.in_sequence(right)
-    ):
+    free = left.free or right.free
+    ordered = any(not structure.same_letter(s.labels) for s in named)
+    if ordered or (not free and any(map(structure.in_sequence, (left, right)))):
         return _in_order(left.parts, right.parts)
     return _any_order(left.parts, right.parts)
+
+
+def _with_names(several: Shape) -> list[str]:
+    pairs = zip(several.labels, several.parts, strict=True)
+    return [f"{label}={part}" if label else part for label, part in pairs]
 
 
 def _one_variable(left: Shape, right: Shape) -> bool:
@@ -283,7 +287,9 @@ def _one_variable(left: Shape, right: Shape) -> bool:
 
 
 def _any_order(parts: Sequence[str], others: Sequence[str]) -> bool:
-    left, right = (list(dict.fromkeys(map(_form, side))) for side in (parts, others))
+    left, right = ([_form(part) for part in side] for side in (parts, others))
+    if all(form.startswith("(") for form in left + right):  # points: one may be named twice
+        left, right = list(dict.fromkeys(left)), list(dict.fromkeys(right))
     for form in list(left):
         if form in right:
             left.remove(form)
@@ -332,14 +338,18 @@ def _unknowns(s: str) -> set[str]:
 def _ask(x: str, y: str) -> bool:
     if not (_mathematical(x) and _mathematical(y)):
         return False
-    verdict = _equivalence.same(_latex(x), _latex(y))
+    left = _questions.get()
+    _questions.set(left - 1)
+    verdict = _equivalence.same(_latex(x), _latex(y)) if left else None
     if verdict is None:
         raise _Undecided
     return verdict
 
 
 def _latex(s: str) -> str:
-    """As math-verify reads it. To its parser ``3(4)`` is the mixed number 7."""
+    """As math-verify reads it: its parser takes ``3(4)`` for the mixed number 7, and ``1/2 h`` for
+    1/(2h)."""
+    s = _FRACTION.sub(r"\\frac{\1}{\2} ", s)
     s = s.replace(DEGREE, r"^{\circ}" if _ANGLE.search(s) else "").replace(DOLLAR, "")
     s = s.replace(ROW, r"\\").replace("matrix", "pmatrix").replace(r"\mathbb{r}", r"\mathbb{R}")
     return _FACTORS.sub(lambda m: rf"{m[1] or m[2]}\cdot(", s)

@@ -84,6 +84,10 @@ _GROUP = re.compile(r"(?<=\d)\s?\{\s?,\s?\}\s?(?=\d)")
 _MATRIX = re.compile(
     r"\\(begin|end)\s?\{\s?(?:[pbB]?(?:small)?matrix\*?|array)\s?\}(?:\s?\{[lcr| ]*\})?"
 )
+_SYSTEM = re.compile(
+    r"(?:\\left\s?\\\{\s?)?\\begin\s?\{(?:cases|aligned)\}((?:(?!\\begin|\\end)[^&])*)"
+    r"\\end\s?\{(?:cases|aligned)\}(?:\s?\\right\s?\.)?"
+)
 _BRACKETED = re.compile(r"[(\[]\s?(\\begin\{matrix\}[^()\[\]]*\\end\{matrix\})\s?[)\]]")
 _NO_PRICE = re.compile(rf"(?<![\d ]) ?{DOLLAR}$")
 _MONEY = re.compile(r"\$ ?\d|\d ?\$")
@@ -101,6 +105,7 @@ def clean(text: str) -> str:
         return s
     if not s.isascii():
         s = s.translate(_TABLE)
+    s = _SYSTEM.sub(_system, s)
     if "\\\\" in s:
         rows = "matrix" in s or "array" in s
         s = s.replace("\\\\", ROW) if rows else _DOUBLED.sub(r"\\", s).replace("\\\\", " ")
@@ -119,6 +124,11 @@ def clean(text: str) -> str:
     s = _NO_PRICE.sub("", _SPACES.sub(_space, s).rstrip(" .,;:"))
     lead = _LEADING.match(s)
     return s[lead.end() :] if lead else s
+
+
+def _system(match: re.Match[str]) -> str:
+    """The equations of a system, as a list."""
+    return match[1].replace("\\\\", ", ")
 
 
 def _dollars(s: str) -> str:
@@ -195,15 +205,16 @@ def _unboxed(s: str) -> str:
         boxes = _boxes(s)
         if not boxes:
             return s
-        joined = [boxes[-1]]
-        for box in reversed(boxes[:-1]):
-            between = s[box[2] + 1 : joined[0][0]]
+        behind, start, end = boxes[-1]
+        contents = [s[start:end]]
+        for outside, start, end in reversed(boxes[:-1]):
+            between = s[end + 1 : behind]
             close = _NO_WORD.fullmatch(between) or _SEPARATOR.search(between)
             if len(between) > 70 or not close:
                 break
-            if s[box[1] : box[2]] != s[joined[0][1] : joined[0][2]]:
-                joined.insert(0, box)
-        s = ", ".join(s[start:end] for _, start, end in joined)
+            contents.insert(0, s[start:end])
+            behind = outside
+        s = ", ".join(dict.fromkeys(contents))
     return s
 
 
