@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import cache
 from typing import Any, NamedTuple
 
 from benchmarks.official.latex_values import chosen
@@ -131,14 +132,16 @@ def written(of: Expression, value: Callable[[str], float]) -> str:
 
 class _Writer:
     def __init__(self, value: Callable[[str], float]) -> None:
-        self.value = value
+        self.value = cache(value)
+        self.node = cache(self._node)
+        self.rank = cache(self._rank)
 
     def text(self, of: Expression, least: int = _RELATION) -> str:
         """In parentheses where it binds less than ``least``."""
         inner = str(of) if isinstance(of, Fraction) else self.node(*of)
         return f"({inner})" if _binds(of) < least else inner
 
-    def node(self, head: str, parts: tuple[Expression, ...]) -> str:
+    def _node(self, head: str, parts: tuple[Expression, ...]) -> str:
         if head == "+":
             return " + ".join(map(self.text, self.terms(parts)))
         if head == "*":
@@ -154,7 +157,7 @@ class _Writer:
             return parts
         return sorted(parts, key=lambda part: self.value(self.text(part)))
 
-    def rank(self, of: Expression) -> tuple[Any, ...]:
+    def _rank(self, of: Expression) -> tuple[Any, ...]:
         """What sympy sorts the factors of a product by."""
         if isinstance(of, Fraction):
             return _NUMBER, (0, ()), (), of
