@@ -280,21 +280,35 @@ def _load() -> tuple[_Compare, _Compute]:
     import resource
     from functools import lru_cache
 
-    from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
+    from latex2sympy2_extended import (  # type: ignore[import-untyped]
+        NormalizationConfig,
+        latex2sympy,
+        normalize_latex,
+    )
     from math_verify import verify
     from math_verify.grader import should_treat_as_complex
-    from sympy import Eq, Expr, MatrixBase, Rational, fraction, solve, together
+    from sympy import (  # type: ignore[import-untyped]
+        Eq,
+        Expr,
+        MatrixBase,
+        Rational,
+        fraction,
+        solve,
+        together,
+    )
 
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT, MEMORY_LIMIT))
     sys.set_int_max_str_digits(5000)
     # Units are read before: math-verify takes the h of "2\pi r h" for hours.
-    plain = NormalizationConfig(basic_latex=True, malformed_operators=True, nits=False, boxed="none")
+    plain = NormalizationConfig(
+        basic_latex=True, malformed_operators=True, nits=False, boxed="none"
+    )
 
     @lru_cache(maxsize=4096)
     def parsed(latex: str) -> Any:
         latex = normalize_latex(latex, config=plain)
         real = not should_treat_as_complex(latex)
-        return latex2sympy(latex, is_real=real, normalization_config=None)
+        return latex2sympy(latex, is_real=real, convert_degrees=True, normalization_config=None)
 
     def number(expression: Any) -> Any:
         if isinstance(expression, MatrixBase) or not getattr(expression, "is_number", False):
@@ -343,6 +357,8 @@ def _load() -> tuple[_Compare, _Compute]:
     def compare(a: str, b: str) -> bool | None:
         try:
             left, right = parsed(a), parsed(b)
+            if left == right:
+                return True
             x, y = number(left), number(right)
             if x is not None and y is not None:
                 return close(x, y, 1e-9)

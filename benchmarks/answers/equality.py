@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextvars import ContextVar
 from fractions import Fraction
 from functools import lru_cache
 
 from benchmarks.answers import _equivalence, structure
 from benchmarks.answers.candidates import MAX_RESPONSE
 from benchmarks.answers.notation import ABOUT, DEGREE, DOLLAR, MAX_ANSWER, ROW, clean
-from benchmarks.answers.quantities import DASHES, alike, compute, name, read
+from benchmarks.answers.quantities import alike, compute, is_order, name, read
 from benchmarks.answers.structure import Shape, shape, single, split_label
 
 _CHOICE = re.compile(r"[(\[]?\s*([A-Za-z])\s*[)\].:]?")
@@ -41,7 +42,7 @@ def normalise(answer: str) -> str:
     Without case, white space, LaTeX wrappers and sizes, thousands separators and closing
     punctuation; a choice ``(A)`` is ``a``; a rational number, written as a fraction, a decimal, a
     mixed number, in scientific notation or in words, is its reduced fraction, with its unit in one
-    spelling and without a noun. An answer that holds nothing is the empty string.
+    spelling. An answer that holds nothing is the empty string.
     """
     if len(answer) > MAX_ANSWER:
         return _SPACE.sub("", answer[:MAX_RESPONSE]).lower()
@@ -55,6 +56,8 @@ def _normalise(answer: str) -> str:
         before, form = form, _form(clean(form))
         if form == before:
             return form
+        if len(form) > MAX_ANSWER:
+            break
     return _SPACE.sub("", answer).lower()
 
 
@@ -66,12 +69,13 @@ def _form(text: str) -> str:
     label, core = split_label(text)
     variable = single(_tight(label)) if label else ""
     if (quantity := read(text)) is not None:
-        return f"{variable}={quantity.form}" if variable else quantity.form
+        named = variable or (_tight(label) if _SUM.search(label) else "")
+        return f"{named}={quantity.form}" if named else quantity.form
     if label and not variable and _names_value(label, core):
         text = core
     if said := _YES_NO.match(text):
         text = said[1]
-    text = _unbracket(_ZEROS.sub("", _tight(text)))
+    text = structure.unbuilt(_unbracket(_ZEROS.sub("", _tight(text))))
     if variable and variable != _tight(label):
         text = f"{variable}={text.partition('=')[2]}"
     return text
@@ -80,10 +84,12 @@ def _form(text: str) -> str:
 def _names_value(label: str, core: str) -> bool:
     """Whether a label only says what has the value behind it: ``V=abc``, ``AB=2x``; not ``AB=BC``,
     nor ``a+b=2c``."""
-    if single(_tight(label)):
-        return True
     core = _tight(core)
-    return _constant(core) or shape(core).kind != "atom" or not (name(core) or _SUM.search(label))
+    if single(_tight(label)):
+        return not single(core)
+    return (
+        not _unknowns(core) or shape(core).kind != "atom" or not (name(core) or _SUM.search(label))
+    )
 
 
 def _tight(text: str) -> str:
@@ -144,18 +150,24 @@ _COMMAND = re.compile(r"\\[a-z]+")
 _PROSE = re.compile(r"[^\W\d_]{4,}|[^\W\d_]{2,} [^\W\d_]{2,}")
 _NO_MATHEMATICS = re.compile(r"[^\x00-\x7f]|[\"@#?~$]")
 _FORMULA = re.compile(r"[\d\\+*/^(<=>|-]")
+_ANGLE = re.compile(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])")
 _OPERAND = re.compile(r"[\da-z]")
 _LETTER = re.compile(r"[a-df-hj-z]")
 _GREEK = re.compile(r"\\(?:theta|alpha|beta|gamma|phi|lambda|omega)(?![a-z])")
 _RELATION = re.compile(r"[<>]|\\(?:le|ge|ne)(?![a-z])")
 _SET = re.compile(r"[<>]|\\(?:le|ge|ne|cap|cup|setminus|mathbb|emptyset|in)(?![a-z])|\\begin")
+_BASE = re.compile(r"\d_")
 _TOWER = re.compile(r"\^\s*(?:\{[^{}]*\^|\d+\s*\^|\{?-?\d{4,}|\([^()]*\^)|\d{40,}")
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d+")
+_FRACTION = re.compile(r"(?<![\d./])(\d+)/(\d+) (?=[a-z])")
 _FACTORS = re.compile(r"(?<![\d.^])(\d+(?:\.\d+)?)\((?=\d)|(\))\((?=\d)")
 #: Longer mathematics is compared as text only.
 MAX_FORMULA = 240
 #: Of two lists so many parts that differ in form are compared with each other.
 MAX_COMPARED = 8
+#: About one pair of answers math-verify is asked so many times.
+MAX_QUESTIONS = 40
+_questions: ContextVar[int] = ContextVar("questions", default=MAX_QUESTIONS)
 
 
 class _Undecided(Exception):
@@ -178,10 +190,13 @@ def equivalent(a: str, b: str) -> bool:
 def _decided(x: str, y: str) -> bool:
     if len(x) > MAX_ANSWER or len(y) > MAX_ANSWER:
         return False
+    before = _questions.set(MAX_QUESTIONS)
     try:
         return _equal(x, y)
     except _Undecided:
         return False
+    finally:
+        _questions.reset(before)
 
 
 def _equal(x: str, y: str) -> bool:
@@ -189,7 +204,7 @@ def _equal(x: str, y: str) -> bool:
     if x == y:
         return True
     (a, core), (b, other) = split_label(x), split_label(y)
-    if single(a) and single(b) and a != b:
+    if a and b and a != b and ((single(a) and single(b)) or _SUM.search(a + b)):
         return _equations(x, y)
     p, q = read(x), read(y)
     if p and q:
@@ -198,7 +213,9 @@ def _equal(x: str, y: str) -> bool:
         return _roughly(x, y)
     if a or b:
         valued = all(not n or _names_value(n, c) for n, c in ((a, core), (b, other)))
-        return (valued and _equal(_form(core), _form(other))) or _equations(x, y)
+        if valued and _equal(_form(core), _form(other)):
+            return True
+        return a != b and _equations(x, y)
     left, right = shape(x), shape(y)
     if left.kind == right.kind == "atom":
         return _formulas(x, y)
@@ -210,7 +227,7 @@ def _equal(x: str, y: str) -> bool:
 
 def _roughly(x: str, y: str) -> bool:
     """Where one says what its value comes to about: the value, or what it is about."""
-    parts = [[p for p in s.split(ABOUT) if p and not name(p)] for s in (x, y)]
+    parts = [[p for p in s.split(ABOUT)[:4] if p and not name(p)] for s in (x, y)]
     return any(_equal(_form(p.strip("=")), _form(q.strip("="))) for p in parts[0] for q in parts[1])
 
 
@@ -220,19 +237,19 @@ def _shapes(left: Shape, right: Shape, x: str, y: str) -> bool:
     if left.kind == right.kind == "ratio":
         return _ratios(left, right, x, y)
     if left.kind == right.kind:
-        return len(left.parts) == len(right.parts) and _in_order(left.parts, right.parts)
+        return _one_variable(left, right) and _in_order(left.parts, right.parts)
     for one, other, text, written in ((left, right, y, x), (right, left, x, y)):
         if one.kind == "list":
             if len(one.parts) == 1:
                 return _equal(_form(one.parts[0]), text)
             if other.kind == "()":
                 return _in_order(one.parts, other.parts)
-            if (q := read(text)) and _DECIMAL_COMMA.fullmatch(written):
-                return q.same(read(written.replace(",", ".")) or q)
+            if _DECIMAL_COMMA.fullmatch(written) and read(text):
+                return _equal(_form(written.replace(",", ".")), text)
         elif one.kind == "ratio" and other.kind == "atom" and len(one.parts) == 2:
             above, below = map(read, one.parts)
             if above and below and below.value and (q := read(text)):
-                return alike(above.value / below.value, q.value)
+                return not (q.noun or q.unit.name) and alike(above.value / below.value, q.value)
             return _formulas(rf"\frac{{{one.parts[0]}}}{{{one.parts[1]}}}", text)
     return False
 
@@ -244,24 +261,35 @@ def _in_order(parts: Sequence[str], others: Sequence[str]) -> bool:
 
 
 def _lists(left: Shape, right: Shape) -> bool:
-    """Lists say the same in any order, however often. Names of different values pair them; where
-    one list has them, and the other none, the order must be theirs, but for the roots of one
-    unknown."""
-    named = [len(set(s.labels)) > 1 for s in (left, right)]
-    if all(named):
-        pairs = [
-            [f"{label}={part}" if label else part for label, part in zip(s.labels, s.parts, strict=True)]
-            for s in (left, right)
-        ]
-        return _any_order(*pairs)
-    if any(named) and not structure.same_letter((left if named[0] else right).labels):
+    """Lists say the same in any order, unless they are sequences. Names of different values pair
+    them; where one list has them, and the other none, the order must be theirs, but for the roots
+    of one unknown."""
+    named = [s for s in (left, right) if len(set(s.labels)) > 1]
+    if len(named) == 2:
+        return _any_order(_with_names(left), _with_names(right))
+    if not _one_variable(left, right):
+        return False
+    free = left.free or right.free
+    ordered = any(not structure.same_letter(s.labels) for s in named)
+    if ordered or (not free and any(map(structure.in_sequence, (left, right)))):
         return _in_order(left.parts, right.parts)
+    return _any_order(left.parts, right.parts)
+
+
+def _with_names(several: Shape) -> list[str]:
+    pairs = zip(several.labels, several.parts, strict=True)
+    return [f"{label}={part}" if label else part for label, part in pairs]
+
+
+def _one_variable(left: Shape, right: Shape) -> bool:
     a, b = single(left.label), single(right.label)
-    return not (a and b and a != b) and _any_order(left.parts, right.parts)
+    return not (a and b and a != b)
 
 
 def _any_order(parts: Sequence[str], others: Sequence[str]) -> bool:
-    left, right = (list(dict.fromkeys(map(_form, side))) for side in (parts, others))
+    left, right = ([_form(part) for part in side] for side in (parts, others))
+    if all(form.startswith("(") for form in left + right):  # points: one may be named twice
+        left, right = list(dict.fromkeys(left)), list(dict.fromkeys(right))
     for form in list(left):
         if form in right:
             left.remove(form)
@@ -277,7 +305,8 @@ def _any_order(parts: Sequence[str], others: Sequence[str]) -> bool:
 
 
 def _ratios(left: Shape, right: Shape, x: str, y: str) -> bool:
-    if structure.is_clock(x) and structure.is_clock(y) or len(left.parts) != len(right.parts):
+    clocks = structure.is_clock(x) and structure.is_clock(y)
+    if clocks or len(left.parts) != len(right.parts):
         return False
     numbers = [[read(part) for part in s.parts] for s in (left, right)]
     if None in numbers[0] or None in numbers[1]:
@@ -289,7 +318,8 @@ def _ratios(left: Shape, right: Shape, x: str, y: str) -> bool:
 
 
 def _equations(x: str, y: str) -> bool:
-    return "=" in x and "=" in y and _ask(x, y)
+    single_sign = x.count("=") == y.count("=") == 1
+    return single_sign and _unknowns(x) == _unknowns(y) and _ask(x, y)
 
 
 def _formulas(x: str, y: str) -> bool:
@@ -297,26 +327,31 @@ def _formulas(x: str, y: str) -> bool:
     be."""
     if ("=" in x) != ("=" in y) or bool(_RELATION.search(x)) != bool(_RELATION.search(y)):
         return False
-    return _constant(x) == _constant(y) and _ask(x, y)
+    return _unknowns(x) == _unknowns(y) and _ask(x, y)
 
 
-def _constant(s: str) -> bool:
-    """Without an unknown; e and i may be numbers."""
-    return not (_GREEK.search(s) or _LETTER.search(_COMMAND.sub(" ", s)))
+def _unknowns(s: str) -> set[str]:
+    """The letters of a formula but e and i, which may be numbers."""
+    return {*_GREEK.findall(s), *_LETTER.findall(_COMMAND.sub(" ", s))}
 
 
 def _ask(x: str, y: str) -> bool:
     if not (_mathematical(x) and _mathematical(y)):
         return False
-    verdict = _equivalence.same(_latex(x), _latex(y))
+    left = _questions.get()
+    _questions.set(left - 1)
+    verdict = _equivalence.same(_latex(x), _latex(y)) if left else None
     if verdict is None:
         raise _Undecided
     return verdict
 
 
 def _latex(s: str) -> str:
-    """As math-verify reads it. To its parser ``3(4)`` is the mixed number 7."""
-    s = s.replace(DEGREE, "").replace(DOLLAR, "").replace(ROW, r"\\").replace("matrix", "pmatrix")
+    """As math-verify reads it: its parser takes ``3(4)`` for the mixed number 7, and ``1/2 h`` for
+    1/(2h)."""
+    s = _FRACTION.sub(r"\\frac{\1}{\2} ", s)
+    s = s.replace(DEGREE, r"^{\circ}" if _ANGLE.search(s) else "").replace(DOLLAR, "")
+    s = s.replace(ROW, r"\\").replace("matrix", "pmatrix").replace(r"\mathbb{r}", r"\mathbb{R}")
     return _FACTORS.sub(lambda m: rf"{m[1] or m[2]}\cdot(", s)
 
 
@@ -327,7 +362,13 @@ def _mathematical(s: str) -> bool:
         len(s) <= MAX_FORMULA
         and structure.depth(s) <= structure.MAX_DEPTH
         and bool(_FORMULA.search(s) and _OPERAND.search(s))
-        and not (DASHES.fullmatch(s) or _TOWER.search(s) or _PROSE.search(plain) or _NO_MATHEMATICS.search(plain))
+        and not (
+            _BASE.search(s)
+            or is_order(s)
+            or _TOWER.search(s)
+            or _PROSE.search(plain)
+            or _NO_MATHEMATICS.search(plain)
+        )
     )
 
 

@@ -23,15 +23,16 @@ ROW = "␤"
 
 _CHARACTERS = {chr(0xFF01 + i): chr(0x21 + i) for i in range(94) if i != 3} | {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-", "\u3000": " ", "\u00a0": " ",
-    "\u202f": " ", "\u2009": " ", "\u200b": "", "\ufeff": "", "。": ".", "、": ",", "˚": DEGREE, "掳": DEGREE,
-    "º": DEGREE, "℃": DEGREE + "C", "℉": DEGREE + "F", "×": r"\times ", "·": r"\cdot ",
-    "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/", "⁄": "/", "π": r"\pi ", "∞": r"\infty ",
-    "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}", "⅓": r"\frac{1}{3}",
-    "⅔": r"\frac{2}{3}", "≤": r"\le ", "⩽": r"\le ", "≥": r"\ge ", "⩾": r"\ge ", "≠": r"\ne ",
+    "\u202f": " ", "\u2009": " ", "\u200b": "", "\ufeff": "", "。": ".", "、": ",", "˚": DEGREE,
+    "掳": DEGREE, "º": DEGREE, "℃": DEGREE + "C", "℉": DEGREE + "F", "×": r"\times ",
+    "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/", "⁄": "/", "π": r"\pi ",
+    "∞": r"\infty ", "½": r"\frac{1}{2}", "¼": r"\frac{1}{4}", "¾": r"\frac{3}{4}",
+    "⅓": r"\frac{1}{3}", "⅔": r"\frac{2}{3}", "≤": r"\le ", "⩽": r"\le ", "≥": r"\ge ",
+    "⩾": r"\ge ", "≠": r"\ne ",
     "±": r"\pm ", "∓": r"\mp ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "∅": r"\emptyset ",
-    "∠": r"\angle ", "△": r"\triangle ", "Δ": r"\triangle ", "≃": ABOUT, "≅": ABOUT, "…": r"\ldots ",
-    "⟨": r"\langle ", "⟩": r"\rangle ", "Ω": r"\Omega ", "Ω": r"\Omega ", "µ": r"\mu ",
-    "μ": r"\mu ", "ℝ": r"\mathbb{R}", "￥": "¥", "`": "", "'": "'", "’": "'",
+    "∠": r"\angle ", "△": r"\triangle ", "Δ": r"\triangle ", "≃": ABOUT, "≅": ABOUT,
+    "…": r"\ldots ", "⟨": r"\langle ", "⟩": r"\rangle ", "Ω": r"\Omega ", "\u2126": r"\Omega ",
+    "µ": r"\mu ", "μ": r"\mu ", "ℝ": r"\mathbb{R}", "￥": "¥", "`": "", "'": "'", "’": "'",
     "“": '"', "”": '"', "‘": "'", "²": "^2", "³": "^3", "∶": ":", "，": ",", "；": ";",
     "θ": r"\theta ", "α": r"\alpha ", "β": r"\beta ", "∛": r"\sqrt[3]",
 }  # fmt: skip
@@ -59,8 +60,8 @@ _SPACING = re.compile(r"\\[,;:> ()\[\]]|[~\s]")
 _TIGHT = re.compile(r"\\!\s*")
 _ONE = re.compile(r"([\^_])\s?\{\s?(\w)\s?\}(?![\w.])")
 _WORDS = re.compile(
-    r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|math(?:rm|bf|it|sf|tt|bb(?=\{[^R}]))|bm|boldsymbol|mbox|"
-    r"hbox|operatorname|emph|fbox)\s?\*?\{([^{}]*)\}"
+    r"\\(?:text(?:bf|it|rm|sf|tt|normal|up)?|math(?:rm|bf|it|sf|tt)|bm|boldsymbol|mbox|hbox|"
+    r"operatorname|emph|fbox)\s?\*?\{([^{}]*)\}"
 )
 _BOX = re.compile(r"\\f?box(?:ed)?\s?\{|\\\\|\\[{}]|[{}]")
 _SEPARATOR = re.compile(r"\b(?:and|or)\b|[,;]")
@@ -83,9 +84,14 @@ _GROUP = re.compile(r"(?<=\d)\s?\{\s?,\s?\}\s?(?=\d)")
 _MATRIX = re.compile(
     r"\\(begin|end)\s?\{\s?(?:[pbB]?(?:small)?matrix\*?|array)\s?\}(?:\s?\{[lcr| ]*\})?"
 )
+_SYSTEM = re.compile(
+    r"(?:\\left\s?\\\{\s?)?\\begin\s?\{(?:cases|aligned)\}((?:(?!\\begin|\\end)[^&])*)"
+    r"\\end\s?\{(?:cases|aligned)\}(?:\s?\\right\s?\.)?"
+)
 _BRACKETED = re.compile(r"[(\[]\s?(\\begin\{matrix\}[^()\[\]]*\\end\{matrix\})\s?[)\]]")
 _NO_PRICE = re.compile(rf"(?<![\d ]) ?{DOLLAR}$")
 _MONEY = re.compile(r"\$ ?\d|\d ?\$")
+_LEADING = re.compile(r"(?:[ ,;:=]|\.(?!\d))+")
 _SPACES = re.compile(r"\s+(?=[\^_])|(\s)\s*")
 
 
@@ -99,15 +105,13 @@ def clean(text: str) -> str:
         return s
     if not s.isascii():
         s = s.translate(_TABLE)
+    s = _SYSTEM.sub(_system, s)
     if "\\\\" in s:
         rows = "matrix" in s or "array" in s
         s = s.replace("\\\\", ROW) if rows else _DOUBLED.sub(r"\\", s).replace("\\\\", " ")
     s = _dollars(_unboxed(s))
-    if "\\" in s:
-        s = _commands(s)
-    else:
-        s = _FUNCTION.sub(r"\\\1", s)
-    s = _GROUP.sub(",", s.strip().strip("*_ "))
+    s = _commands(s) if "\\" in s else _FUNCTION.sub(r"\\\1", s)
+    s = _GROUP.sub(",", s.strip().strip("*_` "))
     s = s.replace("**", "^").replace("*", r"\cdot ").replace("<=", r"\le ").replace(">=", r"\ge ")
     s = s.replace("!=", r"\ne ").replace("~=", ABOUT).replace("...", r"\ldots ")
     if "√" in s or r"\sqrt" in s:
@@ -117,9 +121,14 @@ def clean(text: str) -> str:
     s = _BARE_POWER.sub(r"^{\1}", _SCIENTIFIC.sub(r"\\cdot ", s))
     s = _GLUED.sub(r" \1 ", s)
     s = _INFINITY.sub(r"\\infty ", s)
-    s = _SPACES.sub(_space, s).strip(" .,;:")
-    s = _NO_PRICE.sub("", s)
-    return s.removeprefix("=").strip()
+    s = _NO_PRICE.sub("", _SPACES.sub(_space, s).rstrip(" .,;:"))
+    lead = _LEADING.match(s)
+    return s[lead.end() :] if lead else s
+
+
+def _system(match: re.Match[str]) -> str:
+    """The equations of a system, as a list."""
+    return match[1].replace("\\\\", ", ")
 
 
 def _dollars(s: str) -> str:
@@ -196,15 +205,16 @@ def _unboxed(s: str) -> str:
         boxes = _boxes(s)
         if not boxes:
             return s
-        joined = [boxes[-1]]
-        for box in reversed(boxes[:-1]):
-            between = s[box[2] + 1 : joined[0][0]]
+        behind, start, end = boxes[-1]
+        contents = [s[start:end]]
+        for outside, start, end in reversed(boxes[:-1]):
+            between = s[end + 1 : behind]
             close = _NO_WORD.fullmatch(between) or _SEPARATOR.search(between)
             if len(between) > 70 or not close:
                 break
-            if s[box[1] : box[2]] != s[joined[0][1] : joined[0][2]]:
-                joined.insert(0, box)
-        s = ", ".join(s[start:end] for _, start, end in joined)
+            contents.insert(0, s[start:end])
+            behind = outside
+        s = ", ".join(dict.fromkeys(contents))
     return s
 
 

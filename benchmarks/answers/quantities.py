@@ -60,7 +60,7 @@ class Quantity:
     def same(self, other: Quantity) -> bool:
         """Whether both are one quantity: units that measure the same are converted, and a unit that
         only one of them has is free."""
-        if self.noun and other.noun and not _agree(self.noun, other.noun):
+        if not _agree(self, other):
             return False
         if self.factors and other.factors and self.factors != other.factors:
             return False
@@ -100,16 +100,20 @@ _CURRENCY = re.compile(rf"([-+]?) ?(US{DOLLAR}|[{DOLLAR}€£₹]|Rs\.?|USD|EUR)
 _COMPOUND = re.compile(
     r"(\d{1,6}) ?([A-Za-z°小时米元]+),? ?(?:and )?(\d{1,6}(?:\.\d{1,6})?) ?([A-Za-z分钟厘米秒]+)"
 )
-#: A range or an order, not a difference: ``10-15``, ``3-1-2``.
-DASHES = re.compile(r"\d+(?:\.\d+)?(?: ?- ?\d+(?:\.\d+)?)+(?![\d.])(?: ?[A-Za-z°%][^\\]*)?")
+_DASHES = re.compile(r"\d+(?:\.\d+)?(?: ?- ?\d+(?:\.\d+)?)+(?![\d.])")
 _MARK = re.compile(r"[\d]|\\pi|[A-Za-z]{3}")
 _LETTER = re.compile(r"[^\W\d_]")
 #: What stands left of an equals sign and names what is right of it: ``x``, ``m+n``, ``|AB|``,
 #: ``f(2)``, ``S_{\triangle ABC}``, ``m\angle ABC``, ``\frac{NO}{BO}``, ``The area``.
 _NAME = re.compile(
-    r"(?!-)(?:(?<=[A-Za-z])\([^()=]{1,20}\)|_(?:\{[^{}=]{1,20}\}|\w)|\^(?:\{\\?\w{1,9}\}|[*'])"
-    r"|\\(?!ne(?![a-z])|le(?![a-z])|ge(?![a-z])|in(?![a-z])|pm|sqrt|cup)[A-Za-z]+"
-    r"|[^\W\d_]|[ |:+'°{}()\[\],/-])+"
+    r"""(?!-)(?>
+    (?<=[A-Za-z])\([^()=]{1,20}\)
+    |_(?:\{[^{}=]{1,20}\}|\w)
+    |\^(?:\{\\?\w{1,9}\}|[*'])
+    |\\(?!(?:ne|le|ge|in|pm|sqrt|cup)(?![a-z]))[A-Za-z]++
+    |[^\W\d_]|[\ |:+'°{}()\[\],/-]
+    )++""",
+    re.VERBOSE,
 )
 
 
@@ -132,7 +136,7 @@ def read(text: str) -> Quantity | None:
         return None
     if text.isdigit() and text.isascii() and len(text) < 400:
         return Quantity(Fraction(int(text)), NOUN, text.lstrip("0") or "0")
-    stated, *about = text.split(ABOUT)
+    stated, *about = text.split(ABOUT)[:4]
     found = _stated(stated.strip())
     rough = tuple(q for part in about if (q := _stated(part.strip())))
     if found is None:
@@ -147,6 +151,17 @@ def name(text: str) -> str | None:
     text = text.strip()
     is_name = len(text) <= 80 and _NAME.fullmatch(text) and _LETTER.search(text)
     return text if is_name else None
+
+
+def is_order(text: str) -> bool:
+    """Whether a text is a range or an order of numbers, no difference: ``10-15 cm``, ``3-1-2``."""
+    dashes = _DASHES.match(text)
+    return dashes is not None and measure(text, dashes.end()) is not None
+
+
+def measure(text: str, at: int) -> Unit | None:
+    """The unit that a text is from some place on."""
+    return unit(text[at:], tight=text[at : at + 1] != " ")
 
 
 def alike(a: Value, b: Value, exactly: bool = True, tolerance: float = TOLERANCE) -> bool:
@@ -164,7 +179,7 @@ def _stated(text: str) -> Quantity | None:
     """What a text states in which each part but one, left of an equals sign, is a name or a number
     too."""
     *before, last = text.split("=") if "=" in text else (text,)
-    found = None if DASHES.fullmatch(last.strip()) else _measured(last.strip())
+    found = None if is_order(last.strip()) else _measured(last.strip())
     if found is None and len(before) == 1 and name(last):  # "12 = x"
         return _measured(before[0].strip())
     if found is None or not all(name(part) or _measured(part.strip()) for part in before):
@@ -190,7 +205,7 @@ def _measured(text: str) -> Quantity | None:
     rest = text[end:]
     if rest and (again := arithmetic.value(rest.strip(" ()"))) is not None and rest.endswith(")"):
         rest = "" if alike(again, number) else rest
-    kind = unit(rest, tight=rest[:1] != " ")
+    kind = measure(rest, 0)
     if kind is None and (parts := _COMPOUND.fullmatch(text)):
         return _compound(*parts.groups())
     if kind is None or (kind is not NOUN and money not in (None, kind)):
@@ -199,9 +214,13 @@ def _measured(text: str) -> Quantity | None:
     return Quantity(number, money or kind, text[:end].strip(), noun=noun)
 
 
-def _agree(noun: str, other: str) -> bool:
-    """Whether one says no more than the other of what was counted."""
-    a, b = ({word.rstrip("s") for word in text.split()} for text in (noun, other))
+def _agree(one: Quantity, other: Quantity) -> bool:
+    """Whether two quantities can be of one thing, as far as they name it: two nouns, or a noun and
+    a unit, where one says no more than the other."""
+    for counts, measures in ((one, other), (other, one)):
+        if counts.noun and measures.unit.name:
+            return measures.unit in map(unit, counts.noun.split())
+    a, b = ({word.rstrip("s") for word in q.noun.split()} for q in (one, other))
     return a <= b or b <= a
 
 
@@ -222,7 +241,7 @@ def _in_words(text: str) -> tuple[Fraction, int] | None:
     while match := _IN_WORDS.match(text, at):
         word, at = match[0].strip(" -").lower(), match.end()
         if word in _WORDS:
-            if group % 10 or (group % 100 and _WORDS[word] >= 10):
+            if group % 10 or group % 100 == 10 or (group % 100 and _WORDS[word] >= 10):
                 return None  # "one two"
             group += _WORDS[word]
         elif word == "hundred":

@@ -8,7 +8,7 @@ r"""What an answer is made of: several values, a point, an interval, a matrix, a
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from benchmarks.answers.notation import ROW
@@ -23,11 +23,13 @@ MAX_DEPTH = 12
 @dataclass(frozen=True)
 class Shape:
     """``kind``: ``list``, the two brackets of a point or interval, ``matrix``, ``ratio`` or
-    ``atom``. ``labels`` are the names that stand before the parts ("" for none)."""
+    ``atom``. ``labels`` are the names that stand before the parts ("" for none). ``free``: a list
+    that says by braces or words that it has no order."""
 
     kind: str
     parts: tuple[str, ...]
     labels: tuple[str, ...]
+    free: bool = False
 
     @property
     def label(self) -> str:
@@ -66,6 +68,12 @@ def single(label: str) -> str:
     return label if _SINGLE.fullmatch(label) else ""
 
 
+def unbuilt(text: str) -> str:
+    r"""The condition of a set: of ``\{x \mid x>3\}`` what is behind the bar."""
+    builder = _BUILDER.fullmatch(text)
+    return builder[1].strip() if builder else text
+
+
 def is_clock(text: str) -> bool:
     """Whether a text is a time of day."""
     return bool(_CLOCK.fullmatch(text))
@@ -76,8 +84,6 @@ def shape(text: str) -> Shape:
     """What a text is made of, and its parts."""
     if depth(text) > MAX_DEPTH:
         return Shape("atom", (text,), ("",))
-    if builder := _BUILDER.fullmatch(text):
-        text = builder[1].strip()
     if (rows := _MATRIX.fullmatch(text)) is not None:
         lines = [row.split("&") for row in rows[1].split(ROW) if row.strip()]
         cells = tuple(cell.strip() for line in lines for cell in line)
@@ -88,9 +94,8 @@ def shape(text: str) -> Shape:
     label, core = split_label(text)
     if label:
         inner = shape(core)
-        if inner.kind == "list" and not any(inner.labels):
-            return Shape("list", inner.parts, (label,) * len(inner.parts))
-        return Shape(inner.kind, inner.parts, (label,) * len(inner.parts))
+        named = any(inner.labels)
+        return inner if named else replace(inner, labels=(label,) * len(inner.parts))
     for read in (_signs, _enclosed, _union, _interval, _ratio):
         if (found := read(text)) is not None:
             return found
@@ -146,22 +151,26 @@ def _several(text: str) -> Shape | None:
         for one in inner.parts if inner else (core,):
             parts.append(one)
             labels.append(label)
-    return Shape("list", tuple(parts), tuple(labels)) if 0 < len(parts) <= MAX_PARTS else None
+    if not 0 < len(parts) <= MAX_PARTS:
+        return None
+    return Shape("list", tuple(parts), tuple(labels), any(sign.isalpha() for _, _, sign in cuts))
 
 
 def _signs(text: str) -> Shape | None:
     r"""The two values of an expression with ``\pm``."""
-    if r"\pm" not in text or _top(text) and any(t == "," for _, _, t in _top(text)):
+    if r"\pm" not in text or any(sign == "," for _, _, sign in _top(text)):
         return None
     plus = text.replace(r"\pm", "+").replace(r"\mp", "-")
     minus = text.replace(r"\pm", "-").replace(r"\mp", "+")
     both = tuple(one.strip().removeprefix("+").strip() for one in (plus, minus))
-    return Shape("list", both, ("", ""))
+    return Shape("list", both, ("", ""), True)
 
 
 def _enclosed(text: str) -> Shape | None:
     """What stands in one pair of brackets: a set in braces, a point or an interval."""
-    opening = next((sign for sign in (r"\langle", r"\{", "(", "[", "{") if text.startswith(sign)), "")
+    opening = next(
+        (sign for sign in (r"\langle", r"\{", "(", "[", "{") if text.startswith(sign)), ""
+    )
     closing = next((sign for sign in (r"\rangle", r"\}", ")", "]", "}") if text.endswith(sign)), "")
     if not opening or not closing:
         return None
@@ -173,8 +182,9 @@ def _enclosed(text: str) -> Shape | None:
     cuts = [m for m in marks if m[2] == ";"] or [m for m in marks if m[2] == ","]
     if braces:
         found = shape(inner)
-        whole = found.kind == "list" or opening == "{"
-        return found if whole else Shape("list", (inner,), ("",))
+        if found.kind == "list":
+            return replace(found, free=True)
+        return found if opening == "{" else Shape("list", (inner,), ("",))
     if not cuts or len(cuts) >= MAX_PARTS:
         return None
     parts = tuple(_cut(inner, cuts))
@@ -241,3 +251,13 @@ def same_letter(labels: tuple[str, ...]) -> bool:
     return len({m[1] for m in found if m}) == 1 and [m and m[2] for m in found] == [
         str(n) for n in range(1, len(labels) + 1)
     ]
+
+
+def in_sequence(several: Shape) -> bool:
+    """Whether the order of a list must tell something: a value is repeated, or the numbers from 1
+    on are put in an order of their own."""
+    parts = several.parts
+    if several.free or parts[0].startswith("("):
+        return False
+    numbered = len(parts) > 2 and set(parts) == {str(n) for n in range(1, len(parts) + 1)}
+    return numbered or len(set(parts)) < len(parts)

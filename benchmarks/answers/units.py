@@ -32,8 +32,9 @@ NOUN = Unit((), Fraction(1), "")
 
 #: dimension: its units, each with its size and other spellings, in singular.
 _TABLE = {
-    "length": "m 1 meter metre 米; cm 1/100 centimeter centimetre 厘米 公分; dm 1/10 decimeter 分米;"
-    "mm 1/1000 millimeter millimetre 毫米; km 1000 kilometer kilometre 千米 公里; in 127/5000 inch;"
+    "length": "m 1 meter metre 米; cm 1/100 centimeter centimetre 厘米 公分;"
+    "dm 1/10 decimeter 分米; mm 1/1000 millimeter millimetre 毫米;"
+    "km 1000 kilometer kilometre 千米 公里; in 127/5000 inch;"
     r"\mum 1/1000000 micron micrometer; nm 1/1000000000 nanometer; ft 381/1250 foot feet;"
     "yd 1143/1250 yard; mi 201168/125 mile",
     "mass": "g 1 gram gramme gm 克; mg 1/1000 milligram 毫克; kg 1000 kilogram 千克 公斤;"
@@ -63,19 +64,25 @@ _TABLE = {
 }
 
 
+#: Units of several dimensions, or of one to a power: name, which, size, other spellings.
+_COMPOSED: tuple[tuple[str, dict[str, int], str, str], ...] = (
+    ("L", {"length": 3}, "1/1000", "liter litre l 升"),
+    ("mL", {"length": 3}, "1/1000000", "milliliter millilitre ml cc 毫升"),
+    ("mph", {"length": 1, "time": -1}, "1397/3125", ""),
+    ("kph", {"length": 1, "time": -1}, "5/18", "kmh"),
+)
+
+
 def _table() -> dict[str, Unit]:
-    found = {}
+    found: dict[str, Unit] = {}
     for dimension, line in _TABLE.items():
         for entry in line.split(";"):
             name, size, *spellings = entry.split()
             unit = Unit(((dimension, 1),), float(size) if "." in size else Fraction(size), name)
             found |= dict.fromkeys((name, *spellings), unit)
-    cubed = (("length", 3),)
-    for name, size, other in (("L", 1000, "liter litre l 升"), ("mL", 10**6, "milliliter ml cc 毫升")):
-        found |= dict.fromkeys((name, *other.split()), Unit(cubed, Fraction(1, size), name))
-    for name, length in (("mph", "mi"), ("kph", "km"), ("kmh", "km")):
-        speed = found[length].size / found["h"].size
-        found[name] = Unit((("length", 1), ("time", -1)), speed, name)
+    for name, dimensions, size, other in _COMPOSED:
+        unit = Unit(tuple(dimensions.items()), Fraction(size), name)
+        found |= dict.fromkeys((name, *other.split()), unit)
     return found
 
 
@@ -83,31 +90,34 @@ _KNOWN = _table()
 #: Units of one letter that may stand at a digit without a space: ``5m``.
 _TIGHT = frozenset("mgs")
 _TOKEN = re.compile(
-    rf"\s*(?:(?P<power>\^\s?\{{\s?-?\d\s?\}}|\^\s?-?\d|\d(?!\d)|(?:squared|cubed)\b)"
-    r"|(?P<by>/|\bper\b|每)|(?P<times>\\(?:cdot|times)(?![a-zA-Z])|[*·-])"
-    r"|(?P<raised>\b(?:sq(?:uare)?|cu(?:bic)?)\b\.?|平方|立方)"
-    rf"|(?P<unit>{DEGREE}\s?(?:[CF]|celsius|fahrenheit)\b|US{DOLLAR}|[{DEGREE}%{DOLLAR}€£₹]|\\mu\s?m\b|\\Omega(?![a-zA-Z])"
-    r"|[A-Za-z]+\.?|(?:(?!平方|立方|每)[\u4e00-\u9fff])+))",
-    re.I,
+    rf"""\s*(?:
+    (?P<power>\^\s?\{{\s?-?\d\s?\}}|\^\s?-?\d|\d(?!\d)|(?:squared|cubed)\b)
+    |(?P<by>/|\bper\b|每)
+    |(?P<times>\\(?:cdot|times)(?![a-zA-Z])|[*·-])
+    |(?P<raised>\b(?:sq(?:uare)?|cu(?:bic)?)\b\.?|平方|立方)
+    |(?P<unit>{DEGREE}\s?(?:[CF]|celsius|fahrenheit)\b|US{DOLLAR}|[{DEGREE}%{DOLLAR}€£₹]
+        |\\mu\s?m\b|\\Omega(?![a-zA-Z])|[A-Za-z]+\.?|(?:(?!平方|立方|每)[\u4e00-\u9fff])+))""",
+    re.IGNORECASE | re.VERBOSE,
 )
-_POWERS = {"sq": 2, "square": 2, "平方": 2, "cu": 3, "cubic": 3, "立方": 3, "squared": 2, "cubed": 3}
-_CHINESE_NOUN = re.compile(r"[\u4e00-\u9fff]{1,8}")
-_CHINESE_NO_NOUN = frozenset("或和至到不于多少约与是")
+_QUOTIENT = re.compile(r"\\frac\{([^{}]*)\}\{([^{}]*)\}")
+_SQUARED = ("sq", "square", "squared", "平方")
+_CHINESE_NOUN = re.compile(r"(?:(?![或和至到不于多少约与是])[\u4e00-\u9fff]){1,8}")
 _RAISED = re.compile(r"\^(?:\{[23]\}|[23])$")
 _PUNCTUATION = re.compile(r"[().'’-]")
 #: What a count does not lose its meaning without: "in total", "square units".
 _IDLE = re.compile(
-    r"\b(?:in (?:total|all)|altogether|of (?:them|these|those)|(?:sq(?:uare)?|cu(?:bic)?)?\.? ?units?"
-    r"|only|exactly)\b|单位",
+    r"\b(?:in (?:total|all)|altogether|of (?:them|these|those)|only|exactly"
+    r"|(?:sq(?:uare)?|cu(?:bic)?)?\.? ?units?)\b|单位",
     re.I,
 )
 #: A phrase with one of these says more than what was counted.
-_NO_NOUN = frozenset(
-    "or and to than is are was were not no nor between if when minus plus divided mod modulo "
-    "but either until after before at least most about because since for so therefore hence it its "
-    "this that these sin cos tan cot sec csc log ln exp sqrt frac cup cap pi undefined cannot "
-    "more less fewer greater larger smaller unknown approximately i we you in on for with along by from under over away".split()
-)
+_MORE_THAN_A_NOUN = """
+    or and to than is are was were not no nor between if when minus plus divided mod modulo but
+    either until after before at least most about because since for so therefore hence it its this
+    that these sin cos tan cot sec csc log ln exp sqrt frac cup cap pi undefined cannot unknown more
+    less fewer greater larger smaller approximately i we you in on with along by from under over
+    away"""
+_NO_NOUN = frozenset(_MORE_THAN_A_NOUN.split())
 
 
 def unit(text: str, tight: bool = False) -> Unit | None:
@@ -123,13 +133,14 @@ def unit(text: str, tight: bool = False) -> Unit | None:
 def _unit(text: str, tight: bool) -> Unit | None:
     if text[0] + text[-1] == "()":
         return unit(text[1:-1])
+    if quotient := _QUOTIENT.fullmatch(text):
+        text = f"{quotient[1]}/{quotient[2]}"
     if tight and len(text) == 1 and text.isascii() and text.isalpha() and text not in _TIGHT:
         return None
     if (measured := _measure(text)) is not None:
         return measured
-    if _CHINESE_NOUN.fullmatch(text):
-        return NOUN if _CHINESE_NO_NOUN.isdisjoint(text) else None
-    return NOUN if not tight and _is_noun(text) else None
+    noun = _CHINESE_NOUN.fullmatch(text) or (not tight and _is_noun(text))
+    return NOUN if noun else None
 
 
 def counted(text: str) -> str:
@@ -161,7 +172,7 @@ def _measure(text: str) -> Unit | None:
             return None
         at, kind, token = match.end(), match.lastgroup, match[match.lastgroup]
         if kind == "raised":
-            raised, complete = _POWERS[token.lower().rstrip(".")], False
+            raised, complete = _power(token), False
         elif kind == "unit":
             one = _lookup(token)
             if one is None or len(factors) > 6:
@@ -171,13 +182,16 @@ def _measure(text: str) -> Unit | None:
         elif not complete:
             return None
         elif kind == "power":
-            digit = re.search(r"-?\d", token)
-            power = int(digit[0]) if digit else _POWERS[token.lower()]
-            factors[-1] = factors[-1][0], factors[-1][1] * power
+            factors[-1] = factors[-1][0], factors[-1][1] * _power(token)
         else:
             sign = -1 if kind == "by" else sign
             complete = False
     return _product(factors) if complete else None
+
+
+def _power(token: str) -> int:
+    digit = re.search(r"-?\d", token)
+    return int(digit[0]) if digit else 2 if token.lower().rstrip(".") in _SQUARED else 3
 
 
 def _product(factors: list[tuple[Unit, int]]) -> Unit | None:

@@ -38,6 +38,26 @@ def test_a_step_beside_trl() -> None:
     assert all(0 < float(used[:-1]) < 100 for used in rows["MFU of the update"])
 
 
+def test_beside_math_verify(tmp_path: Path) -> None:
+    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "test_pairs.py").write_text(
+        "import pytest\nraise SystemExit('this file is read, not run')\n"
+        "@pytest.mark.parametrize('gold,pred,expected', [\n"
+        "    ('$4$', r'so it is $\\boxed{2^2}$', 1),\n"
+        "    ('$4$', r'$\\boxed{5}$', 0),\n"
+        "    ('$4$', '$5$', 1),\n"
+        "    (str(4), '$4$', 1),\n"
+        f"    ('{'9' * 300}', '4', 0),\n"
+        "])\ndef test_pairs(gold, pred, expected): ...\n"
+    )
+    lines = run("math_verify_pairs.py", str(tmp_path)).splitlines()
+    assert lines[0].startswith("| 3 pairs |")
+    rows = {cells[1].strip(): cells[2:5] for cells in (line.split("|") for line in lines[2:6])}
+    assert rows.keys() == {"equality", "rules", "accuracy", "math-verify"}
+    assert {tuple(map(str.strip, cells)) for cells in rows.values()} == {("66.7%", "0", "1")}
+    assert sum("'$5$'" in line for line in lines) == 2
+
+
 @pytest.mark.slow
 def test_how_a_step_grows(tmp_path: Path) -> None:
     printed = run("scaling.py", "--steps", "1", "--questions", "2", "--out", str(tmp_path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from fractions import Fraction
 
 import pytest
 
@@ -17,14 +18,35 @@ from benchmarks.answers.equality import equivalent
         (r"\frac{3\sqrt{2}}{4}-2\pi", 3 * math.sqrt(2) / 4 - 2 * math.pi),
         ("-3^2", -9),
         ("2^{-1}", 0.5),
-        ("3:2", 1.5),
+        ("3:2", None),  # a ratio, or a time of day
         (r"2*(1+\sqrt{4})", 6),
         (r"1/2\pi", None),  # (1/2) pi or 1/(2 pi)
-        ("2^12", None),
-        (r"2\frac{1}{2}", None),
-        ("3(4)", None),
-        (r"\pi(2)", None),
-        ("10^{20}+1-10^{20}", None),  # floating point says 0
+        ("2^12", 4096),
+        ("10^-3", 0.001),
+        (r"2\frac{1}{2}", 2.5),
+        ("2 1/2", 2.5),
+        (r"2\frac{\sqrt{3}}{2}", None),
+        ("3(4)", 12),
+        ("3 (4)", None),
+        (r"\pi(2)", 2 * math.pi),
+        (r"\frac{1}{2}\frac{1}{3}", 1 / 6),
+        (r"\sqrt[3]{8}", 2),
+        (r"\sqrt[3]{-8}", -2),
+        ("4^{3/2}", 8),
+        (r"0.\overline{3}", 1 / 3),
+        ("0.1(6)", 1 / 6),
+        ("1 234.5", 1234.5),
+        ("1.5e3", 1500),
+        (".5", 0.5),
+        ("5!", 120),
+        (r"\binom{5}{2}", 10),
+        ("10^{20}+1-10^{20}", 1),
+        (r"10^{20}+\sqrt{2}-10^{20}", None),  # floating point says 0
+        ("1e9999", None),
+        ("1000000!", None),
+        (r"\binom{1000000}{500000}", None),
+        (r"\sqrt[0]{2}", None),
+        ("(" * 100 + "1" + ")" * 100, None),
         (r"\sqrt{-1}", None),
         ("1/0", None),
         ("9^{9^{9}}", None),
@@ -55,8 +77,29 @@ def expression(draw: random.Random, depth: int) -> str:
         return f"({inner})"
     if kind < 0.66:
         return f"{draw.randrange(100)}^{draw.choice(('2', '{-1}', '{3}', '{1.5}'))}"
-    sign = draw.choice(("+", "-", "*", "/", ":", "", r"\times ", r"\cdot "))
-    return draw.choice(("", "", "-")) + inner + sign + expression(draw, depth - 1)
+    sign = draw.choice(("+", "-", "*", "/", "", r"\times ", r"\cdot "))
+    other = expression(draw, depth - 1)
+    if not sign and other[0] in "(-":  # which latex2sympy takes for a function or a mixed number
+        sign = "*"
+    return draw.choice(("", "", "-")) + inner + sign + other
+
+
+def test_rational_values_are_exact() -> None:
+    assert arithmetic.value(r"\frac{1}{3}+\frac{1}{6}") == Fraction(1, 2)
+    assert arithmetic.value(r"\frac{1}{2^{98}}") == Fraction(1, 2**98)
+    assert arithmetic.value(r"\sqrt{\frac{9}{4}}") == Fraction(3, 2)
+
+
+def test_a_prefix_ends_where_the_expression_does() -> None:
+    for text, value, rest in [
+        ("5(units)", 5, "(units)"),
+        ("2 cm", 2, " cm"),
+        (r"2\pi r", 2 * math.pi, " r"),
+        ("3, 4", 3, ", 4"),
+    ]:
+        found = arithmetic.prefix(text)
+        assert found is not None
+        assert (float(found[0]), text[found[1] :]) == (pytest.approx(value), rest)
 
 
 def test_where_there_is_a_value_it_is_that_of_latex() -> None:
