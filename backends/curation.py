@@ -14,7 +14,6 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 from backends.base.stage import Curation
 from backends.rewards.correctness import correct, labelled
@@ -78,8 +77,9 @@ def distorted(picture: Picture, seed: str) -> bytes:
     import numpy as np
     from PIL import Image
 
-    data = picture.read_bytes() if isinstance(picture, Path) else picture
-    pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"), dtype=np.float64)
+    from benchmarks.data.pictures import read_picture
+
+    pixels = np.asarray(read_picture(picture), dtype=np.float64)
     key = hashlib.sha256(seed.encode()).digest()
     noise = np.random.Generator(np.random.Philox(key=int.from_bytes(key[:16], "little")))
     scaled = SIGNAL * (pixels / 127.5 - 1)

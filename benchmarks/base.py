@@ -33,10 +33,11 @@ class DataError(ValueError):
 
 def interleaved(text: str, pictures: Sequence[Picture]) -> list[str | Picture]:
     """Text and pictures in the order in which a model reads them: each picture where its
-    ``<image>`` stands. Where the text does not have one for each, the pictures come first and the
-    text stays as it is."""
+    ``<image>`` stands, and all before a text that has none. Without pictures the text is text like
+    any other. Raises :class:`DataError` on another number of marks than of pictures."""
+    _refuse_marks(text, len(pictures))
     texts = text.split(PICTURE_MARK)
-    if not pictures or len(texts) != len(pictures) + 1:
+    if not pictures or len(texts) == 1:
         return [*pictures, text]
     parts: list[str | Picture] = [texts[0]]
     for picture, after in zip(pictures, texts[1:], strict=True):
@@ -53,13 +54,21 @@ def placed(where: str, question: str, pictures: int) -> str:
     marks = question.count(PICTURE_MARK)
     if not pictures or not marks:
         return question
-    if marks != pictures:
-        raise DataError(
-            f"{where}: its text has {marks} {PICTURE_MARK} for {pictures} pictures; mark the place "
-            "of each, or of none where they stand before the text."
-        )
+    try:
+        _refuse_marks(question, pictures)
+    except DataError as error:
+        raise DataError(f"{where}: {error}") from None
     text = _LEADING_MARKS.sub("", question, count=1) if _LEADING_MARKS.match(question) else question
     return question if PICTURE_MARK in text else text
+
+
+def _refuse_marks(text: str, pictures: int) -> None:
+    marks = text.count(PICTURE_MARK)
+    if pictures and marks and marks != pictures:
+        raise DataError(
+            f"its text has {marks} {PICTURE_MARK} for {pictures} pictures; mark the place of each, "
+            "or of none where they stand before the text."
+        )
 
 
 def unmarked(text: str) -> str:
@@ -217,9 +226,13 @@ class Benchmark(ABC):
         first of ``splits`` that is there.
 
         Raises :class:`DataError` on a split that is not one of ``splits``, naming the nearest, and
-        on a file that is missing, corrupt or inconsistent.
+        on a file that is missing, corrupt or inconsistent, or whose question marks the places of
+        another number of pictures than it has.
         """
-        return self.read(source, self.known_split(split), pictures=True)
+        items = self.read(source, self.known_split(split), pictures=True)
+        for item in items:
+            placed(f"{source}, item {item.id!r}", item.question, len(item.images))
+        return items
 
     def load_text(self, source: Path | str, split: str | None = None) -> list[Item]:
         """As :meth:`load`, without the images: enough to score stored responses."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import os
 import random
 import time
@@ -12,14 +11,11 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from backends.base.engine import EngineError, Request, Response, Sampling, Server
 from backends.engines.registry import missing
-from benchmarks.base import Picture
+from benchmarks.base import DataError, Picture
+from benchmarks.data.pictures import PictureError, as_sent
 
-#: Formats that every server reads; others are sent as PNG.
-_SENT_AS_THEY_ARE = {"PNG": "image/png", "JPEG": "image/jpeg"}
 #: Seconds before the first retry, and the longest pause.
 _PAUSE, _LONGEST = 0.5, 30.0
 #: How servers say that a prompt does not fit (OpenAI, vLLM, SGLang, llama.cpp).
@@ -189,11 +185,15 @@ def _pause(attempt: int, asked: str) -> float:
 
 
 def _messages(request: Request) -> list[dict[str, Any]]:
+    try:
+        parts = request.content
+    except DataError as error:
+        raise EngineError(f"request {request.id!r}: {error}") from None
     content: list[dict[str, Any]] = [
         {"type": "text", "text": part}
         if isinstance(part, str)
         else {"type": "image_url", "image_url": {"url": _data_url(request, part)}}
-        for part in request.content
+        for part in parts
     ]
     system = [{"role": "system", "content": request.system}] if request.system else []
     # Servers of text models take a plain string only.
@@ -201,20 +201,9 @@ def _messages(request: Request) -> list[dict[str, Any]]:
 
 
 def _data_url(request: Request, picture: Picture) -> str:
-    """A picture's file as it is, or as PNG where its format is rare or it has transparent parts,
-    which become white as in the other engines."""
     try:
-        data = picture.read_bytes() if isinstance(picture, Path) else picture
-        with Image.open(io.BytesIO(data)) as image:
-            kind = _SENT_AS_THEY_ARE.get(image.format or "")
-            clear = image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info
-        if kind is None or clear:
-            from backends.models.pictures import read_picture
-
-            out = io.BytesIO()
-            read_picture(data).save(out, "PNG")
-            kind, data = "image/png", out.getvalue()
-    except (OSError, ValueError, Image.DecompressionBombError) as error:
+        kind, data = as_sent(picture)
+    except PictureError as error:
         name = str(picture) if isinstance(picture, Path) else f"{len(picture)} bytes"
         raise EngineError(
             f"request {request.id!r}: the picture ({name}) cannot be read: {error}"

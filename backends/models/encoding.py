@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from PIL import Image
 
 from backends.base.engine import Request
 from backends.base.family import ModelFamily
@@ -21,10 +20,13 @@ from backends.models.folders import (
     suppressed_token_ids,
     tokenizer_of,
 )
-from backends.models.pictures import EncodedPicture, read_picture
+from backends.models.pictures import EncodedPicture
 from backends.models.prompt import Prompt
+from benchmarks.base import DataError
+from benchmarks.data.pictures import PictureError, content, read_picture
 
 if TYPE_CHECKING:
+    from PIL import Image
     from transformers import ProcessorMixin
 
 # Private-use characters that hold the places of the two texts while the chat template is rendered.
@@ -65,7 +67,8 @@ class Encoder:
     def encode(self, request: Request) -> Prompt | None:
         """Encode one request; None where it is too long.
 
-        Raises :class:`EncodingError` for a picture that cannot be read.
+        Raises :class:`EncodingError` for a picture that cannot be read, and for a text that marks
+        the places of another number of pictures.
         """
         return self.encode_all([request])[0]
 
@@ -110,12 +113,15 @@ class Encoder:
 
     def _ids(self, request: Request, counts: Sequence[int]) -> list[int]:
         """Ids of the rendered chat, each picture's placeholder repeated ``counts`` times."""
-        content = request.content
+        try:
+            parts = request.content
+        except DataError as error:
+            raise EncodingError(f"request {request.id!r}: {error}") from None
         remaining = iter(counts)
-        texts = (part for part in content if isinstance(part, str))
+        texts = (part for part in parts if isinstance(part, str))
         ids: list[int] = []
         for piece in self._frame(
-            tuple(not isinstance(part, str) for part in content), bool(request.system)
+            tuple(not isinstance(part, str) for part in parts), bool(request.system)
         ):
             if isinstance(piece, str):
                 ids += self._text_ids(request.system if piece == _SYSTEM else next(texts))
@@ -169,9 +175,9 @@ class Encoder:
             )
         for picture in request.images:
             try:
-                data = picture.read_bytes() if isinstance(picture, Path) else picture
+                data = content(picture)
                 images.append(read_picture(data))
-            except (OSError, ValueError, Image.DecompressionBombError) as error:
+            except PictureError as error:
                 name = str(picture) if isinstance(picture, Path) else f"{len(picture)} bytes"
                 raise EncodingError(
                     f"request {request.id!r}: the picture ({name}) cannot be read: {error}"

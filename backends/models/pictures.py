@@ -1,14 +1,12 @@
-"""Pictures: read from files, gathered in batches, and their features."""
+"""Pictures as tensors: gathered in batches, and their features."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from PIL import Image
 
 from backends.base.family import Picture
 from backends.models.families import family_of
@@ -47,20 +45,6 @@ def joined(pictures: Sequence[EncodedPicture]) -> dict[str, torch.Tensor]:
     """The tensors of several pictures by name, along their first dimension; empty for none."""
     names = pictures[0].tensors if pictures else ()
     return {name: torch.cat([p.tensors[name] for p in pictures]) for name in names}
-
-
-def read_picture(data: bytes) -> Image.Image:
-    """Decode an image file to RGB; transparent parts become white, as in Qwen's own reader
-    (``to_rgb`` of qwen_vl_utils). Dropping alpha instead would turn many diagrams into black
-    squares."""
-    image: Image.Image = Image.open(io.BytesIO(data))
-    if image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
-        image = image if image.mode == "RGBA" else image.convert("RGBA")
-        if image.getchannel("A").getextrema()[0] == 255:  # nothing shows through: skip the work
-            return image.convert("RGB")
-        white = Image.new("RGBA", image.size, "white")
-        image = Image.alpha_composite(white, image)
-    return image.convert("RGB")
 
 
 #: Main memory for the features of pictures, of each rank of a training with a frozen vision tower.

@@ -16,9 +16,10 @@ from backends.deepspeed.policy.policy import Policy
 from backends.engines.hf import HFEngine
 from backends.models.encoding import Encoder
 from backends.models.folders import tokenizer_of
-from backends.models.pictures import joined, read_picture
+from backends.models.pictures import joined
 from backends.models.prompt import Prompt
 from backends.training.groups import Group
+from benchmarks.data.pictures import read_picture
 
 #: How far two ways to compute the same may be apart in float32, relative and absolute.
 CLOSE = 1e-5

@@ -11,11 +11,11 @@ from PIL.Image import Image
 
 from backends.base.stage import Stage
 from backends.models.encoding import Encoder, EncodingError
-from backends.models.pictures import read_picture
 from backends.models.prompt import Prompt
 from backends.training.objectives import objective
 from backends.training.samples import Drawn, QuestionOrder, request
 from benchmarks.base import Item
+from benchmarks.data.pictures import read_picture
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -101,7 +101,6 @@ class Questions:
         if prompt is None:
             return Row(None, [{"role": "user", "content": ""}], [])
         system = [{"role": "system", "content": asked.system}] if asked.system else []
-        files = [p if isinstance(p, bytes) else p.read_bytes() for p in asked.images]
         content = [
             {"type": "text", "text": part} if isinstance(part, str) else {"type": "image"}
             for part in asked.content
@@ -109,7 +108,7 @@ class Questions:
         return Row(
             prompt,
             [*system, {"role": "user", "content": content}],
-            [read_picture(file) for file in files],
+            [read_picture(picture) for picture in asked.images],
         )
 
     def _check(self, item: Item) -> None:

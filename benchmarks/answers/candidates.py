@@ -269,6 +269,7 @@ _LETTER_POINT = re.compile(r"[(\[*_]{0,3}[A-Z][)\]*_]{0,3}")
 _SIGNS = " \t\r\n*_>`"
 
 
+
 def stated(text: str) -> Iterator[Candidate]:
     """What a response states behind "the answer is", "Answer:", "I choose", up to the end of its
     sentence, the last first. What is denied or only supposed is passed over: of "not A but B" the
@@ -333,7 +334,7 @@ _LEAD = re.compile(
     r"|[^=≠<>?？]{0,40}(?<![不非])[为是占填得即]\s?(?=[-\d(\[\\$√π|])(?![^\n]{0,40}吗)"
 )
 #: What an answer has behind it in brackets: "12 triangles (8 small, 4 large)".
-_ASIDE = re.compile(r"(?<=\S)\s{1,3}\([^()]{0,60}?[A-Za-z]{3}[^()]{0,60}\)\.?\Z")
+_ASIDE = re.compile(r"(?<=\S)\s{1,3}\([^()\[\]\\,]{0,60}?[A-Za-z]{3}[^()\[\]\\,]{0,60}\)\.?\Z")
 
 
 def without_denial(one: Candidate) -> Candidate:

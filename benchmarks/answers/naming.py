@@ -67,7 +67,7 @@ def named(answer: str, options: Mapping[str, str]) -> tuple[str | None, str]:
     plain = _plain(answer)
     if not plain:
         return None, "none"
-    forms = {letter: normalise(text) for letter, text in options.items()}
+    forms = {k: normalise(_ARTICLE.sub("", text.strip(), count=1)) for k, text in options.items()}
     bare = _PREFIX.sub("", plain, count=1)
     if _DENIED_LETTER.match(bare):
         return None, "refused"
@@ -104,8 +104,8 @@ def named(answer: str, options: Mapping[str, str]) -> tuple[str | None, str]:
         return named(whole, options)
     if compute(plain) is not None:
         return None, "none of the options"
-    short = _without_common_words(options)
-    same = [letter for letter, text in short.items() if text and text == plain.casefold()]
+    own = _without_common_words(options)
+    same = [letter for letter, text in own.items() if text and text == plain.casefold()]
     return (same[0], "text") if len(same) == 1 else (None, "none")
 
 

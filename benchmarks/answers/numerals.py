@@ -285,9 +285,7 @@ def _glued(line: str, number: Number) -> bool:
     if _POWER.search(line[max(0, number.start - 2) : number.start]):
         return True
     behind = _GLUED.match(line, number.end)
-    if behind is None:
-        return False
-    return behind[1] is None or units.unit(behind[1], tight=True) is None
+    return behind is not None and (behind[1] is None or units.unit(behind[1], tight=True) is None)
 
 
 def measured(line: str, number: Number) -> str:

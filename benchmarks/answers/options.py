@@ -185,7 +185,7 @@ def _named(
     if all(len(form) == 1 and form.isalpha() for form in forms.values()):
         return _lettered(lines, question, options)
     if len(lines) == 1 and (whole := _form(lines[0])).replace(" ", "").isalpha():
-        around = [letter for letter, form in forms.items() if _most(whole, form)]
+        around = [letter for letter, form in forms.items() if len(form) > 2 and _most(whole, form)]
         if len(around) == 1:
             return around[0], "text"
     values = _values(options)

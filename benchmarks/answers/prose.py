@@ -177,9 +177,14 @@ def is_program(response: str) -> bool:
     return bool(_OUTPUT.search(response[-MAX_END:])) and all(map(_CODE_LINE.match, lines))
 
 
+_GBK_DEGREE = re.compile(r"(?<=\d)掳")
+
+
 def full_width(text: str) -> str:
     """A text with full-width letters and signs and all digits as ASCII, and as long as it was."""
-    return text if text.isascii() else _DIGIT.sub(_ascii_digit, text.translate(_WIDE))
+    if text.isascii():
+        return text
+    return _GBK_DEGREE.sub("°", _DIGIT.sub(_ascii_digit, text.translate(_WIDE)))
 
 
 def plain(text: str) -> str:
@@ -282,7 +287,10 @@ def by_weight(
     ``stated`` (what follows "the answer is"), ``emphasis``, ``conclusion``, ``first`` where no
     other takes up more of the question, ``last``."""
     stated = [(line, list(STATED.finditer(line))) for line in reversed(lines)]
-    yield "stated", [line[found[-1].end() - 1 :] for line, found in stated if found]
+    yield (
+        "stated",
+        [line[found[-1].end() - (found[-1][0][-1] in ":=") :] for line, found in stated if found],
+    )  # the sign counts
     yield "emphasis", list(emphasised)
     yield "conclusion", [line for line in reversed(lines) if is_conclusion(line)]
     shares = [share(line, question) for line in lines]

@@ -79,6 +79,9 @@ class Reading:
     status: Status = "ok"
 
 
+NOTHING = Reading(None, "none", None, "unparsed")
+
+
 def read(response: str, asked: Asked | None = None) -> Reading:
     """The answer that a response gives to what was asked (default: a free answer). Takes time in
     proportion to the text and never raises."""
@@ -153,7 +156,7 @@ class _Reader:
             return said
         if bare and (found := self.settle(bare)):
             return found
-        return said or self.doubtful or Reading(None, "none", None, "unparsed")
+        return (said if off is None else None) or self.doubtful or NOTHING
 
     def found(self, one: Candidate, how: str = "", answer: str | None = None) -> Reading:
         return Reading(

@@ -10,6 +10,7 @@ is a program is ``undecided``: model output is never run.
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
 
 from benchmarks.answers.asked import Asked, Kind, asked_of
@@ -28,6 +29,8 @@ __all__ = ["VERSION", "Asked", "Kind", "asked_of", "judge", "judge_reading", "ri
 
 def judge(item: Item, response: str, asked: Asked) -> Verdict:
     """The verdict of the rules on a response, as the kind of answer says."""
+    if asked.kind == "formula" and asked.gold.strip() and response.strip() == asked.gold.strip():
+        return Verdict(item.id, True, asked.gold, "ok", "verbatim")
     return judge_reading(item, read(response, asked), asked)
 
 
@@ -62,7 +65,11 @@ def right(answer: str, asked: Asked) -> bool:
         return given == wanted
     if asked.kind == "text":
         return _words(answer) == _words(gold)
-    return equivalent(answer, gold)
+    return equivalent(answer, gold) or equivalent(_LABEL.sub("$", answer, count=1), gold)
+
+
+#: What a formula is said to be, in words: "Total S.A. $=3222.80$".
+_LABEL = re.compile(r"^[^$=]{1,80}\$\s?=")
 
 
 def _same_number(answer: str, gold: str, decimals: int | None) -> bool:

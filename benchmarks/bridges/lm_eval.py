@@ -381,9 +381,11 @@ def _is_picture(value: Any) -> bool:
 
 
 def _png(picture: Any) -> bytes:
+    from benchmarks.data.pictures import as_seen, is_turned
+
     file = io.BytesIO()
-    if picture.mode not in ("1", "L", "LA", "P", "RGB", "RGBA"):
-        picture = picture.convert("RGB")
+    if picture.mode not in ("1", "L", "LA", "P", "RGB", "RGBA") or is_turned(picture):
+        picture = as_seen(picture)
     picture.save(file, "PNG")
     return file.getvalue()
 

@@ -30,15 +30,17 @@ _KNOWN = ("id", "question", "problem", "answer", "images", "image", "solution", 
 Row = tuple[str, dict[str, Any]]  # (where it stands, for messages; the row)
 
 
-def load_questions(source: Path | str) -> list[Item]:
+def load_questions(source: Path | str, any_picture: bool = False) -> list[Item]:
     """The questions of a JSONL or parquet file, a folder that :func:`save_questions` wrote, or a
     hub source. Columns that are not listed above are kept in ``meta``; a row without id gets its
-    number.
+    number. ``any_picture`` lets a file pass that is no image, for a caller who looks at them all.
 
     Raises :class:`DataError` naming file and row.
     """
     rows, folder = _rows(source)
-    items = distinct((where, _item(where, row, folder, n)) for n, (where, row) in enumerate(rows))
+    items = distinct(
+        (where, _item(where, row, folder, n, any_picture)) for n, (where, row) in enumerate(rows)
+    )
     if not items:
         raise DataError(f"{source}: holds no questions.")
     return items
@@ -146,7 +148,7 @@ def parquet_files(folder: Path, split: str) -> list[Path]:
     return chosen
 
 
-def _item(where: str, row: Mapping[str, Any], folder: Path, number: int) -> Item:
+def _item(where: str, row: Mapping[str, Any], folder: Path, number: int, any_picture: bool) -> Item:
     question = row.get("question", row.get("problem"))
     if not isinstance(question, str) or not question.strip():
         raise DataError(f"{where}: 'question' must be a text, is {question!r}.")
@@ -161,7 +163,7 @@ def _item(where: str, row: Mapping[str, Any], folder: Path, number: int) -> Item
         id=str(number if identity is None else identity),
         question=placed(where, question, len(pictures)).strip(),
         answer=_text(where, row, "answer"),
-        images=tuple(picture(where, given, folder) for given in pictures),
+        images=tuple(picture(where, given, folder, any_picture) for given in pictures),
         cluster=_text(where, row, "cluster"),
         solution=_text(where, row, "solution"),
         meta={**extra, **meta},
@@ -177,12 +179,13 @@ def _text(where: str, row: Mapping[str, Any], key: str) -> str:
     raise DataError(f"{where}: {key!r} must be a text or a number, is {value!r}.")
 
 
-def picture(where: str, given: object, folder: Path) -> Picture:
-    """A picture as a row gives it: a path, bytes, or ``{"bytes", "path"}``. It must be there."""
+def picture(where: str, given: object, folder: Path, any_file: bool = False) -> Picture:
+    """A picture as a row gives it: a path, bytes, or ``{"bytes", "path"}``. It must be there, and
+    begin as an image does unless ``any_file`` will do."""
     if isinstance(given, Mapping):
         given = given.get("bytes") or given.get("path")
     if isinstance(given, bytes) and given:
-        if not is_image(given):
+        if not any_file and not is_image(given):
             raise DataError(f"{where}: its picture is not an image ({len(given)} bytes).")
         return given
     if not isinstance(given, str) or not given:
@@ -190,7 +193,7 @@ def picture(where: str, given: object, folder: Path) -> Picture:
     path = folder / given
     if not path.is_file():
         raise DataError(f"{where}: picture {path} does not exist.")
-    if not is_image(path):
+    if not any_file and not is_image(path):
         raise DataError(f"{where}: picture {path} is not an image.")
     return path
 

@@ -30,7 +30,7 @@ class OfficialBenchmark(Benchmark):
     editions: tuple[Edition, ...]
     #: What of an item's ``meta`` its verdict depends on: :meth:`check` compares it.
     judged: tuple[str, ...] = ()
-    default_scorer = "official+extract"
+    default_scorer = "rules"
 
     @abstractmethod
     def item(self, where: str, row: Mapping[str, Any], pictures: Path | None) -> Item:

@@ -37,9 +37,16 @@ _KNOWN: dict[str, tuple[GoldException, ...]] = {
             ("official", "official-2023"),
             "a list, which their rules leave to a language model",
         ),
-        GoldException(("18",), ("rules",), "a question as an answer; without a box it is not read"),
+        GoldException(
+            ("18", "134"), ("rules",), "a question as an answer; without a box it is not read"
+        ),
     ),
     "mathvision": (
+        GoldException(
+            ("2804",),
+            ("official+extract", "official"),
+            "degrees in the gold, which the owners' parser does not read",
+        ),
         GoldException(
             ("2866",),
             ("official+extract", "official"),
@@ -47,7 +54,7 @@ _KNOWN: dict[str, tuple[GoldException, ...]] = {
         ),
         GoldException(
             ("2828", "2833", "2875", "2877"),
-            ("official",),
+            ("official+extract", "official"),
             "the gold stands in a box itself; in a second box their clean-up breaks it",
         ),
     ),
@@ -56,6 +63,11 @@ _KNOWN: dict[str, tuple[GoldException, ...]] = {
             ("343", "344", "368", "370", "372", "381", "418", "724"),
             ("official",),
             "white space around the gold, which quick match takes off the response only",
+        ),
+        GoldException(
+            ("663",),
+            ("rules",),
+            "words before and behind a formula; without a box it alone is read",
         ),
     ),
 }

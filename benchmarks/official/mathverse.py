@@ -13,8 +13,9 @@ from typing import Any
 
 from benchmarks.aggregate import accuracies, by_item
 from benchmarks.answers import rules
-from benchmarks.answers.asked import asked_of
+from benchmarks.answers.asked import asked_of, letter_of_text
 from benchmarks.answers.candidates import MAX_BARE
+from benchmarks.answers.prose import plain
 from benchmarks.answers.reading import read
 from benchmarks.base import DataError, Edition, Item, Scorer, Values, Verdict
 from benchmarks.official.benchmark import FunctionScorer, OfficialBenchmark, image, literal
@@ -25,6 +26,7 @@ VERSIONS = ("Text Dominant", "Text Lite", "Vision Intensive", "Vision Dominant",
 TEXT_ONLY = "Text Only"
 IN_THE_IMAGE = "Please answer the question shown in the image."
 OPTION = re.compile(r"^[ \t]*\(?([A-H])[ \t]*[:.)]([^\n]*)", re.M)
+_LABEL = re.compile(r"^[^$=]{0,80}\$\s?=")
 LETTER = re.compile(r"(?<![A-Za-z])[A-H](?![A-Za-z])")
 
 
@@ -60,7 +62,7 @@ class MathVerse(OfficialBenchmark):
     name = "mathverse"
     title = "MathVerse (testmini)"
     headline = "mathverse/accuracy"
-    scorers = ("official+extract", "official", "rules")
+    scorers = ("rules", "official+extract", "official")
     templates = ("mathverse", "mathverse_cot")
     editions: tuple[Edition, ...] = (
         Edition(
@@ -134,11 +136,11 @@ class MathVerse(OfficialBenchmark):
     def make_scorers(self) -> Mapping[str, Scorer]:
         base = f"mathverse/official@{REVISION}"
         return {
+            "rules": FunctionScorer(f"mathverse/rules{rules.VERSION}", score_by_rules),
             "official+extract": FunctionScorer(f"{base}+extract3", score_extracted),
             "official": FunctionScorer(
                 base, score_official, lambda item, text: score_official(item, str(text))
             ),
-            "rules": FunctionScorer(f"mathverse/rules{rules.VERSION}", score_by_rules),
         }
 
 
@@ -186,16 +188,21 @@ def score_extracted(item: Item, response: str) -> Verdict:
 
 
 def golds(item: Item) -> list[str]:
-    """The letters that are right, of multiple choice; empty for an answer of free form."""
-    return LETTER.findall(item.answer) if item.meta["question_type"] == "multi-choice" else []
+    """The letters that are right, of multiple choice; empty for an answer of free form. A few golds
+    are the text of an option."""
+    if item.meta["question_type"] != "multi-choice":
+        return []
+    letter = letter_of_text(item.answer, item.meta["options"])
+    return LETTER.findall(item.answer) or [letter] * bool(letter)
 
 
 def asked(item: Item) -> rules.Asked:
     """What an item asks for, to our reader; of several right letters the first."""
-    if not (gold := golds(item)):
-        return rules.Asked("formula", item.question, item.answer)
-    options = dict.fromkeys("ABCD", "") | item.meta["options"]
-    return asked_of(item.meta["question_for_eval"], {"options": options}, gold[0])
+    if letters := golds(item):
+        options = dict.fromkeys("ABCD", "") | item.meta["options"]
+        return asked_of(item.meta["question_for_eval"], {"options": options}, letters[0])
+    gold = _LABEL.sub("$", plain(item.answer), count=1)  # "Total S.A. $=...$", and 35掳 for 35°
+    return rules.Asked("formula", item.question, gold)
 
 
 def score_by_rules(item: Item, response: str) -> Verdict:

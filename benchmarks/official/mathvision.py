@@ -1,27 +1,26 @@
 """MathVision, or MATH-V (arXiv 2402.14804): 3040 competition problems, about half with five
 options.
 
-Rules of ``evaluation/evaluate.py`` and ``evaluation/utils.py`` of mathllm/MATH-V.
+The owners' rules are in :mod:`benchmarks.official.mathvision_rules`.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from benchmarks.answers import _equivalence, rules
+from benchmarks.answers import rules
 from benchmarks.answers.asked import asked_of
-from benchmarks.answers.candidates import MAX_RESPONSE
 from benchmarks.answers.reading import read
 from benchmarks.base import DataError, Edition, Item, Scorer, Verdict
 from benchmarks.official.benchmark import FunctionScorer, OfficialBenchmark, image
+from benchmarks.official.mathvision_rules import LETTERS, clean, is_equal, official_extraction
+from benchmarks.official.mathvision_rules import letter as _letter
 
 REVISION = "a1f5cc3"
 PLACEHOLDER = re.compile(r"[ \t]*<image\d*>")
-LETTERS = list("ABCDE")
 #: Rows of ``test`` by subject; ``testmini`` has 19 of each.
 SUBJECTS = {
     "algebra": 345, "analytic geometry": 84, "arithmetic": 140, "combinatorial geometry": 308,
@@ -30,17 +29,13 @@ SUBJECTS = {
     "metric geometry - length": 449, "solid geometry": 244, "statistics": 58, "topology": 23,
     "transformation geometry": 168,
 }  # fmt: skip
-#: A word is a product of unknowns to the LaTeX parser: it has no value.
-WORD = re.compile(r"(?<![\\a-z])(?!sqrt|frac|sin|cos|tan|log|exp)[a-z]{3,}")
-#: Longer text is never handed to the LaTeX parser.
-MAX_EXPRESSION = 200
 
 
 class MathVision(OfficialBenchmark):
     name = "mathvision"
     title = "MathVision (test)"
     headline = "mathvision/accuracy"
-    scorers = ("official+extract", "official", "rules")
+    scorers = ("rules", "official+extract", "official")
     templates = ("mathvision",)
     editions = (
         Edition(
@@ -102,14 +97,14 @@ class MathVision(OfficialBenchmark):
         yield "level_subject", f"{item.meta['level']} {item.meta['subject']}"
 
     def make_scorers(self) -> Mapping[str, Scorer]:
-        base = f"mathvision/official@{REVISION}"
+        base = f"mathvision/official@{REVISION}+latex2sympy1.9.1"
         return {
-            "official+extract": FunctionScorer(f"{base}+extract3", score_extracted),
-            "official": FunctionScorer(base, score_official, score_extraction),
             "rules": FunctionScorer(
                 f"mathvision/rules{rules.VERSION}",
                 lambda item, text: rules.judge(item, text, asked(item)),
             ),
+            "official+extract": FunctionScorer(f"{base}+extract3", score_extracted),
+            "official": FunctionScorer(base, score_official, score_extraction),
         }
 
 
@@ -147,140 +142,3 @@ def score_extracted(item: Item, response: str) -> Verdict:
         return Verdict(item.id, False, None, reading.status, reading.rule, span=reading.span)
     verdict = score_extraction(item, _letter(clean(said)), reading.rule)
     return Verdict(item.id, verdict.correct, said, "ok", reading.rule, span=reading.span)
-
-
-# ----------------------------------------------------------------------------- the owners'
-# extraction
-
-
-def official_extraction(response: str) -> str:
-    """The answer that the owners' rules read, in their normal form.
-
-    A letter at the end (`` C.``, `` (C).``) or on the first line; a number after the last "is ";
-    else, without a box, what follows "the answer is" and the like up to the end of line or
-    sentence; else the last box. They read all of a response that says none of these.
-    """
-    text = response.strip()[-MAX_RESPONSE:]
-    for c in LETTERS:
-        starts = (f"{c}\n", f"({c})\n", f"({c}) {c}\n")
-        if text.endswith((f" {c}.", f" ({c}).")) or text.startswith(starts):
-            text = c
-    tail = text.rsplit("is ", 1)[-1].rstrip(".")
-    if _is_number(tail):
-        text = tail
-    if "oxed{" not in text:
-        for stated in ("final answer is", "answer is", "correct answer is", "answer should be"):
-            for flag in (f"the {stated}", f"The {stated}"):
-                found = flag in text
-                text = text.rsplit(flag, 1)[-1].strip()
-                if found:
-                    text = text.split("\n", 1)[0].split(". ", 1)[0]
-    else:
-        text = "\\boxed{" + text.rsplit("oxed{", 1)[-1] if text.count("oxed{") > 1 else text
-    return _letter(clean(text))
-
-
-def _letter(text: str) -> str:
-    for c in "abcde":
-        text = text.replace(f"({c})", c)
-    for c in "abcde":
-        text = text.replace(f"{{{c}}}", c)
-    return text.rstrip(".").lstrip(":").strip()
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-_REMOVED = (
-    (" ", ""), ("\\,", ""), ("∞", "\\infty"), ("+\\infty", "\\infty"), ("\\\\", "\\"), ("\n", ""),
-    ("\\text", ""), ("\\mbox", ""), ("bmatrix", "pmatrix"), ("\\left", ""), ("\\right", ""),
-    ("^{\\circ}", ""), ("^\\circ", ""), ("{m}^3", ""), ("m^3", ""), ("{units}", ""), ("units", ""),
-    ("{km}", ""), ("km", ""),
-)  # fmt: skip
-_TIDIED = (
-    ("\\!", ""), ("\\\\", "\\"), ("tfrac", "frac"), ("dfrac", "frac"), ("\\$", ""), ("$", ""),
-    ("\\%", ""), ("{.", "{0."),
-)  # fmt: skip
-
-
-def clean(text: str) -> str:
-    """The owners' normal form of an answer: the content of its box, what follows the last ``=``,
-    without spaces, sizes, degrees and a few units, fractions and roots in braces."""
-    text = text.lower().replace("{}", "")
-    box = text.find("oxed{")
-    if box >= 0 and (close := text.rfind("}")) > box + 4:
-        text = text[box + len("oxed{") : close]
-    brace, closed = text.find("{"), text.find("}")
-    if closed >= 0 and (brace < 0 or closed < brace):
-        text = text[:closed]
-    text = text.rsplit("=", 1)[-1].rsplit("\\approx", 1)[-1]
-    for old, new in (*_REMOVED, *_TIDIED):
-        text = text.replace(old, new)
-    if text.startswith("."):
-        text = "0" + text
-    if "sqrt" in text:
-        text = re.sub(r"\\sqrt([^{])", r"\\sqrt{\1}", text)
-        text = re.sub(r"\\frac([^{])(?:([^{])|(?=\{))", _braced, text)
-    if text == "0.5":
-        return "\\frac{1}{2}"
-    ratio = re.fullmatch(r"(0|-?[1-9]\d{0,40})/(0|-?[1-9]\d{0,40})", text)
-    return f"\\frac{{{ratio[1]}}}{{{ratio[2]}}}" if ratio else text
-
-
-def _braced(match: re.Match[str]) -> str:
-    return f"\\frac{{{match[1]}}}" + (f"{{{match[2]}}}" if match[2] else "")
-
-
-# -------------------------------------------------------------------------------- the owners'
-# equality
-
-
-def is_equal(answer: str, gold: str) -> bool:
-    """The owners' equality: the same text in lower case, else tuples whose parts round to the same
-    two decimals, else expressions whose values do. They evaluate the text as Python; here its value
-    is computed in a child process with limits."""
-    answer, gold = answer.lower(), gold.lower()
-    if not answer.replace(" ", "") or not gold.replace(" ", ""):
-        return False
-    if answer.strip() == gold.strip():
-        return True
-    answer, gold = _rounded_tuple(answer), _rounded_tuple(gold)
-    if answer == gold:
-        return True
-    values = value(answer), value(gold)
-    return None not in values and values[0] == values[1]
-
-
-def _rounded_tuple(text: str) -> str:
-    parts = text[1:-1].split(",")
-    if text[0] + text[-1] not in ("()", "[]") or not 1 < len(parts) <= 20:
-        return text
-    rounded = []
-    for part in parts:
-        if "infty" in part or part in ("a", "-a"):
-            rounded.append(part)
-            continue
-        number = value(part)
-        if number is None:
-            return text
-        rounded.append(str(number))
-    return text[0] + ",".join(rounded) + text[-1]
-
-
-@lru_cache(maxsize=50_000)
-def value(latex: str) -> int | float | None:
-    """The value of an expression, rounded to two decimals; None where it has none."""
-    if len(latex) > MAX_EXPRESSION or WORD.search(latex) or not re.search(r"\d|\\pi", latex):
-        return None
-    plain = latex.strip()
-    if re.fullmatch(r"\d{1,15}", plain):
-        return int(plain)
-    if re.fullmatch(r"\d{1,15}\.\d{1,15}", plain):
-        return round(float(plain), 2)
-    number = _equivalence.value(latex)
-    return None if number is None else round(number, 2)

@@ -84,7 +84,7 @@ class MathVista(OfficialBenchmark):
     name = "mathvista"
     title = "MathVista (testmini)"
     headline = "mathvista/accuracy"
-    scorers = ("official+extract", "official", "official-2023", "rules")
+    scorers = ("rules", "official+extract", "official", "official-2023")
     templates = ("mathvista",)
     #: Skills and grades are not counted: the owners' own files differ in them.
     editions = (
@@ -175,6 +175,10 @@ class MathVista(OfficialBenchmark):
     def make_scorers(self) -> Mapping[str, Scorer]:
         base = f"mathvista/official@{REVISION}"
         return {
+            "rules": FunctionScorer(
+                f"mathvista/rules{rules.VERSION}",
+                lambda item, text: rules.judge(item, text, asked(item)),
+            ),
             "official+extract": FunctionScorer(f"{base}+extract3", score_extracted),
             "official": FunctionScorer(
                 base, lambda item, text: score_rules(item, text, "official"), score_extraction
@@ -183,10 +187,6 @@ class MathVista(OfficialBenchmark):
                 f"mathvista/official-2023@{VERDICTS}",
                 lambda item, text: score_rules(item, text, "official-2023"),
                 lambda item, extraction: score_extraction(item, extraction, "official-2023"),
-            ),
-            "rules": FunctionScorer(
-                f"mathvista/rules{rules.VERSION}",
-                lambda item, text: rules.judge(item, text, asked(item)),
             ),
         }
 

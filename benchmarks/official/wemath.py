@@ -31,7 +31,7 @@ class WeMath(OfficialBenchmark):
     name = "wemath"
     title = "We-Math (testmini)"
     headline = "wemath/accuracy"
-    scorers = ("official+extract", "official", "rules")
+    scorers = ("rules", "official+extract", "official")
     templates = ("wemath",)
 
     editions = (
@@ -94,12 +94,12 @@ class WeMath(OfficialBenchmark):
     def make_scorers(self) -> Mapping[str, Scorer]:
         base = f"wemath/official@{REVISION}"
         return {
-            "official+extract": FunctionScorer(f"{base}+extract3", score_extracted),
-            "official": FunctionScorer(base, score_official),
             "rules": FunctionScorer(
                 f"wemath/rules{rules.VERSION}",
                 lambda item, text: rules.judge(item, text, asked(item)),
             ),
+            "official+extract": FunctionScorer(f"{base}+extract3", score_extracted),
+            "official": FunctionScorer(base, score_official),
         }
 
     def values(self, items: Sequence[Item], verdicts: Iterable[Verdict]) -> list[Values]:

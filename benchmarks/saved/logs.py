@@ -136,9 +136,9 @@ def _holders(row: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
 
 def _held(path: Path, documents: Sequence[Row], one: Benchmark) -> tuple[Item, ...] | None:
     """The items as the owners' rows in a log tell them; None where they are not all there."""
-    if not isinstance(one, OfficialBenchmark):
+    columns = set(_OWNERS.get(one.name, ()))
+    if not columns or not isinstance(one, OfficialBenchmark):
         return None
-    columns = set(_OWNERS[one.name])
     owners: list[Row] = []
     for where, row in documents:
         holder = next((each for each in _holders(row) if each.keys() >= columns), None)
@@ -240,23 +240,28 @@ class _Items:
         number = row["doc_id"]
         if isinstance(number, int) and 0 <= number < len(self.items):
             first = self.items[number].id
-            found = [first] if first in found else found
+            if first in found or (not found and (first, "") in self._stems(str(row["target"]))):
+                return [first]
         return list(dict.fromkeys(found))
 
     def _within(self, prompt: str, target: str) -> list[str]:
         """The items whose question stands in a prompt and whose gold is the target; of those only
         the longest questions, as a short one can be a part of another."""
-        found = [
-            (stem, id) for id, stem in self.stems if stem in prompt and self.has_gold(id, target)
-        ]
+        found = [(stem, id) for id, stem in self._stems(target) if stem and stem in prompt]
         longest = max((len(stem) for stem, _ in found), default=0)
         return [id for stem, id in found if len(stem) == longest]
 
+    def _stems(self, gold: str) -> Sequence[tuple[str, str]]:
+        """(id, question without options and unit, bare) of the items with this gold; the question
+        is empty where it is in the picture."""
+        return self._by_gold.get(gold.strip(), ())
+
     @cached_property
-    def stems(self) -> list[tuple[str, str]]:
-        """(id, question without options and unit, bare) of the items that ask one."""
-        stems = [(item.id, _stem(item)) for item in self.items]
-        return [(id, stem) for id, stem in stems if stem]
+    def _by_gold(self) -> Mapping[str, Sequence[tuple[str, str]]]:
+        found: dict[str, list[tuple[str, str]]] = {}
+        for item in self.items:
+            found.setdefault(item.answer.strip(), []).append((item.id, _stem(item)))
+        return found
 
 
 def _bare(text: str) -> str:

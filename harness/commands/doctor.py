@@ -112,9 +112,9 @@ def show_data(console: Console, name: str, source: str, split: str | None, store
     Raises :class:`HarnessError` where it cannot be read.
     """
     from benchmarks.base import DataError
+    from benchmarks.data.pictures import broken
     from benchmarks.official.golds import failures, gold_exceptions
     from harness.errors import HarnessError
-    from harness.plan.published_data import unreadable
     from harness.store.sources import benchmark_data
     from harness.store.sources.hashes import Hashes
 
@@ -132,7 +132,7 @@ def show_data(console: Console, name: str, source: str, split: str | None, store
     assert edition is not None  # it has some
     if isinstance(located, benchmark_data.TinyBenchmark):
         differences = []
-    broken = unreadable(items)
+    unshown = broken(items)
     checks = _Checks(console)
     say = checks.say
     say(True, f"{name}, {edition.split}: {len(items)} items, id {located.id}")
@@ -141,9 +141,9 @@ def show_data(console: Console, name: str, source: str, split: str | None, store
     if not differences:
         say(True, f"as published, compared by {one.compared(folder, items, located.split)}")
     shown = sum(len(item.images) for item in items)
-    say(not broken, f"{shown} pictures, {len(broken)} that cannot be read")
-    for where, why in broken[:5]:
-        say(False, f"the picture of {where}: {why}")
+    say(not unshown, f"pictures: {shown}; items with one that cannot be shown: {len(unshown)}")
+    for item, why in list(unshown.items())[:5]:
+        say(False, f"the picture of {item}: {why}")
     for scorer in one.scorers:
         wrong = failures(one, items, scorer)
         known = gold_exceptions(name, scorer)

@@ -21,6 +21,7 @@ from backends.engines.registry import missing, samples_locally
 from benchmarks.plugins import Registry
 from harness.experiment.settings import Axes, SharedSettings, StageSettings
 from harness.store.sources.models import ServedModel
+from harness.store.sources.questions import OnBroken
 
 #: What a method *is*. An arm may override these; settings shared by all arms may not, as that would
 #: turn every method into the same one.
@@ -179,6 +180,11 @@ class Experiment(Config):
     questions: str | None = Field(
         default=None,
         description="`tiny/train`, a .jsonl or .parquet file, or hub:owner/name@<commit>[split]",
+    )
+    on_broken_picture: OnBroken = Field(
+        default="refuse",
+        description="questions with a picture that cannot be shown to a model: refuse them all, or "
+        "skip these rows and count them",
     )
     backend: str = "deepspeed"
     training: SharedSettings = SharedSettings()

@@ -1,8 +1,7 @@
-"""Whether a benchmark's data is as published and its pictures are whole."""
+"""Whether a benchmark's data is as published."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,33 +57,3 @@ def unlike(plan: Plan, store: Store) -> Iterator[str]:
         except DataError as error:
             raise HarnessError(str(error)) from None
         yield from (f"{name} is not as published: {line}" for line in differences)
-
-
-def refuse_broken(items: Sequence[Item]) -> None:
-    """Raises :class:`DataError` naming the pictures that cannot be read: one of them would stop the
-    answering midway."""
-    if broken := unreadable(items):
-        shown = "; ".join(f"{where} ({why})" for where, why in broken[:5])
-        more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
-        raise DataError(f"{len(broken)} pictures cannot be read: those of {shown}{more}.")
-
-
-def unreadable(items: Sequence[Item]) -> list[tuple[str, str]]:
-    """(item, reason) for each picture that cannot be decoded to its last row."""
-    from PIL import Image, UnidentifiedImageError
-
-    seen: dict[object, str] = {}
-    for item in items:
-        for given in item.images:
-            if given in seen:
-                continue
-            try:
-                with Image.open(
-                    io.BytesIO(given) if isinstance(given, bytes) else given
-                ) as picture:
-                    picture.load()
-                seen[given] = ""
-            except Exception as error:  # decoders raise of every kind
-                reason = "not an image" if isinstance(error, UnidentifiedImageError) else str(error)
-                seen[given] = reason or type(error).__name__
-    return [(i.id, seen[given]) for i in items for given in i.images if seen[given]]

@@ -69,7 +69,8 @@ class TrainingPlanner:
 
     def pool(self, source: str) -> Questions:
         if source not in self.pools:
-            self.pools[source] = questions.locate(source, self.hashes)
+            skip = self.experiment.on_broken_picture
+            self.pools[source] = questions.locate(source, self.hashes, skip)
         return self.pools[source]
 
     def model_of(self, source: str) -> Model:

@@ -118,7 +118,8 @@ def stored(spec: TrialSpec, folder: Path) -> bool:
 
 
 def _entry(step: Step, found: Result, store: Store, cached: bool, seconds: float) -> dict[str, Any]:
-    return {
+    left_out = found.manifest.get("left_out")
+    return ({} if left_out is None else {"left_out": left_out}) | {
         "kind": step.kind,
         "name": step.name,
         "benchmark": step.benchmark,
@@ -154,8 +155,8 @@ class _Maker:
             started = time.time()
             out = work / "out"
             out.mkdir(parents=True, exist_ok=True)
-            self._execute(step, work)
-            record = {
+            more = self._execute(step, work)
+            record = more | {
                 "kind_version": step.version,
                 "spec": step.spec,
                 "parents": step.parents,
@@ -165,7 +166,8 @@ class _Maker:
             }
             return self.store.commit(step.kind, step.label, step.key, record), False
 
-    def _execute(self, step: Step, work: Path) -> None:
+    def _execute(self, step: Step, work: Path) -> dict[str, Any]:
+        """Do the work of a step; what it adds to its result's manifest."""
         from harness.steps import curate, generate, respond, score, synthesize, train
         from harness.steps.context import Context
 
@@ -190,6 +192,7 @@ class _Maker:
             "score": score.run,
         }
         functions[step.kind](KINDS[step.kind].model_validate(step.spec), context)
+        return context.record
 
 
 def finish(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from backends.base.engine import EngineError, Server
 from backends.base.resources import Resources
+from benchmarks.base import DataError
 from harness.errors import StepError
 
 if TYPE_CHECKING:
@@ -99,9 +100,11 @@ def ask(
     are those since the answers before it came, shared evenly by the samples of a request: as
     engines answer many at a time, only their sum means something, which is the time of the asking.
     ``progress`` is told the number of requests answered. Raises :class:`StepError` where the engine
-    cannot go on; what it answered is on disk. With ``first_logp`` each answer holds the
+    cannot go on; what it answered is on disk; and before it is made, where a text marks the places
+    of another number of pictures than it has. With ``first_logp`` each answer holds the
     log-probability of its first token under that name.
     """
+    _refuse_misplaced(requests)
     answers = _recorded(record)
     todo = [request for request in requests if request.id not in answers]
     done = len(requests) - len(todo)
@@ -131,6 +134,14 @@ def ask(
                     "same command goes on from there"
                 ) from error
     return answers
+
+
+def _refuse_misplaced(requests: Sequence[Request]) -> None:
+    for request in requests:
+        try:
+            _ = request.content
+        except DataError as error:
+            raise StepError(f"request {request.id!r}: {error}") from None
 
 
 def _dropped(seconds: float) -> Answer:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -12,6 +12,7 @@ from backends.base.resources import Resources
 from backends.base.stage import Stage
 from backends.rewards import REWARDS
 from benchmarks.base import Benchmark, Item
+from benchmarks.data.pictures import broken, told
 from benchmarks.registry import benchmark
 from harness.errors import StepError
 from harness.plan import published_data as data
@@ -36,7 +37,8 @@ class Context:
     ``parents`` maps a role to a finished step's folder, ``located`` a content id to its place,
     ``reward_files`` the identity of a reward in a user's own file to where it is.
     ``progress(done, total, unit)`` tells people; ``watch(file, total, unit)`` lets the number of
-    lines of a growing file tell them. ``engines`` holds the engine that the steps of a trial share.
+    lines of a growing file tell them. ``engines`` holds the engine that the steps of a trial share,
+    and ``record`` what the step adds to the manifest of its result.
     """
 
     store: Store
@@ -49,6 +51,7 @@ class Context:
     reward_files: Mapping[str, str] = field(default_factory=dict)
     services: Services = field(default_factory=Services)
     engines: EngineHolder = field(default_factory=EngineHolder)
+    record: dict[str, Any] = field(default_factory=dict)
 
     @property
     def out(self) -> Path:
@@ -86,10 +89,29 @@ class Context:
         return planned.model_copy(update={"rewards": tuple(terms)})
 
     def questions(self, content_id: str) -> list[Item]:
-        """The question pool of this id."""
+        """The question pool of this id, whose pictures can all be shown to a model.
+
+        Raises :class:`StepError` naming the rows where that is not so, or, where the pool is to be
+        read without them, says how many those are in the log and in the result's manifest.
+        """
         pool = self.located[content_id]
         assert isinstance(pool, Questions)
-        return pool.load(Hashes(self.store.root))
+        items = pool.load(Hashes(self.store.root))
+        found = _broken(pool, items)
+        if not found:
+            return items
+        said = f"questions {pool.source}: {told(found)}"
+        if pool.on_broken_picture == "refuse":
+            raise StepError(
+                f"{said}. Mend these files, or leave such rows out with `on_broken_picture: skip` "
+                "beside `questions`"
+            )
+        kept = [item for item in items if item.id not in found]
+        if not kept:
+            raise StepError(f"{said}; no question is left")
+        print(f"left out of {said}", flush=True)
+        self.record["left_out"] = {"questions": len(found), "first": dict(list(found.items())[:5])}
+        return kept
 
     def benchmark(self, name: str, data_id: str) -> Benchmark:
         """The benchmark of this name, whose data has this id."""
@@ -112,6 +134,18 @@ class Context:
         located = self.located[data_id]
         assert isinstance(located, Data)
         return located
+
+
+#: What was found in each pool that this process has looked through, by its id.
+_looked_through: dict[str, dict[str, str]] = {}
+
+
+def _broken(pool: Questions, items: Sequence[Item]) -> dict[str, str]:
+    """Which rows of a pool have a picture that cannot be shown, and why; several steps of a trial
+    ask."""
+    if pool.id not in _looked_through:
+        _looked_through[pool.id] = broken(items)
+    return _looked_through[pool.id]
 
 
 @lru_cache(maxsize=4)

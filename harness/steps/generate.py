@@ -7,8 +7,8 @@ from typing import Any
 
 from backends.base.engine import Request, Sampling
 from backends.engines.registry import samples_locally
+from benchmarks.data.pictures import refuse_broken
 from benchmarks.prompts import template
-from harness.plan.published_data import refuse_broken
 from harness.plan.specs import Generate
 from harness.steps.asking import ask
 from harness.steps.context import Context

@@ -73,7 +73,7 @@ def test_nobody_is_asked_about_what_is_beyond_doubt() -> None:
     assert decided(MATHVISTA, "<answer>C</answer>") == (True, "ok", "gold letter/tag/letter")
     assert decided(MATHVISTA, "red") == (True, "ok", "gold/prose/text")
     letters = Item("6", "?", "A", meta={"choices": ["B", "A"]})
-    assert decided(letters, "B") == (True, "ok", "gold letter/bare")
+    assert decided(letters, "B") == (True, "ok", "gold letter/prose/letter")
     assert asked(letters, "A").extracted == "A"  # the letter of the other option
 
 

@@ -38,9 +38,9 @@ import torch
 
 from backends.base.engine import Request, Sampling
 from backends.engines.hf import HFEngine
-from backends.models.pictures import read_picture
 from benchmarks import tiny
 from benchmarks.base import Item
+from benchmarks.data.pictures import read_picture
 from benchmarks.prompts import template
 from benchmarks.registry import benchmark
 
@@ -115,7 +115,7 @@ def lm_eval(lm: Any, items: Sequence[Item], stop: bool) -> list[str]:
     instances = []
     for number, item in enumerate(items):
         text = "<image>" * len(item.images) + prompt.render_item(item)
-        pictures = [read_picture(p.read_bytes()) for p in item.images if isinstance(p, Path)]
+        pictures = [read_picture(p) for p in item.images]
         arguments = (
             lm.apply_chat_template([{"role": "user", "content": text}]),
             dict(kwargs),

@@ -100,7 +100,7 @@ def _sources(
         if pool not in checked:
             checked.add(pool)
             try:
-                questions.locate(pool, hashes)
+                questions.locate(pool, hashes, experiment.on_broken_picture)
             except HarnessError as error:
                 yield (*place, "questions") if arm.questions else ("questions",), str(error)
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from backends.models.pictures import read_picture
 from benchmarks import registry, tiny
 from benchmarks.base import PICTURE_MARK, DataError, Item, Scorer, Values, Verdict, interleaved
+from benchmarks.data.pictures import read_picture
 from benchmarks.prompts import asked
 from benchmarks.registry import benchmark
 from harness.results.statistics import interval
@@ -85,7 +85,7 @@ def _in_memory(item: Item) -> Item:
 def pictures(doc: Mapping[str, Any]) -> list[Any]:
     """The pictures of a document, decoded as our engines do."""
     images = _items(doc["benchmark"], doc["data"], doc["split"])[doc["id"]].images
-    return [read_picture(p.read_bytes() if isinstance(p, Path) else p) for p in images]
+    return [read_picture(picture) for picture in images]
 
 
 @lru_cache(maxsize=8)

@@ -17,8 +17,28 @@ from harness.store.keys import digest
 from harness.store.sources.base import TINY, Source, require_commit, tiny_name
 from harness.store.sources.hashes import Hashes
 
+#: What becomes of a pool with rows whose picture cannot be shown to a model.
+OnBroken = Literal["refuse", "skip"]
 
-class TinyQuestions(Source):
+_SKIPPING = "[without broken pictures]"
+
+
+class QuestionSource(Source):
+    """A pool of questions. One that is read without its broken pictures is another than one that
+    is refused for them, and has another id."""
+
+    on_broken_picture: OnBroken = "refuse"
+
+    @property
+    def plain_id(self) -> str:
+        """The id of all that is there."""
+        return self.id.removesuffix(_SKIPPING)
+
+    def _read(self) -> list[Item]:
+        return _read(self.source, self.on_broken_picture)
+
+
+class TinyQuestions(QuestionSource):
     """A training split that the embedded world generates."""
 
     kind: Literal["tiny questions"] = "tiny questions"
@@ -29,7 +49,7 @@ class TinyQuestions(Source):
         return tiny.questions(tiny_name(self.source) or "")
 
 
-class QuestionFile(Source):
+class QuestionFile(QuestionSource):
     """A question file of the user's. Its id is over what the items say and show, whatever format
     holds them."""
 
@@ -40,31 +60,41 @@ class QuestionFile(Source):
         return Path(self.source)
 
     def content_id(self, hashes: Hashes) -> str:
-        return _items_id(_read(self.source), hashes)
+        return _with(self.on_broken_picture, _items_id(self._read(), hashes))
 
     def load(self, hashes: Hashes) -> list[Item]:
-        items = _read(self.source)
-        if _items_id(items, hashes) != self.id:
+        items = self._read()
+        if _items_id(items, hashes) != self.plain_id:
             raise self.changed("question file")
         return items
 
 
-class HubQuestions(Source):
+class HubQuestions(QuestionSource):
     """One split of a data set of the hub, at a commit."""
 
     kind: Literal["hub questions"] = "hub questions"
 
     def load(self, hashes: Hashes) -> list[Item]:
-        return _read(self.source)
+        return self._read()
 
 
 #: ``load`` gives the items; :class:`StepError` where they are not those that were planned with.
 Questions = TinyQuestions | QuestionFile | HubQuestions
 
 
-def locate(source: str, hashes: Hashes) -> Questions:
-    """The question pool that a text names; a local file is read and checked here. Raises
-    :class:`HarnessError`."""
+def locate(source: str, hashes: Hashes, on_broken_picture: OnBroken = "refuse") -> Questions:
+    """The question pool that a text names; a local file is read and checked here, but for what its
+    pictures show. Raises :class:`HarnessError`."""
+    found = _located(source, hashes, on_broken_picture)
+    changed = {"id": _with(on_broken_picture, found.id), "on_broken_picture": on_broken_picture}
+    return found.model_copy(update=changed)
+
+
+def _with(on_broken_picture: OnBroken, id: str) -> str:
+    return id + _SKIPPING if on_broken_picture == "skip" else id
+
+
+def _located(source: str, hashes: Hashes, on_broken_picture: OnBroken) -> Questions:
     from benchmarks import tiny
 
     if tiny_name(source) is not None:
@@ -82,7 +112,7 @@ def locate(source: str, hashes: Hashes) -> Questions:
         expected = f"expected {TINY}/train, such a file, or hub:owner/name@<commit>[split]"
         raise HarnessError(f"{source!r}: {what}; {expected}")
     try:
-        items = _read(str(path))
+        items = _read(str(path), on_broken_picture)
     except DataError as error:
         raise HarnessError(str(error)) from None
     if not items:
@@ -90,10 +120,10 @@ def locate(source: str, hashes: Hashes) -> Questions:
     return QuestionFile(id=_items_id(items, hashes), source=str(path.resolve()))
 
 
-def _read(source: str) -> list[Item]:
+def _read(source: str, on_broken_picture: OnBroken) -> list[Item]:
     from benchmarks.data.questions import load_questions
 
-    return load_questions(source)
+    return load_questions(source, any_picture=on_broken_picture == "skip")
 
 
 def _items_id(items: Iterable[Item], hashes: Hashes) -> str:

@@ -27,6 +27,7 @@ from backends.training.clock import Clock
 from backends.training.samples import QuestionOrder
 from benchmarks import tiny
 from benchmarks.base import Item
+from benchmarks.data.pictures import read_picture
 from benchmarks.data.questions import save_questions
 from tests.backends.offered import offer
 
@@ -66,6 +67,36 @@ def rollouts(engine: HFEngine, items: list[Item], **fields: Any) -> Rollouts:
         return engine.generate_encoded(prompts, ids, sampling, logp=True)
 
     return Rollouts(stage, 0, items, engine.encoder, sample, external)
+
+
+def test_a_group_is_trained_on_the_pictures_where_its_question_has_them(
+    engine: HFEngine, picture: Callable[..., bytes]
+) -> None:
+    """The ids of the processor's own encoding, the pictures in its order; pictures at the front
+    would be another prompt."""
+    two = (picture(2, 56, 112), picture(3))
+    text = "Compare <image> with <image>."
+    items = [Item("q", text, "1", two), Item("front", text.replace("<image>", "it"), "1", two)]
+    made = rollouts(engine, items, questions_per_step=2)
+    drawn = made.order.at(0)
+    samples, _ = made.at(0, drawn, Clock())
+    by_id = {drawn[s.place].item.id: s.group.prompt for s in samples}
+    content: list[dict[str, str]] = []
+    for part in text.split("<image>"):
+        content += [{"type": "text", "text": part}, {"type": "image"}]
+    processor: Any = engine.encoder.processor
+    given = processor(
+        text=processor.apply_chat_template(
+            [{"role": "user", "content": content[:-1]}], tokenize=False, add_generation_prompt=True
+        ),
+        images=[read_picture(each) for each in two],
+        return_tensors="pt",
+    )
+    assert torch.equal(by_id["q"].input_ids, given["input_ids"][0])
+    for name, tensor in joined(by_id["q"].pictures).items():
+        assert torch.equal(tensor, given[name])
+    front, between = by_id["front"].places.nonzero(), by_id["q"].places.nonzero()
+    assert between.max() - between.min() > front.max() - front.min()
 
 
 # ------------------------------------------------------------------------------------ who is kept

@@ -21,6 +21,7 @@ from backends.engines.hf import HFEngine
 from backends.models.encoding import Encoder
 from backends.models.pictures import joined
 from backends.training.groups import Group
+from benchmarks.data.pictures import read_picture
 
 
 @pytest.fixture
@@ -75,6 +76,38 @@ def test_greedy_equals_generate_token_for_token(
             suppress_tokens=list(engine.suppressed),
         )[0, len(prompt) :]
         assert found[request.id][0].tokens == tuple(expected.tolist())
+
+
+def test_pictures_between_words_are_read_where_they_stand(
+    engine: HFEngine,
+    model: PreTrainedModel,
+    processor: Qwen2_5_VLProcessor,
+    picture: Callable[..., bytes],
+) -> None:
+    """Against the model's own generate on what its processor makes of the message, in which the
+    parts come in this order. The likeliest tokens of these prompts are not within rounding."""
+    two = (picture(2, 56, 112), picture(3))
+    content = [
+        *({"type": "text", "text": "Compare "}, {"type": "image"}),
+        *({"type": "text", "text": " with "}, {"type": "image"}, {"type": "text", "text": "."}),
+    ]
+    chat = processor.apply_chat_template(
+        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+    )
+    found = {}
+    for name, images in (("as asked", two), ("the other way round", two[::-1])):
+        request = Request(name, "Compare <image> with <image>.", images)
+        (response,) = responses(engine, [request], Sampling(max_tokens=16))[name]
+        given = processor(
+            text=chat, images=[read_picture(each) for each in images], return_tensors="pt"
+        )
+        given["mm_token_type_ids"] = (given["input_ids"] == model.config.image_token_id).int()
+        expected = model.generate(
+            **given, do_sample=False, max_new_tokens=16, suppress_tokens=list(engine.suppressed)
+        )[0, given["input_ids"].shape[1] :]
+        assert response.tokens == tuple(expected.tolist())
+        found[name] = response.logp
+    assert found["as asked"] != found["the other way round"]
 
 
 def test_text_does_not_depend_on_batch_order_or_rank(

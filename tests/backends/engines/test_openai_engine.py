@@ -23,6 +23,7 @@ import pytest
 from PIL import Image
 
 from backends.base.engine import EngineError, Request, Sampling, Server
+from benchmarks.data.pictures import read_picture
 
 pytest.importorskip("openai", reason="the extra openai is not installed")
 
@@ -236,6 +237,42 @@ def test_who_stops_listening_does_not_wait() -> None:
         left.set()
         time.sleep(0.1)
         assert len(server.bodies) <= 3
+
+
+def test_a_server_sees_the_pixels_that_the_other_engines_see() -> None:
+    """A photograph that lies on its side, and grey of 16 bits; one that is upright stays a file."""
+    upright, lying = Image.Exif(), Image.Exif()
+    upright[0x0112], lying[0x0112] = 1, 6
+    ramp = np.arange(0, 65536, 1024, dtype=np.uint16).reshape(4, 16)
+    photograph = Image.new("RGB", (32, 16), "red")
+    photograph.paste("blue", (0, 0, 8, 8))
+    files = []
+    for image, kind, more in (
+        (photograph, "JPEG", {"exif": upright}),
+        (photograph, "JPEG", {"exif": lying}),
+        (Image.fromarray(ramp), "PNG", {}),
+    ):
+        out = io.BytesIO()
+        image.save(out, kind, **more)
+        files.append(out.getvalue())
+    with ChatServer() as server:
+        list(engine(server).generate([Request("r", "?", tuple(files))], GREEDY))
+    parts = server.bodies[0]["messages"][0]["content"][:3]
+    urls = [part["image_url"]["url"] for part in parts]
+    sent = [base64.b64decode(url.partition(",")[2]) for url in urls]
+    assert sent[0] == files[0]
+    assert [url.partition(";")[0] for url in urls[1:]] == ["data:image/png"] * 2
+    for one, two in zip(sent[1:], files[1:], strict=True):
+        seen = Image.open(io.BytesIO(one)).convert("RGB")  # as a server does
+        assert np.array_equal(np.asarray(seen), np.asarray(read_picture(two)))
+
+
+def test_marks_that_are_not_the_pictures_are_named(picture: Callable[..., bytes]) -> None:
+    with (
+        ChatServer() as server,
+        pytest.raises(EngineError, match="'r': its text has 1 <image> for"),
+    ):
+        list(engine(server).generate([Request("r", "<image>?", (picture(1),) * 2)], GREEDY))
 
 
 def test_a_picture_that_cannot_be_read_is_named() -> None:

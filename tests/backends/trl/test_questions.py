@@ -44,6 +44,8 @@ def test_the_tokens_are_those_of_our_encoder(
 
     encoder = Encoder(family("qwen2_5_vl"), processor, 2048)
     marked = [replace(i, question=f"Is {'<image>' * len(i.images)} it?") for i in items[:4]]
+    two = (items[0].images[0], items[1].images[0])
+    marked[0] = replace(items[0], question="Compare <image> with <image>.", images=two)
     asked = questions(
         [*marked, *items[4:]], encoder, template=template, questions_per_step=8, steps=1
     )

@@ -136,7 +136,7 @@ def test_a_choice_is_named_by_letter_or_by_text() -> None:
         ("(b)", "B"),
         (r"\text{(B)}", "B"),
         ("B. 15 cm", "B"),
-        ("(B) 12 cm", "B"),
+        ("(B) 12 cm", None),
         ("Option C", "C"),
         ("15", "B"),
         ("no, there is none", "C"),

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from benchmarks.aggregate import slug
 from benchmarks.base import DataError, Item
-from benchmarks.official.mathvision import is_equal, official_extraction, score_extraction
+from benchmarks.official.mathvision import score_extraction
+from benchmarks.official.mathvision_rules import is_equal, official_extraction
 from benchmarks.registry import benchmark
 from tests.benchmarks import owners_files as made
 

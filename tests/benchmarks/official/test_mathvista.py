@@ -147,9 +147,9 @@ def test_parquet_with_float_precision_is_the_same_benchmark(tmp_path) -> None:
         (number("[1, 2]", "list"), r"\boxed{[1, 2]}", True, "ok"),
     ],
 )
-def test_default_scorer(tmp_path, asked, response, correct, status) -> None:
+def test_official_extract(tmp_path, asked, response, correct, status) -> None:
     (item,) = items(tmp_path, asked)
-    verdict = ONE.scorer().score(item, response)
+    verdict = ONE.scorer("official+extract").score(item, response)
     assert (verdict.correct, verdict.status) == (correct, status)
 
 

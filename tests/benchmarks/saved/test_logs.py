@@ -178,6 +178,29 @@ def test_without_any_id_the_question_tells_the_item(tmp_path: Path) -> None:
     assert texts(found) == {"4": ["x"]}
 
 
+def test_a_log_of_a_task_of_ours_tells_benchmark_and_item(tmp_path: Path) -> None:
+    items = data("wemath", tmp_path / "data")
+    log = [
+        {
+            "doc_id": n,
+            "doc": {"id": item.id, "benchmark": "wemath", "question": "?", "answer": item.answer},
+            "target": item.answer,
+            "arguments": {"gen_args_0": {"arg_0": "?", "arg_1": {"until": []}}},
+            "resps": [[f"said {n}"]],
+            "filtered_resps": [f"said {n}"],
+            "filter": "none",
+            "accuracy": float(n == 0),
+        }
+        for n, item in enumerate(items)
+    ]
+    path = written(tmp_path / "samples_harness_wemath.jsonl", log)
+    assert benchmark_of(path) == "wemath"
+    assert read(path, benchmark("wemath")).items is None  # it holds no row of the owners'
+    found = read(path, benchmark("wemath"), items)
+    assert texts(found) == {item.id: [f"said {n}"] for n, item in enumerate(items)}
+    assert [a.published for a in found.answers] == [n == 0 for n in range(len(items))]
+
+
 def test_a_row_of_another_gold_is_noted(tmp_path: Path) -> None:
     items = data("mathvista", tmp_path / "data")
     rows = made.mathvista()

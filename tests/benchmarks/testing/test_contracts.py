@@ -36,7 +36,7 @@ def tiny_data(name: str, folder: Path) -> Path:
     elif name == "mathvision":
         made.write_json(name, made.mathvision(5), folder / name, "test")
     else:
-        rows = made.mathverse(3)
+        rows = [row | {"problem_version": "Text Only"} for row in made.mathverse(3)]
         made.write_json("mathverse", rows, folder / name, "testmini_text_only")
     return folder / name
 

@@ -6,13 +6,10 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from benchmarks.base import DataError
-from benchmarks.registry import benchmark
 from harness.errors import HarnessError
 from harness.plan import published_data as data
 from harness.results.report.model import BenchmarkRecord
@@ -107,7 +104,7 @@ def test_the_doctor_checks_data(both, tmp_path) -> None:
     said = done.stdout
     assert "mathvision, test: 3 items, id sha256:" in said
     assert "3037 rows are missing: 4, 5, 6, 7, 8, ..." in said
-    assert "3 pictures, 1 that cannot be read" in said
+    assert "pictures: 3; items with one that cannot be shown: 1" in said
     assert "the picture of 1: " in said
     assert "Traceback" not in done.stdout + done.stderr
 
@@ -130,12 +127,3 @@ def test_what_differs_from_the_published_data_is_told_before_anything_is_asked(
     said = list(data.unlike(plan, Store(tmp_path / "runs")))
     assert "mathvision is not as published: 2 rows; the owners' testmini has 304" in said
     assert all(line.startswith("mathvision") for line in said)  # the tiny world's is its own
-
-
-def test_pictures_that_cannot_be_read_are_all_named_before_anything_is_asked(both) -> None:
-    items = benchmark("mathvision").load(both)
-    data.refuse_broken(items)
-    broken = [replace(items[0], images=(made.PNG[:45],)), items[1]]
-    broken.append(replace(items[2], images=(b"no picture",)))
-    with pytest.raises(DataError, match=r"2 pictures .*: those of 1 \(.*\); 3 \(not an image\)"):
-        data.refuse_broken(broken)
