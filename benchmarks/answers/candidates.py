@@ -252,9 +252,8 @@ _DENIED = re.compile(
     re.I | re.S,
 )
 _REST = re.compile(
-    r"[,;(]?\s{0,9}\b(?:because|since|given that|due to|based on|according to|for the reason"
-    r"|so that"
-    r"|as (?:we|it|the|this|is|can|shown|seen|per|they|both|there|each|all|a|in)"
+    r"[,;(]?\s{0,9}\b(?:because|since|given that|due to|based on|according to|so that"
+    r"|for the reason|as (?:we|it|the|this|is|can|shown|seen|per|they|both|there|each|all|a|in)"
     r"|which (?:is|was|means|gives|can|equals|follows|matches)|by (?:the|using|counting))\b"
     r"|[,;]\s{1,9}(?:as|so|for|where|while|whereas|and|but|which|with|since|the)\s",
     re.I,
@@ -270,9 +269,6 @@ _LETTER_POINT = re.compile(r"[(\[*_]{0,3}[A-Z][)\]*_]{0,3}")
 _SIGNS = " \t\r\n*_>`"
 
 
-#: The line goes on: "B. 12 cm".
-_ON = re.compile(r"[ \t]{0,9}\S")
-
 
 def stated(text: str) -> Iterator[Candidate]:
     """What a response states behind "the answer is", "Answer:", "I choose", up to the end of its
@@ -286,17 +282,12 @@ def stated(text: str) -> Iterator[Candidate]:
         ends = _STATEMENT_END.search(rest)
         if ends is None and len(rest) > MAX_STATEMENT:
             continue
-        if (
-            ends
-            and ends[0] == "."
-            and _LETTER_POINT.fullmatch(rest, 0, ends.start())
-            and _ON.match(rest, ends.end())
-            and not _RETRACTED.match(rest, ends.start())
-        ):
-            ends = _STATEMENT_END.search(rest, ends.end())
         if ends and ends[0] in "?？":
             continue
-        end = match.end() + (ends.start() if ends else len(rest))
+        stop = ends.start() if ends else len(rest)
+        if ends and ends[0] == "." and _LETTER_POINT.fullmatch(rest, 0, stop):
+            stop = _behind_letter(rest, ends)
+        end = match.end() + stop
         one = Candidate(text[match.end() : end], match.end(), end, "statement").stripped(_SIGNS)
         if denied := _DENIED.match(one.text):
             if denied["rest"] is None:
@@ -304,6 +295,15 @@ def stated(text: str) -> Iterator[Candidate]:
             one = one.part(denied.start("rest"), denied.end("rest")).stripped(_SIGNS)
         if one.text:
             yield one
+
+
+def _behind_letter(rest: str, point: re.Match[str]) -> int:
+    """Where a statement ends that begins with a letter and a point: behind the option's text."""
+    further = _STATEMENT_END.search(rest, point.end())
+    stop = further.start() if further else len(rest)
+    if _RETRACTED.match(rest, point.start()) or stop > MAX_STATEMENT:
+        return point.start()
+    return stop if rest[point.end() : stop].strip() else point.start()
 
 
 def retracted(text: str, one: Candidate) -> str | None:
