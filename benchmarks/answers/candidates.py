@@ -269,7 +269,6 @@ _LETTER_POINT = re.compile(r"[(\[*_]{0,3}[A-Z][)\]*_]{0,3}")
 _SIGNS = " \t\r\n*_>`"
 
 
-
 def stated(text: str) -> Iterator[Candidate]:
     """What a response states behind "the answer is", "Answer:", "I choose", up to the end of its
     sentence, the last first. What is denied or only supposed is passed over: of "not A but B" the

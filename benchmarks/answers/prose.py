@@ -103,7 +103,7 @@ def is_cut(text: str) -> bool:
     text = text.strip()
     if _TOTAL.search(text):
         return False
-    return text.endswith((":", "：")) or (
+    return text.endswith((":", "：", "=")) or (
         len(text) > MAX_UNFINISHED and bool(_UNFINISHED.search(text))
     )
 
@@ -178,6 +178,18 @@ def is_program(response: str) -> bool:
 
 
 _GBK_DEGREE = re.compile(r"(?<=\d)掳")
+
+
+_PLACEHOLDER = re.compile(
+    r"(?:\\(?:text|mathrm)\s?\{)?\W{0,3}(?:none|n/?a|null|nan|nil|todo|tbd|no answer|unknown|x|"
+    r"(?:your\s)?(?:answer|letter|option)(?:\shere)?)?\W{0,3}",
+    re.I,
+)
+
+
+def is_placeholder(text: str) -> bool:
+    """Whether a text is a word for nothing or for what should stand there: "your answer"."""
+    return len(text) < 30 and bool(_PLACEHOLDER.fullmatch(text.strip()))
 
 
 def full_width(text: str) -> str:
@@ -268,7 +280,7 @@ REFUSAL = re.compile(
 )
 #: Says that no option is right, which may be an option.
 NONE_RIGHT = re.compile(
-    r"(?:no|none)\b[^.]{0,12}"
+    r"(?!no answer\W*$)(?:no|none)\b[^.]{0,12}"
     r"(?:\b(?:correct|right|answers?|above|these|those|options?|choices?)\b[^.]{0,30})"
     r"|(?:没有|无)正确(?:答案|选项)|以上都不(?:对|是)",
     re.I,

@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from benchmarks.answers import candidates
-from benchmarks.answers.asked import Asked, unasked
+from benchmarks.answers.asked import Asked, named, unasked
 from benchmarks.answers.candidates import MAX_RESPONSE, Candidate
 from benchmarks.answers.equality import MAX_ANSWER
-from benchmarks.answers.naming import named
 from benchmarks.answers.numerals import in_words, is_scaled, leading_number, read_number
 from benchmarks.answers.options import read_choice
 from benchmarks.answers.prose import (
@@ -29,6 +28,7 @@ from benchmarks.answers.prose import (
     is_bound,
     is_cut,
     is_hedged,
+    is_placeholder,
     is_program,
     is_prose,
     plain,
@@ -190,11 +190,14 @@ class _Reader:
             letter, how = read_choice(one.text, self.asked.question, options)
             if letter is not None and how != "words":
                 return self.found(one, how, letter)
-        if one.rule in ("tag", "boxed") and one.text.strip() and self.doubtful is None:
+        marked = one.rule in ("tag", "boxed") and one.text.strip()
+        if marked and self.doubtful is None and not is_placeholder(one.text):
             self.doubtful = self.found(one, "none of the options")
         return None
 
     def number(self, one: Candidate) -> Reading | None:
+        if is_placeholder(one.text):
+            return self.none(one, "refused")
         for part in self.parts(one):
             if number := in_words(part.text):
                 return self.found(part, "words", number)
@@ -223,6 +226,8 @@ class _Reader:
     def formula(self, one: Candidate) -> Reading | None:
         if not one.text.strip():
             return None
+        if is_placeholder(one.text):
+            return self.none(one, "refused")
         for part in self.parts(one):
             if number := in_words(part.text):
                 return self.found(part, "words", number)
