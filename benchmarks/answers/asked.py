@@ -101,7 +101,7 @@ def unasked(text: str, asked: Asked) -> str:
         lines = (
             rf"[(\[]?{k}{place}{re.escape(full_width(v.strip()))}" for k, v in asked.options.items()
         )
-        listed = r"[ \t;]{0,3}\s[\s;]{0,3}".join(lines)
+        listed = r"[\s;,]{1,6}(?:(?:and|or)\s)?".join(lines)
         text = re.sub(listed, lambda match: "\n" * len(match[0]), text)
     return text
 

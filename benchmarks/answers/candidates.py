@@ -248,7 +248,7 @@ _UNSURE = re.compile(
 _DENIED = re.compile(
     r"(?:not|n't|neither|never)\b(?:.{1,80}?(?:[,;.]?\s?\bbut(?:\srather|\sinstead)?"
     r"|[,;.]\s?(?:rather|instead)|[,;.]\s?(?:it|this|that|the answer)(?:'s|\sis|\sequals))"
-    r"\s(?P<rest>.+))?",
+    r"\s(?P<rest>.+))?|(?:不是|并非|不选)(?:.{1,40}?,\s?而?是\s?(?P<other>.+))?",
     re.I | re.S,
 )
 _REST = re.compile(
@@ -289,9 +289,9 @@ def stated(text: str) -> Iterator[Candidate]:
         end = match.end() + stop
         one = Candidate(text[match.end() : end], match.end(), end, "statement").stripped(_SIGNS)
         if denied := _DENIED.match(one.text):
-            if denied["rest"] is None:
+            if denied.lastgroup is None:
                 continue
-            one = one.part(denied.start("rest"), denied.end("rest")).stripped(_SIGNS)
+            one = one.part(*denied.span(denied.lastgroup)).stripped(_SIGNS)
         if one.text:
             yield one
 
@@ -322,7 +322,7 @@ def praised(text: str) -> Iterator[Candidate]:
 
 
 _NOT = re.compile(
-    r"[,;]?\s{1,9}(?:and\s|but\s)?(?:(?:is\s)?not|rather than|instead of|as opposed to|unlike)\s",
+    r"[,;]?\s{1,9}(?:and\s|but\s)?(?:(?:is\s)?not|rather than|instead of|as opposed to|unlike)\s|[,，]\s?而?不是",
     re.I,
 )
 #: What an answer is introduced with: a blank, "It is", "At", a verb in Chinese.

@@ -181,7 +181,7 @@ _GBK_DEGREE = re.compile(r"(?<=\d)掳")
 
 
 _PLACEHOLDER = re.compile(
-    r"(?:\\(?:text|mathrm)\s?\{)?\W{0,3}(?:none|n/?a|null|nan|nil|todo|tbd|no answer|unknown|x|"
+    r"(?:\\(?:text|mathrm)\s?\{)?\W{0,3}(?:none|n/a|null|nan|nil|todo|tbd|no answer|unknown|x|"
     r"(?:your\s)?(?:answer|letter|option)(?:\shere)?)?\W{0,3}",
     re.I,
 )

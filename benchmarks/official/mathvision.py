@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.answers import rules
 from benchmarks.answers.asked import asked_of
+from benchmarks.answers.numerals import leading_number
 from benchmarks.answers.reading import read
 from benchmarks.base import DataError, Edition, Item, Scorer, Verdict
 from benchmarks.official.benchmark import FunctionScorer, OfficialBenchmark, image
@@ -20,6 +21,7 @@ from benchmarks.official.mathvision_rules import LETTERS, clean, is_equal, offic
 from benchmarks.official.mathvision_rules import letter as _letter
 
 REVISION = "a1f5cc3"
+_COUNTED = re.compile(r"\d\s*(?:\\text\s?\{\s*)?[A-Za-z]{2}")
 PLACEHOLDER = re.compile(r"[ \t]*<image\d*>")
 #: Rows of ``test`` by subject; ``testmini`` has 19 of each.
 SUBJECTS = {
@@ -140,5 +142,7 @@ def score_extracted(item: Item, response: str) -> Verdict:
     said = reading.answer
     if said is None:
         return Verdict(item.id, False, None, reading.status, reading.rule, span=reading.span)
-    verdict = score_extraction(item, _letter(clean(said)), reading.rule)
+    counted = leading_number(said) if _COUNTED.search(said) else None  # "12 triangles"
+    plain = said if counted is None else said[slice(*counted)]
+    verdict = score_extraction(item, _letter(clean(plain)), reading.rule)
     return Verdict(item.id, verdict.correct, said, "ok", reading.rule, span=reading.span)
