@@ -322,7 +322,8 @@ def praised(text: str) -> Iterator[Candidate]:
 
 
 _NOT = re.compile(
-    r"[,;]?\s{1,9}(?:and\s|but\s)?(?:(?:is\s)?not|rather than|instead of|as opposed to|unlike)\s|[,，]\s?而?不是",
+    r"[,;]?\s{1,9}(?:and\s|but\s)?(?:(?:is\s)?not|rather than|instead of|as opposed to|unlike)\s"
+    r"|[,，]\s?而?不是",
     re.I,
 )
 #: What an answer is introduced with: a blank, "It is", "At", a verb in Chinese.
