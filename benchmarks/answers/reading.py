@@ -281,7 +281,8 @@ class _Reader:
         kind, question = self.asked.kind, self.asked.question
         if not text.strip():
             return None
-        text = _EITHER_OR.sub(lambda match: "\n" * len(match[0]), text)
+        if (settled := _EITHER_OR.sub(lambda match: "\n" * len(match[0]), text)) != text:
+            return self.prose(settled) or Reading(None, "prose/several", None, "undecided")
         cut = is_cut(text)
         if kind == "choice":
             letter, how = read_choice(text, question, self.asked.options)
