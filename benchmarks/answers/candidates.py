@@ -227,7 +227,7 @@ _PRAISED = re.compile(
     r"(?:the\s)?(?:only\sone\b|(?:only\s|most\s)?"
     r"(?:correct|right|best|true|appropriate|answer)\b(?:\s(?:answer|option|choice|one))?)"
     r"|(?:选?项)?(?:是|为)?(?:正确|对的|符合题意)"
-    r"|\s?(?:the\s)?(?:correct|right)\s(?:answer|option|choice)"
+    r"|(?<!A)(?<!A\s)\s?(?:the\s)?(?:correct|right)\s(?:answer|option|choice)"
     r"|[.:)]?\s[^\n]{0,60}?\s?(?:[✓✔✅]|[-–—(:]\s?(?:correct|true|right)\)?)\s*$)"
     r"|(?:\b(?i:only|leaving|leaves|it's|it is|it must be|say|so|guess|hence|thus|therefore)"
     r"|答[:：]|∴)[,:]?\s{0,3}(?P<last>[B-H])(?=\s?(?:[.,。!]|$|fits|works|is|gives|matches))"
@@ -267,7 +267,6 @@ _RETRACTED = re.compile(
 #: Behind a letter its statement goes on to the text of the option: "B. 40°".
 _LETTER_POINT = re.compile(r"[(\[*_]{0,3}[A-Z][)\]*_]{0,3}")
 _SIGNS = " \t\r\n*_>`"
-
 
 
 def stated(text: str) -> Iterator[Candidate]:
@@ -334,7 +333,10 @@ _LEAD = re.compile(
     r"|[^=≠<>?？]{0,40}(?<![不非])[为是占填得即]\s?(?=[-\d(\[\\$√π|])(?![^\n]{0,40}吗)"
 )
 #: What an answer has behind it in brackets: "12 triangles (8 small, 4 large)".
-_ASIDE = re.compile(r"(?<=\S)\s{1,3}\([^()\[\]\\,]{0,60}?[A-Za-z]{3}[^()\[\]\\,]{0,60}\)\.?\Z")
+_ASIDE = re.compile(
+    r"(?<=\S)\s{1,3}\((?:[^()\[\]\\,]{0,60}?[A-Za-z]{3}[^()\[\]\\,]{0,60}"
+    r"|\d{1,6}\s[A-Za-z]{3}[^()\[\]\\]{0,80})\)\.?\Z"
+)
 
 
 def without_denial(one: Candidate) -> Candidate:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 
 from benchmarks.answers.equality import MAX_ANSWER, equivalent, normalise
-from benchmarks.answers.prose import NONE_RIGHT, REFUSAL, full_width
+from benchmarks.answers.prose import NONE_RIGHT, REFUSAL, full_width, is_placeholder
 from benchmarks.answers.quantities import compute
 
 _WRAPPER = re.compile(
@@ -65,7 +65,7 @@ def named(answer: str, options: Mapping[str, str]) -> tuple[str | None, str]:
     if len(answer) > MAX_ANSWER:
         return None, "none"
     plain = _plain(answer)
-    if not plain:
+    if is_placeholder(plain) and plain not in options.values():
         return None, "none"
     forms = {k: normalise(_ARTICLE.sub("", text.strip(), count=1)) for k, text in options.items()}
     bare = _PREFIX.sub("", plain, count=1)

@@ -172,7 +172,8 @@ _SCALED = re.compile(
 #: A number behind one of these words names a thing, or a part.
 _LABEL = re.compile(
     r"\b(?:figure|fig\.?|step|question|problem|part|case|example|table|equation|grade|page|row|"
-    r"line|item|no\.|half of|double|twice|triple)\s?$|(?<!#)#$",
+    r"line|item|no\.|half of|double|twice|triple"
+    r"|(?:page|step|question|problem)\s\d{1,3}\sof)\s?$|(?<!#)#$",
     re.I,
 )
 #: Letters that a number is a part of a word with, a unit aside: "2D", "2-dimensional".
@@ -196,8 +197,8 @@ _NO_THING = (
 )
 _NONE = re.compile(
     r"(?:\b(?:there (?:is|are|was|were|will be)|has|have|with) no(?:ne)?"
-    rf"{_NO_THING}|\bnone of|^none|^no{_NO_THING}\s(?:\w+\s){{1,3}}(?:is|are|was|were|remain)\s"
-    r"(?!correct|right))\b",
+    rf"{_NO_THING}|\bnone of|^none(?=\s\w)"
+    rf"|^no{_NO_THING}\s(?:\w+\s){{1,3}}(?:is|are|was|were|remain)\s(?!correct|right))\b",
     re.I,
 )
 
@@ -273,7 +274,7 @@ def usable(line: str) -> list[Number]:
     return [
         n
         for n in numbers(line)
-        if not (_LABEL.search(line[max(0, n.start - 12) : n.start]) or _POINTS.match(line, n.end))
+        if not (_LABEL.search(line[max(0, n.start - 20) : n.start]) or _POINTS.match(line, n.end))
         and not _SCALED.match(line, n.end)
         and not _glued(line, n)
         and not is_bound(line, n.start)

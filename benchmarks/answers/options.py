@@ -79,7 +79,7 @@ def read_choice(response: str, question: str, options: Mapping[str, str]) -> tup
     lines = sentences(response)
     if not lines:
         return None, "none"
-    forms = {letter: _form(text) for letter, text in options.items()}
+    forms = {letter: form for letter, text in options.items() if (form := _form(text))}
     lines = _unlisted(lines, options)
     binary = {form: letter for letter, form in forms.items()}
     if set(binary) not in ({"yes", "no"}, {"true", "false"}) and not any(
@@ -94,6 +94,8 @@ def read_choice(response: str, question: str, options: Mapping[str, str]) -> tup
         return letter, "letter"
     if set(binary) in ({"yes", "no"}, {"true", "false"}):
         return _polarity(lines, question, binary)
+    if not forms:
+        return None, "none"
     none = [letter for letter, text in options.items() if NONE_RIGHT.fullmatch(text.strip(" ."))]
     if len(none) == 1 and any(NONE_RIGHT.match(line) for line in lines):
         return none[0], "text"
@@ -334,6 +336,8 @@ def _values(options: Mapping[str, str]) -> dict[str, Fraction] | None:
     values = {}
     for letter, text in options.items():
         found = list(numbers(plain(text)))
+        if not text.strip():
+            continue
         if not found and (NONE_RIGHT.fullmatch(text.strip(" .")) or REFUSAL.search(text)):
             continue
         if len(found) != 1 or found[0].start > 1 or re.search(r"[√^π(\\]", text):

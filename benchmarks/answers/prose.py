@@ -103,9 +103,21 @@ def is_cut(text: str) -> bool:
     text = text.strip()
     if _TOTAL.search(text):
         return False
-    return text.endswith((":", "：")) or (
+    return text.endswith((":", "：", "=")) or (
         len(text) > MAX_UNFINISHED and bool(_UNFINISHED.search(text))
     )
+
+
+_PLACEHOLDER = re.compile(
+    r"(?:\\text\s?\{)?\s{0,9}(?:(?:your|the|my)\s)?(?:(?:final\s)?answers?(?:\shere)?|letter|option|number|value|todo"
+    r"|tbd|null|no\sanswer|x{3,9}|\.{2,9}|…|\?|？|_{1,9})?\s{0,9}\}?",
+    re.I,
+)
+
+
+def is_placeholder(text: str) -> bool:
+    """Whether a text is empty or stands where an answer should: "your answer", "?"."""
+    return bool(_PLACEHOLDER.fullmatch(text))
 
 
 def is_prose(text: str) -> bool:

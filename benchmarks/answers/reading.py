@@ -29,6 +29,7 @@ from benchmarks.answers.prose import (
     is_bound,
     is_cut,
     is_hedged,
+    is_placeholder,
     is_program,
     is_prose,
     plain,
@@ -190,7 +191,8 @@ class _Reader:
             letter, how = read_choice(one.text, self.asked.question, options)
             if letter is not None and how != "words":
                 return self.found(one, how, letter)
-        if one.rule in ("tag", "boxed") and one.text.strip() and self.doubtful is None:
+        empty = is_placeholder(one.text) or one.text.strip() == "X"
+        if one.rule in ("tag", "boxed") and self.doubtful is None and not empty:
             self.doubtful = self.found(one, "none of the options")
         return None
 
@@ -221,7 +223,7 @@ class _Reader:
         return self.found(one.part(*behind.span(1)), "list") if behind else None
 
     def formula(self, one: Candidate) -> Reading | None:
-        if not one.text.strip():
+        if is_placeholder(one.text):
             return None
         for part in self.parts(one):
             if number := in_words(part.text):

@@ -12,6 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.answers._equivalence import TIME_LIMIT
+from benchmarks.answers.asked import Asked
+from benchmarks.answers.candidates import MAX_RESPONSE
+from benchmarks.answers.reading import read
 from benchmarks.base import Item, Scorer
 from benchmarks.official.benchmark import FunctionScorer
 from benchmarks.registry import BENCHMARKS, benchmark
@@ -184,6 +187,38 @@ PIECES = [
     "there are ", "no ", "twenty", "**", "```", "</think>", "\nQuestion: ", "None", "Yes, ",
     "than ",
 ]  # fmt: skip
+
+
+#: Seconds to read a response of the length that is read at most. Most take a tenth of one.
+READ_LIMIT = 2.0
+#: Told over and over: no pattern may go over a text more than a few times.
+REPEATED = [
+    "is ", "not ", "answer ", "The answer is ", "or ", "so ", ", so ", "B ", "B is ", "A. ", "B (",
+    "(", ")", "{", "}", "$", "$x$ ", "=", "a=", "-", "- ", " ", "\n", "\t", "\u200b", "1", "12 ",
+    "1,", "1/", "1. ", "12.\n", "12 or ", "5 to ", "5 cm ", "between 1 and ", "minus ", "a half ",
+    "twenty-one ", "three point ", "4 below zero ", "hundred ", "No ", "None of ", "can't ", "if ",
+    "wait ", "e.g. ", "✓", "A\n", "A 1 - correct\n", "\nreason: ", "the ", "It is ", "x", "x x ",
+    "是", "不是", "答案是", "十二", "百分之", "\\boxed{", "\\boxed{1} ", "\\frac{", "\\text{",
+    "<answer>", "</answer>", "<think>", "</think>", "<Thought process>: <<", ">>", "<b>", "**",
+]  # fmt: skip
+KINDS = [
+    Asked("choice", "How long is it?", "", {"A": "12 cm", "B": "15 cm", "C": "No correct answer"}),
+    Asked("choice", "Is it so?", "", {"A": "yes", "B": "no"}),
+    Asked("choice", "Which is it?", "", {"A": "A", "B": "mice do not increase", "C": ""}),
+    Asked("number", "How many (_) dots in each?"),
+    Asked("list"),
+    Asked("formula", "What is x?"),
+]
+
+
+@pytest.mark.parametrize("piece", REPEATED, ids=[f"{n}" for n in range(len(REPEATED))])
+def test_a_long_response_is_read_in_time(piece: str) -> None:
+    for text in (piece * (MAX_RESPONSE // len(piece)), "The answer is " + piece * 5_000):
+        for asked in KINDS:
+            began = time.process_time()
+            read(text, asked)
+            seconds = time.process_time() - began
+            assert seconds < READ_LIMIT, f"{seconds:.1f} s for {piece!r} as {asked.kind}"
 
 
 def mutated(chance: random.Random) -> str:
