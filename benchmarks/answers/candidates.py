@@ -67,7 +67,7 @@ _STEPS = re.compile(
 _MARKUP = re.compile(
     r"</?(?:b|strong|i|em|u|p|div|span|center|font|h[1-6]|code|mark)\s?>"
     r"|[\u200b-\u200f\u2060\ufeff]|[\U0001f300-\U0001faff]"
-    r"|\A\s{0,9}(?i:assistant|model)\s?[:\n]"
+    r"|(?:\A|(?<=\n))(?i:assistant|model)(?:\s?:|\n)"
 )
 
 
@@ -248,7 +248,8 @@ _UNSURE = re.compile(
 _DENIED = re.compile(
     r"(?:not|n't|neither|never)\b(?:.{1,80}?(?:[,;.]?\s?\bbut(?:\srather|\sinstead)?"
     r"|[,;.]\s?(?:rather|instead)|[,;.]\s?(?:it|this|that|the answer)(?:'s|\sis|\sequals))"
-    r"\s(?P<rest>.+))?",
+    r"\s(?P<rest>.+))?"
+    r"|(?:不是|不为|不选|并非)(?:.{1,80}?[,，]\s?(?:而|应该?)?(?:是|为|选)(?P<instead>.+))?",
     re.I | re.S,
 )
 _REST = re.compile(
@@ -289,9 +290,9 @@ def stated(text: str) -> Iterator[Candidate]:
         end = match.end() + stop
         one = Candidate(text[match.end() : end], match.end(), end, "statement").stripped(_SIGNS)
         if denied := _DENIED.match(one.text):
-            if denied["rest"] is None:
+            if denied.lastgroup is None:
                 continue
-            one = one.part(denied.start("rest"), denied.end("rest")).stripped(_SIGNS)
+            one = one.part(*denied.span(denied.lastgroup)).stripped(_SIGNS)
         if one.text:
             yield one
 
@@ -322,7 +323,8 @@ def praised(text: str) -> Iterator[Candidate]:
 
 
 _NOT = re.compile(
-    r"[,;]?\s{1,9}(?:and\s|but\s)?(?:(?:is\s)?not|rather than|instead of|as opposed to|unlike)\s",
+    r"[,;]?\s{1,9}(?:and\s|but\s)?(?:(?:is\s)?not|rather than|instead of|as opposed to|unlike)\s"
+    r"|[,，]\s{0,3}而?(?:不是|并非|不选)",
     re.I,
 )
 #: What an answer is introduced with: a blank, "It is", "At", a verb in Chinese.
@@ -360,15 +362,16 @@ def without_lead(one: Candidate) -> Candidate:
     return one.part(start, max(start, end)).stripped(_SIGNS + "。")
 
 
-#: Behind it stands a reason, and the answer before it.
+#: Behind it stand a reason or a courtesy, and the answer before it.
 _EXPLAINS = re.compile(
-    r"\n[\s*#_]{0,9}(?:reason(?:ing)?|explanation|justification|理由|解析|解释)[\s*_]{0,4}[:：]",
+    r"\n[\s*#_]{0,9}(?:(?:reason(?:ing)?|explanation|justification|理由|解析|解释)[\s*_]{0,4}[:：]"
+    r"|(?:I\s)?hope (?:this|that) helps|let me know if|feel free to)",
     re.I,
 )
 
 
 def unexplained(text: str) -> str:
-    """A response up to where it begins to give its reasons."""
+    """A response up to where it begins to give its reasons, or to take its leave."""
     reason = _EXPLAINS.search(text)
     return text[: reason.start()] if reason else text
 

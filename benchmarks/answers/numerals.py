@@ -11,7 +11,7 @@ from benchmarks.answers import units
 from benchmarks.answers.candidates import MAX_RESPONSE
 from benchmarks.answers.prose import (
     REFUSAL,
-    affirmed,
+    affirmed_answer,
     by_weight,
     is_bound,
     is_choice,
@@ -217,7 +217,9 @@ def read_number(response: str, question: str, unit: str = "") -> tuple[str | Non
     ``last``: in the last sentence with a number of its own. Numbers that the question names are
     passed over where there are others.
     """
-    lines = [line for each in sentences(response) if (line := _affirmed(each, question)).strip()]
+    lines = [
+        line for each in sentences(response) if (line := affirmed_answer(each, question)).strip()
+    ]
     if blank := _BLANK.search(question):
         filled = _filled(lines, blank[1]) or _filled(lines, blank[1].rpartition(" ")[0])
         if filled:
@@ -247,11 +249,6 @@ def _alone(lines: Sequence[str]) -> str | None:
     if len(lines) < 2 or not _ALONE.fullmatch(lines[0]) or not lines[1][0].isalpha():
         return None
     return None if any(map(_ALONE.fullmatch, lines[1:])) else lines[0].rstrip(".")
-
-
-def _affirmed(line: str, question: str) -> str:
-    """A sentence without what it denies; one that refuses stays as it is."""
-    return line if REFUSAL.search(line) else affirmed(line, question)
 
 
 def _filled(lines: Sequence[str], behind: str) -> str | None:

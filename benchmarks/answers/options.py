@@ -14,6 +14,7 @@ from benchmarks.answers.prose import (
     REFUSAL,
     STATED,
     affirmed,
+    affirmed_answer,
     by_weight,
     is_bound,
     is_choice,
@@ -83,14 +84,16 @@ def read_choice(response: str, question: str, options: Mapping[str, str]) -> tup
     lines = _unlisted(lines, options)
     binary = {form: letter for letter, form in forms.items()}
     if set(binary) not in ({"yes", "no"}, {"true", "false"}) and not any(
-        _NEGATIVE.search(text) for text in options.values()
+        _NEGATIVE.search(text) and not NONE_RIGHT.fullmatch(text.strip(" ."))
+        for text in options.values()
     ):
-        lines = [line for each in lines if (line := affirmed(each)).strip()]
+        lines = [line for each in lines if (line := affirmed_answer(each)).strip()]
         if not lines:
             return None, "none"
     if any(_misnumbered(line, forms) for line in lines):
         return None, "several"
-    if letter := _letter([line for line in lines if not _refuses(line)], options):
+    said = [affirmed(line) for line in lines if not _refuses(line)]
+    if letter := _letter([line for line in said if line.strip()], options):
         return letter, "letter"
     if set(binary) in ({"yes", "no"}, {"true", "false"}):
         return _polarity(lines, question, binary)
@@ -187,7 +190,11 @@ def _named(
     if all(len(form) == 1 and form.isalpha() for form in forms.values()):
         return _lettered(lines, question, options)
     if len(lines) == 1 and (whole := _form(lines[0])).replace(" ", "").isalpha():
-        around = [letter for letter, form in forms.items() if len(form) > 2 and _most(whole, form)]
+        around = [
+            letter
+            for letter, form in forms.items()
+            if len(form) > 2 and _most(whole, form) and not NONE_RIGHT.fullmatch(form)
+        ]
         if len(around) == 1:
             return around[0], "text"
     values = _values(options)

@@ -91,7 +91,7 @@ def read(response: str, asked: Asked | None = None) -> Reading:
     text, cut = candidates.answered(full_width(response[skipped:]))
     if not text.strip():
         return Reading(None, "thought" if cut or response.strip() else "none", None, "unparsed")
-    if is_program(text):
+    if is_program(candidates.unexplained(text)):
         return Reading(None, "program", None, "undecided")
     part = before_next_question(text)
     found = _Reader(candidates.unexplained(part), asked).read()
