@@ -108,18 +108,6 @@ def is_cut(text: str) -> bool:
     )
 
 
-_PLACEHOLDER = re.compile(
-    r"(?:\\text\s?\{)?\s{0,9}(?:(?:your|the|my)\s)?(?:(?:final\s)?answers?(?:\shere)?|letter|option|number|value|todo"
-    r"|tbd|null|no\sanswer|x{3,9}|\.{2,9}|…|\?|？|_{1,9})?\s{0,9}\}?",
-    re.I,
-)
-
-
-def is_placeholder(text: str) -> bool:
-    """Whether a text is empty or stands where an answer should: "your answer", "?"."""
-    return bool(_PLACEHOLDER.fullmatch(text))
-
-
 def is_prose(text: str) -> bool:
     """Whether a text has three words in a row."""
     return bool(_PROSE.search(_TEXT_COMMAND.sub(" ", text)))
@@ -195,6 +183,18 @@ def is_program(response: str) -> bool:
 
 
 _GBK_DEGREE = re.compile(r"(?<=\d)掳")
+
+
+_PLACEHOLDER = re.compile(
+    r"(?:\\(?:text|mathrm)\s?\{)?\W{0,3}(?:none|n/a|null|nan|nil|todo|tbd|no answer|unknown|"
+    r"x|_{1,9}|number|value|(?:your\s)?(?:answer|letter|option)(?:\shere)?)?\W{0,3}",
+    re.I,
+)
+
+
+def is_placeholder(text: str) -> bool:
+    """Whether a text is a word for nothing or for what should stand there: "your answer"."""
+    return len(text) < 30 and bool(_PLACEHOLDER.fullmatch(text.strip()))
 
 
 def full_width(text: str) -> str:
@@ -285,7 +285,7 @@ REFUSAL = re.compile(
 )
 #: Says that no option is right, which may be an option.
 NONE_RIGHT = re.compile(
-    r"(?:no|none)\b[^.]{0,12}"
+    r"(?!no answer\W*$)(?:no|none)\b[^.]{0,12}"
     r"(?:\b(?:correct|right|answers?|above|these|those|options?|choices?)\b[^.]{0,30})"
     r"|(?:没有|无)正确(?:答案|选项)|以上都不(?:对|是)",
     re.I,

@@ -14,10 +14,9 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from benchmarks.answers import candidates
-from benchmarks.answers.asked import Asked, unasked
+from benchmarks.answers.asked import Asked, named, unasked
 from benchmarks.answers.candidates import MAX_RESPONSE, Candidate
 from benchmarks.answers.equality import MAX_ANSWER
-from benchmarks.answers.naming import named
 from benchmarks.answers.numerals import in_words, is_scaled, leading_number, read_number
 from benchmarks.answers.options import read_choice
 from benchmarks.answers.prose import (
@@ -57,6 +56,9 @@ _NAME = re.compile(
 _BOTH = re.compile(r"\b(?:are|is)\s([^=.]{1,9}=[^=]{1,40}\b(?:and|or)\s[^=]{1,9}=[^=]{1,40})$")
 _YES_NO = re.compile(r"(yes|no|true|false)\b(?=[,.;:!]|$)", re.I)
 _DIGIT = re.compile(r"\d")
+_EITHER_OR = re.compile(r"\beither\b[^.\n]{1,200}?\bor\b[^\n]{0,200}", re.I)
+_EITHER = re.compile(r"\beither\b|\bor\s\$", re.I)
+_DOUBT = re.compile(r"\bnot sure\b|\bunsure\b|\b(?:don't|do not) know\b|\bno idea\b", re.I)
 _RANGE = re.compile(r"\d\s?(?:[-–—~:]|to\b|and\b)\s?\d")
 _SYMBOLS = re.compile(
     r"[\\^√π]|[(\[]\s?-?[\d.]+\s?,|\d\s?:\s?\d|\)\s?/|[a-z]\s?/\s?[\da-z]|\bto \d|=.*="
@@ -191,12 +193,16 @@ class _Reader:
             letter, how = read_choice(one.text, self.asked.question, options)
             if letter is not None and how != "words":
                 return self.found(one, how, letter)
-        empty = is_placeholder(one.text) or one.text.strip() == "X"
-        if one.rule in ("tag", "boxed") and self.doubtful is None and not empty:
+        marked = one.rule in ("tag", "boxed") and one.text.strip()
+        if marked and _DOUBT.search(one.text):
+            return self.none(one, "refused")
+        if marked and self.doubtful is None and not is_placeholder(one.text):
             self.doubtful = self.found(one, "none of the options")
         return None
 
     def number(self, one: Candidate) -> Reading | None:
+        if is_placeholder(one.text):
+            return self.none(one, "refused")
         for part in self.parts(one):
             if number := in_words(part.text):
                 return self.found(part, "words", number)
@@ -223,8 +229,10 @@ class _Reader:
         return self.found(one.part(*behind.span(1)), "list") if behind else None
 
     def formula(self, one: Candidate) -> Reading | None:
-        if is_placeholder(one.text):
+        if not one.text.strip():
             return None
+        if is_placeholder(one.text) and one.text.strip(" $.") not in ("x", "X"):
+            return self.none(one, "refused")
         for part in self.parts(one):
             if number := in_words(part.text):
                 return self.found(part, "words", number)
@@ -273,6 +281,7 @@ class _Reader:
         kind, question = self.asked.kind, self.asked.question
         if not text.strip():
             return None
+        text = _EITHER_OR.sub(lambda match: "\n" * len(match[0]), text)
         cut = is_cut(text)
         if kind == "choice":
             letter, how = read_choice(text, question, self.asked.options)
@@ -306,6 +315,8 @@ class _Reader:
                     return self.located(text, name["last"] or name["first"], "prose/name")
         if said is None or (cut and how not in ("stated", "blank", "emphasis")):
             return None
+        if kind == "formula" and said == "0" and not _DIGIT.search(text):
+            return None  # "none"
         if kind == "formula" and how in ("first", "last") and not _DIGIT.search(said):
             return None  # "one" is no number then
         if _RANGE.search(said) or compute(said) is None:
@@ -327,6 +338,8 @@ def _last_formula(text: str) -> str | None:
     for line in [line for line in reversed(lines) if CONCLUSION.match(line)] + lines[-1:]:
         line = _unreasoned(affirmed(line)).rstrip(" .。")
         found = [one for one in _FORMULA.finditer(line) if not is_bound(line, one.start())]
+        if found and _EITHER.search(line):
+            return None
         if found:
             return next(filter(None, found[-1].groups()))
         if both := _BOTH.search(line):

@@ -6,9 +6,10 @@ theirs: ``-pi/1/20`` for minus pi over a twentieth.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
-from typing import NamedTuple
+from functools import cache
+from typing import Any, NamedTuple
 
 from benchmarks.official.latex_values import chosen
 
@@ -29,6 +30,11 @@ E, SYMBOL, NOTHING = Node("E"), Node("symbol"), Node("nothing")
 
 _HALF = Fraction(1, 2)
 _RELATIONS = ("<", "<=", ">", ">=")
+#: The order of factors: numbers, names, products, sums, powers, functions.
+_NUMBER = (1, 0, "")
+_ORDER = {"*": (3, 0), "+": (3, 1), "**": (3, 2), "exp": (4, 10), "log": (4, 11)} | {
+    name: (4, 20 + n) for n, name in enumerate(("sin", "cos", "tan"))
+}
 #: What binds tighter is larger.
 _RELATION, _SUM, _PRODUCT, _POWER, _ATOM = range(5)
 
@@ -63,8 +69,19 @@ def raised(base: Expression, exponent: Expression) -> Expression:
 def root(degree: Expression, of: Expression) -> Expression:
     if isinstance(degree, Fraction):
         return raised(of, 1 / degree) if degree else NOTHING
-    inverse = exponential(Fraction(-1)) if degree == E else raised(degree, Fraction(-1))
-    return raised(of, inverse)
+    return raised(of, raised(_powered(degree), Fraction(-1)))
+
+
+def _powered(base: Expression) -> Expression:
+    """A base that sympy simplifies: it knows only a power of ``e`` by a name that Python has."""
+    if base == E:
+        return Node("exp", (Fraction(1),))
+    if isinstance(base, Fraction) or base.head not in ("*", "**"):
+        return base
+    first, *others = base.parts
+    if base.head == "**":
+        return Node("**", (_powered(first), *others))
+    return Node("*", tuple(map(_powered, base.parts)))
 
 
 def function(name: str, of: Expression, base: Expression | None) -> Expression:
@@ -115,19 +132,18 @@ def written(of: Expression, value: Callable[[str], float]) -> str:
 
 class _Writer:
     def __init__(self, value: Callable[[str], float]) -> None:
-        self.value = value
+        self.value = cache(value)
+        self.node = cache(self._node)
+        self.rank = cache(self._rank)
 
     def text(self, of: Expression, least: int = _RELATION) -> str:
         """In parentheses where it binds less than ``least``."""
         inner = str(of) if isinstance(of, Fraction) else self.node(*of)
         return f"({inner})" if _binds(of) < least else inner
 
-    def node(self, head: str, parts: tuple[Expression, ...]) -> str:
+    def _node(self, head: str, parts: tuple[Expression, ...]) -> str:
         if head == "+":
-            terms = [self.text(part) for part in parts]
-            if len(terms) > 2:
-                terms.sort(key=self.value)
-            return " + ".join(terms)
+            return " + ".join(map(self.text, self.terms(parts)))
         if head == "*":
             return self.product(parts)
         if head == "**":
@@ -135,6 +151,33 @@ class _Writer:
         if head in _RELATIONS:
             return f" {head} ".join(self.text(part, _SUM) for part in parts)
         return f"{head}({', '.join(map(self.text, parts))})" if parts else head
+
+    def terms(self, parts: tuple[Expression, ...]) -> Sequence[Expression]:
+        if len(parts) == 2:
+            return parts
+        return sorted(parts, key=lambda part: self.value(self.text(part)))
+
+    def _rank(self, of: Expression) -> tuple[Any, ...]:
+        """What sympy sorts the factors of a product by."""
+        if isinstance(of, Fraction):
+            return _NUMBER, (0, ()), (), of
+        coefficient = Fraction(1)
+        power: Expression = Fraction(1)
+        if of.head == "*" and isinstance(of.parts[0], Fraction):
+            coefficient, others = of.parts[0], of.parts[1:]
+            of = Node("*", others) if len(others) > 1 else others[0]
+        if isinstance(of, Node) and of.head == "**":
+            of, power = of.parts
+        if isinstance(of, Fraction):
+            return _NUMBER, (1, (str(of),)), self.rank(power), coefficient
+        parts = of.parts
+        if of.head == "+":
+            parts = tuple(self.terms(parts))
+        ranks = tuple(map(self.rank, parts))
+        ranks = tuple(sorted(ranks)) if of.head == "*" else ranks
+        kind = _ORDER.get(of.head, (4, 10_000) if parts else (2, 0))
+        named = (len(ranks), ranks) if parts else (1, (of.head,))
+        return (*kind, of.head), named, self.rank(power), coefficient
 
     def power(self, base: Expression, exponent: Expression) -> str:
         if exponent in (_HALF, -_HALF):
@@ -149,8 +192,11 @@ class _Writer:
         least = _binds(Node("*", parts)) + 1
         if parts[0] == 1 or any(map(_numeric, parts[1:])):
             return self.plain_product(parts, least)
+        first, *others = parts
+        if len(others) == 1 and isinstance(first, Fraction) and first < 0 and first != -1:
+            others = [_powered(other) if _head(other) == "**" else other for other in others]
         above, below, sign = [], [], ""
-        for part in parts:
+        for part in sorted((first, *others), key=self.rank):
             divisor = _below(part)
             if isinstance(part, Fraction):
                 upper, lower = abs(part.numerator), part.denominator

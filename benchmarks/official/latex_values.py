@@ -98,7 +98,7 @@ _Base = TypeVar("_Base", Fraction, float)
 
 
 def chosen(n: _Base, k: int) -> _Base:
-    """The binomial coefficient of ``n`` over a whole number."""
+    """The binomial coefficient of ``n`` over a natural number."""
     if isinstance(n, Fraction) and n.denominator == 1 and n >= 0:
         k = min(k, n.numerator - k)
         if k * n.numerator.bit_length() > MAX_BITS:

@@ -199,7 +199,7 @@ def golds(item: Item) -> list[str]:
 def asked(item: Item) -> rules.Asked:
     """What an item asks for, to our reader; of several right letters the first."""
     if letters := golds(item):
-        options = dict.fromkeys("ABCD", "") | item.meta["options"]
+        options = item.meta["options"] or dict.fromkeys("ABCD", "")
         return asked_of(item.meta["question_for_eval"], {"options": options}, letters[0])
     gold = _LABEL.sub("$", plain(item.answer), count=1)  # "Total S.A. $=...$", and 35掳 for 35°
     return rules.Asked("formula", item.question, gold)

@@ -13,6 +13,7 @@ from backends.base.stage import Stage
 from backends.deepspeed.objectives.choice import LOSSES
 from backends.rewards.correctness import correct
 from backends.training.objectives import OBJECTIVES, Objective, objective
+from benchmarks.answers.asked import Asked
 from benchmarks.base import Item
 from benchmarks.prompts import Template, templates
 
@@ -48,7 +49,7 @@ def test_sft_takes_the_solution_else_the_answer_in_the_templates_form(items: lis
     for template in templates().values():
         if not template.fields:  # of those that ask any question
             text = target(items[1], template.name)
-            assert correct((text,), "2") == [True]
+            assert correct((text,), Asked(gold="2")) == [True]
             for form in ("<answer>", "\\boxed"):
                 assert (form in text) == (form in template.system + template.user)
 

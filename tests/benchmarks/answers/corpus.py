@@ -18,8 +18,7 @@ the gold and sees nothing but the response:
 * "no correct answer" or "cannot be determined" as an option is chosen by saying just that, never by
   refusing to answer.
 
-``owners`` in a row says why the owners' equality, which the default scorer keeps, decides otherwise
-whatever reads the answer.
+``misread`` in a row says why the reader is known to read it otherwise.
 """
 
 from __future__ import annotations
@@ -40,7 +39,7 @@ from benchmarks.registry import benchmark
 
 ROWS = Path(__file__).parent / "rows"
 KINDS = ("choice", "int", "f1", "f2", "list", "free")
-FIELDS = {"kind", "question", "choices", "gold", "response", "right", "why", "owners"}
+FIELDS = {"kind", "question", "choices", "gold", "response", "right", "why", "misread"}
 #: Of a row without a question.
 QUESTION = "What is asked for?"
 ACCURACY = (RewardTerm(name="accuracy"),)
@@ -59,7 +58,7 @@ class Row:
     why: str
     question: str = QUESTION
     choices: Mapping[str, str] = field(default_factory=dict, hash=False)
-    owners: str = ""
+    misread: str = ""
 
     @property
     def file(self) -> str:
@@ -185,7 +184,3 @@ _MAKERS = {
     "mathvision": _mathvision,
     "mathverse_text_only": _mathverse,
 }
-#: The benchmark whose owners' equality a row's ``owners`` speaks of.
-OWNERS = {"choice": "mathvision", "free": "mathvision"} | dict.fromkeys(
-    ("int", "f1", "f2", "list"), "mathvista"
-)

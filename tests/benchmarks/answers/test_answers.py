@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from benchmarks.answers import _equivalence
+from benchmarks.answers.asked import named
 from benchmarks.answers.equality import classes, equivalent, normalise, rational
-from benchmarks.answers.naming import named
 from benchmarks.answers.reading import read
 
 

@@ -102,8 +102,8 @@ def expression(rng: Random, depth: int) -> str:
             script = rng.choice(("", "", "", "^2", "^{-1}", "_2", "_{10}", "^{0}"))
             return f"\\{rng.choice(FUNCTIONS)}{script}" + rng.choice(_ARGUMENTS) % one
         case 20:
-            below = rng.randrange(12)
-            return rng.choice((r"\binom{%s}{%s}", r"{%s \choose %s}")) % (one, below)
+            pair = rng.choice(NUMBERS), rng.randrange(12)
+            return rng.choice((r"\binom{%s}{%s}", r"{%s \choose %s}")) % pair
         case 21:
             return one + rng.choice(("!", "!!", "'", "!", "^{\\top}"))
         case 22:

@@ -97,7 +97,7 @@ def test_what_is_printed(file: Path) -> None:
     assert "rules - none (unparsed)" in said
     assert "the first 1 of 2" in text(answers, rescore.score(answers, ["official", "rules"]), 1)
     alone = text(answers, rescore.score(answers, []))
-    assert "official+extract = mathvista/official@" in alone
+    assert "rules = mathvista/rules" in alone
 
 
 def test_verdicts_and_disagreements_are_written(file: Path, tmp_path: Path) -> None:
@@ -114,7 +114,8 @@ def test_verdicts_and_disagreements_are_written(file: Path, tmp_path: Path) -> N
         "scorer_id": scored[0].id,
         "correct": True,
         "extracted": "B",
-        "rule": "statement",
+        "rule": "statement/letter",
+        "span": [14, 17],
         "status": "ok",
         "decoding": "greedy",
         "sample": 0,

@@ -123,15 +123,17 @@ def test_a_killed_step_goes_on_to_the_same_texts(made: Any, responses: Path) -> 
 def test_rejection_sampling_keeps_right_responses_as_solutions(
     made: Any, responses: Path, pool: Path
 ) -> None:
-    from backends.rewards.correctness import correct
+    from backends.rewards.correctness import correct, labelled
 
     kept, summary = chosen(made, "correct", "correct", responses=responses)
-    golds = {item.id: item.answer for item in load_questions(pool)}
+    golds = {q.id: labelled(q.question, q.meta, q.answer) for q in load_questions(pool)}
     by_id = {row["id"]: row for row in rows(responses)}
     for item in kept:
         source = item.meta["question"]
         assert item.solution in by_id[source]["texts"]
-        assert correct((item.solution,), golds[source]) == [True]
+        gold = golds[source]
+        assert gold is not None
+        assert correct((item.solution,), gold) == [True]
         assert not item.answer
     assert summary["unlabelled"] == 1
     questions = {item.meta["question"] for item in kept}

@@ -145,7 +145,9 @@ def test_figures_are_means_of_the_stored_values(made: Any, generated: Context) -
     folder = generated.scratch.parent / "score" / "out"
     verdicts = pq.read_table(folder / "verdicts.parquet").to_pylist()
     assert set(verdicts[0]) == {
-        *("item", "cluster", "decoding", "sample", "correct", "status", "extracted", "rule")
+        "start",
+        "end",
+        *("item", "cluster", "decoding", "sample", "correct", "status", "extracted", "rule"),
     }
     greedy = [v["correct"] for v in verdicts if v["decoding"] == "greedy"]
     sampled = [v["correct"] for v in verdicts if v["decoding"] == "sampled"]
