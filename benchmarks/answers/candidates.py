@@ -67,7 +67,7 @@ _STEPS = re.compile(
 _MARKUP = re.compile(
     r"</?(?:b|strong|i|em|u|p|div|span|center|font|h[1-6]|code|mark)\s?>"
     r"|[\u200b-\u200f\u2060\ufeff]|[\U0001f300-\U0001faff]"
-    r"|\A\s{0,9}(?i:assistant|model)\s?[:\n]"
+    r"|(?:\A|(?<=\n))(?i:assistant|model)(?:\s?:|\n)"
 )
 
 
@@ -227,7 +227,7 @@ _PRAISED = re.compile(
     r"(?:the\s)?(?:only\sone\b|(?:only\s|most\s)?"
     r"(?:correct|right|best|true|appropriate|answer)\b(?:\s(?:answer|option|choice|one))?)"
     r"|(?:选?项)?(?:是|为)?(?:正确|对的|符合题意)"
-    r"|\s?(?:the\s)?(?:correct|right)\s(?:answer|option|choice)"
+    r"|(?<!A)(?<!A\s)\s?(?:the\s)?(?:correct|right)\s(?:answer|option|choice)"
     r"|[.:)]?\s[^\n]{0,60}?\s?(?:[✓✔✅]|[-–—(:]\s?(?:correct|true|right)\)?)\s*$)"
     r"|(?:\b(?i:only|leaving|leaves|it's|it is|it must be|say|so|guess|hence|thus|therefore)"
     r"|答[:：]|∴)[,:]?\s{0,3}(?P<last>[B-H])(?=\s?(?:[.,。!]|$|fits|works|is|gives|matches))"
@@ -248,7 +248,8 @@ _UNSURE = re.compile(
 _DENIED = re.compile(
     r"(?:not|n't|neither|never)\b(?:.{1,80}?(?:[,;.]?\s?\bbut(?:\srather|\sinstead)?"
     r"|[,;.]\s?(?:rather|instead)|[,;.]\s?(?:it|this|that|the answer)(?:'s|\sis|\sequals))"
-    r"\s(?P<rest>.+))?|(?:不是|并非|不选)(?:.{1,40}?,\s?而?是\s?(?P<other>.+))?",
+    r"\s(?P<rest>.+))?"
+    r"|(?:不是|不为|不选|并非)(?:.{1,80}?[,，]\s?(?:而|应该?)?(?:是|为|选)(?P<instead>.+))?",
     re.I | re.S,
 )
 _REST = re.compile(
@@ -323,7 +324,7 @@ def praised(text: str) -> Iterator[Candidate]:
 
 _NOT = re.compile(
     r"[,;]?\s{1,9}(?:and\s|but\s)?(?:(?:is\s)?not|rather than|instead of|as opposed to|unlike)\s"
-    r"|[,，]\s?而?不是",
+    r"|[,，]\s{0,3}而?(?:不是|并非|不选)",
     re.I,
 )
 #: What an answer is introduced with: a blank, "It is", "At", a verb in Chinese.
@@ -334,7 +335,10 @@ _LEAD = re.compile(
     r"|[^=≠<>?？]{0,40}(?<![不非])[为是占填得即]\s?(?=[-\d(\[\\$√π|])(?![^\n]{0,40}吗)"
 )
 #: What an answer has behind it in brackets: "12 triangles (8 small, 4 large)".
-_ASIDE = re.compile(r"(?<=\S)\s{1,3}\([^()\[\]\\,]{0,60}?[A-Za-z]{3}[^()\[\]\\,]{0,60}\)\.?\Z")
+_ASIDE = re.compile(
+    r"(?<=\S)\s{1,3}\((?:[^()\[\]\\,]{0,60}?[A-Za-z]{3}[^()\[\]\\,]{0,60}"
+    r"|\d{1,6}\s[A-Za-z]{3}[^()\[\]\\]{0,80})\)\.?\Z"
+)
 
 
 def without_denial(one: Candidate) -> Candidate:
@@ -358,15 +362,16 @@ def without_lead(one: Candidate) -> Candidate:
     return one.part(start, max(start, end)).stripped(_SIGNS + "。")
 
 
-#: Behind it stands a reason, and the answer before it.
+#: Behind it stand a reason or a courtesy, and the answer before it.
 _EXPLAINS = re.compile(
-    r"\n[\s*#_]{0,9}(?:reason(?:ing)?|explanation|justification|理由|解析|解释)[\s*_]{0,4}[:：]",
+    r"\n[\s*#_]{0,9}(?:(?:reason(?:ing)?|explanation|justification|理由|解析|解释)[\s*_]{0,4}[:：]"
+    r"|(?:I\s)?hope (?:this|that) helps|let me know if|feel free to)",
     re.I,
 )
 
 
 def unexplained(text: str) -> str:
-    """A response up to where it begins to give its reasons."""
+    """A response up to where it begins to give its reasons, or to take its leave."""
     reason = _EXPLAINS.search(text)
     return text[: reason.start()] if reason else text
 

@@ -11,7 +11,7 @@ from benchmarks.answers import units
 from benchmarks.answers.candidates import MAX_RESPONSE
 from benchmarks.answers.prose import (
     REFUSAL,
-    affirmed,
+    affirmed_answer,
     by_weight,
     is_bound,
     is_choice,
@@ -172,7 +172,8 @@ _SCALED = re.compile(
 #: A number behind one of these words names a thing, or a part.
 _LABEL = re.compile(
     r"\b(?:figure|fig\.?|step|question|problem|part|case|example|table|equation|grade|page|row|"
-    r"line|item|no\.|half of|double|twice|triple)\s?$|(?<!#)#$",
+    r"line|item|no\.|half of|double|twice|triple"
+    r"|(?:page|step|question|problem)\s\d{1,3}\sof)\s?$|(?<!#)#$",
     re.I,
 )
 #: Letters that a number is a part of a word with, a unit aside: "2D", "2-dimensional".
@@ -196,8 +197,8 @@ _NO_THING = (
 )
 _NONE = re.compile(
     r"(?:\b(?:there (?:is|are|was|were|will be)|has|have|with) no(?:ne)?"
-    rf"{_NO_THING}|\bnone of|^none|^no{_NO_THING}\s(?:\w+\s){{1,3}}(?:is|are|was|were|remain)\s"
-    r"(?!correct|right))\b",
+    rf"{_NO_THING}|\bnone of|^none(?=\s\w)"
+    rf"|^no{_NO_THING}\s(?:\w+\s){{1,3}}(?:is|are|was|were|remain)\s(?!correct|right))\b",
     re.I,
 )
 
@@ -216,7 +217,9 @@ def read_number(response: str, question: str, unit: str = "") -> tuple[str | Non
     ``last``: in the last sentence with a number of its own. Numbers that the question names are
     passed over where there are others.
     """
-    lines = [line for each in sentences(response) if (line := _affirmed(each, question)).strip()]
+    lines = [
+        line for each in sentences(response) if (line := affirmed_answer(each, question)).strip()
+    ]
     if blank := _BLANK.search(question):
         filled = _filled(lines, blank[1]) or _filled(lines, blank[1].rpartition(" ")[0])
         if filled:
@@ -248,11 +251,6 @@ def _alone(lines: Sequence[str]) -> str | None:
     return None if any(map(_ALONE.fullmatch, lines[1:])) else lines[0].rstrip(".")
 
 
-def _affirmed(line: str, question: str) -> str:
-    """A sentence without what it denies; one that refuses stays as it is."""
-    return line if REFUSAL.search(line) else affirmed(line, question)
-
-
 def _filled(lines: Sequence[str], behind: str) -> str | None:
     """The last number that stands before these words."""
     words = re.compile(re.escape(behind) + r"\b", re.I)
@@ -273,7 +271,7 @@ def usable(line: str) -> list[Number]:
     return [
         n
         for n in numbers(line)
-        if not (_LABEL.search(line[max(0, n.start - 12) : n.start]) or _POINTS.match(line, n.end))
+        if not (_LABEL.search(line[max(0, n.start - 20) : n.start]) or _POINTS.match(line, n.end))
         and not _SCALED.match(line, n.end)
         and not _glued(line, n)
         and not is_bound(line, n.start)

@@ -14,6 +14,7 @@ from benchmarks.answers.prose import (
     REFUSAL,
     STATED,
     affirmed,
+    affirmed_answer,
     by_weight,
     is_bound,
     is_choice,
@@ -79,21 +80,25 @@ def read_choice(response: str, question: str, options: Mapping[str, str]) -> tup
     lines = sentences(response)
     if not lines:
         return None, "none"
-    forms = {letter: _form(text) for letter, text in options.items()}
+    forms = {letter: form for letter, text in options.items() if (form := _form(text))}
     lines = _unlisted(lines, options)
     binary = {form: letter for letter, form in forms.items()}
     if set(binary) not in ({"yes", "no"}, {"true", "false"}) and not any(
-        _NEGATIVE.search(text) for text in options.values()
+        _NEGATIVE.search(text) and not NONE_RIGHT.fullmatch(text.strip(" ."))
+        for text in options.values()
     ):
-        lines = [line for each in lines if (line := affirmed(each)).strip()]
+        lines = [line for each in lines if (line := affirmed_answer(each)).strip()]
         if not lines:
             return None, "none"
     if any(_misnumbered(line, forms) for line in lines):
         return None, "several"
-    if letter := _letter([line for line in lines if not _refuses(line)], options):
+    said = [affirmed(line) for line in lines if not _refuses(line)]
+    if letter := _letter([line for line in said if line.strip()], options):
         return letter, "letter"
     if set(binary) in ({"yes", "no"}, {"true", "false"}):
         return _polarity(lines, question, binary)
+    if not forms:
+        return None, "none"
     none = [letter for letter, text in options.items() if NONE_RIGHT.fullmatch(text.strip(" ."))]
     if len(none) == 1 and any(NONE_RIGHT.match(line) for line in lines):
         return none[0], "text"
@@ -185,7 +190,11 @@ def _named(
     if all(len(form) == 1 and form.isalpha() for form in forms.values()):
         return _lettered(lines, question, options)
     if len(lines) == 1 and (whole := _form(lines[0])).replace(" ", "").isalpha():
-        around = [letter for letter, form in forms.items() if len(form) > 2 and _most(whole, form)]
+        around = [
+            letter
+            for letter, form in forms.items()
+            if len(form) > 2 and _most(whole, form) and not NONE_RIGHT.fullmatch(form)
+        ]
         if len(around) == 1:
             return around[0], "text"
     values = _values(options)
@@ -334,6 +343,8 @@ def _values(options: Mapping[str, str]) -> dict[str, Fraction] | None:
     values = {}
     for letter, text in options.items():
         found = list(numbers(plain(text)))
+        if not text.strip():
+            continue
         if not found and (NONE_RIGHT.fullmatch(text.strip(" .")) or REFUSAL.search(text)):
             continue
         if len(found) != 1 or found[0].start > 1 or re.search(r"[√^π(\\]", text):

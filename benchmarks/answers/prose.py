@@ -149,6 +149,11 @@ def affirmed(sentence: str, question: str = "") -> str:
     return _DENIED.sub(" ", sentence)
 
 
+def affirmed_answer(sentence: str, question: str = "") -> str:
+    """A sentence without what it denies; one that refuses to answer stays as it is."""
+    return sentence if REFUSAL.search(sentence) else affirmed(sentence, question)
+
+
 _BEFORE_BOUND = re.compile(
     r"(?:\b(?:at (?:least|most)|up to|maybe|perhaps|between|(?:more|less|fewer|greater|larger|"
     r"smaller|longer|shorter|higher|lower) than)\s(?:about\s)?|大于|小于|超过|至少|至多|不到|[<>≤≥]"
@@ -181,8 +186,8 @@ _GBK_DEGREE = re.compile(r"(?<=\d)掳")
 
 
 _PLACEHOLDER = re.compile(
-    r"(?:\\(?:text|mathrm)\s?\{)?\W{0,3}(?:none|n/a|null|nan|nil|todo|tbd|no answer|unknown|x|"
-    r"(?:your\s)?(?:answer|letter|option)(?:\shere)?)?\W{0,3}",
+    r"(?:\\(?:text|mathrm)\s?\{)?\W{0,3}(?:none|n/a|null|nan|nil|todo|tbd|no answer|unknown|"
+    r"x|_{1,9}|number|value|(?:your\s)?(?:answer|letter|option)(?:\shere)?)?\W{0,3}",
     re.I,
 )
 

@@ -93,7 +93,7 @@ def read(response: str, asked: Asked | None = None) -> Reading:
     text, cut = candidates.answered(full_width(response[skipped:]))
     if not text.strip():
         return Reading(None, "thought" if cut or response.strip() else "none", None, "unparsed")
-    if is_program(text):
+    if is_program(candidates.unexplained(text)):
         return Reading(None, "program", None, "undecided")
     part = before_next_question(text)
     found = _Reader(candidates.unexplained(part), asked).read()
@@ -231,7 +231,7 @@ class _Reader:
     def formula(self, one: Candidate) -> Reading | None:
         if not one.text.strip():
             return None
-        if is_placeholder(one.text):
+        if is_placeholder(one.text) and one.text.strip(" $.") not in ("x", "X"):
             return self.none(one, "refused")
         for part in self.parts(one):
             if number := in_words(part.text):

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
+from benchmarks.answers.asked import asked_of
+from benchmarks.answers.reading import read
 from benchmarks.base import Benchmark, Item
 from tests.benchmarks.answers.corpus import (
     FIELDS,
@@ -138,3 +141,15 @@ def test_every_option_text_that_is_right_under_one_gold_is_wrong_under_another()
         if row.right and row.kind == "choice":
             key = (row.question, tuple(row.choices.items()), row.response)
             assert right.setdefault(key, row.gold) == row.gold, row
+
+
+def test_the_reader_never_looks_at_the_gold() -> None:
+    """Another gold, and each response is read as before."""
+    apart = []
+    for row in rows():
+        one, item = next(items(row))
+        asked = asked_of(item.question, item.meta, item.answer)
+        poisoned = replace(asked, gold=next((k for k in asked.options if k != asked.gold), "731"))
+        if read(row.response, asked) != read(row.response, poisoned):
+            apart.append(f"{one.name} {row}")
+    assert not apart, differing(apart, len(rows()))

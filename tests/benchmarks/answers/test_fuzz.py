@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import time
 import unicodedata
+from itertools import product
 from typing import Any
 
 import pytest
@@ -12,6 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from benchmarks.answers._equivalence import TIME_LIMIT
+from benchmarks.answers.asked import Asked
+from benchmarks.answers.candidates import MAX_RESPONSE
+from benchmarks.answers.reading import read
 from benchmarks.base import Item, Scorer
 from benchmarks.official.benchmark import FunctionScorer
 from benchmarks.registry import BENCHMARKS, benchmark
@@ -184,6 +188,41 @@ PIECES = [
     "there are ", "no ", "twenty", "**", "```", "</think>", "\nQuestion: ", "None", "Yes, ",
     "than ",
 ]  # fmt: skip
+
+
+#: Seconds of this process to read a response an eighth as long as is read at most: many times what
+#: most take, and a fraction of what a pattern takes that goes over the text for each of its signs.
+READ_LIMIT = 1.0
+#: Where an answer stands.
+PLACES = ["{}", "The answer is {}", "\\boxed{{{}}}", "<answer>{}</answer>"]
+#: Told over and over: no pattern may go over a text more than a few times.
+REPEATED = [
+    "is ", "not ", "answer ", "The answer is ", "or ", "so ", ", so ", "B ", "B is ", "A. ", "B (",
+    "(", ")", "{", "}", "$", "$x$ ", "=", "a=", "-", "- ", " ", "\n", "\t", "\u200b", "1", "12 ",
+    "1,", "1/", "1. ", "12.\n", "12 or ", "5 to ", "5 cm ", "between 1 and ", "minus ", "a half ",
+    "twenty-one ", "three point ", "4 below zero ", "hundred ", "No ", "None of ", "can't ", "if ",
+    "wait ", "e.g. ", "✓", "A\n", "A 1 - correct\n", "\nreason: ", "the ", "It is ", "x", "x x ",
+    "是", "不是", "答案是", "十二", "百分之", "\\boxed{", "\\boxed{1} ", "\\frac{", "\\text{",
+    "<answer>", "</answer>", "<think>", "</think>", "<Thought process>: <<", ">>", "<b>", "**",
+]  # fmt: skip
+KINDS = [
+    Asked("choice", "How long is it?", "", {"A": "12 cm", "B": "15 cm", "C": "No correct answer"}),
+    Asked("choice", "Is it so?", "", {"A": "yes", "B": "no"}),
+    Asked("choice", "Which is it?", "", {"A": "A", "B": "mice do not increase", "C": ""}),
+    Asked("number", "How many (_) dots in each?"),
+    Asked("list"),
+    Asked("formula", "What is x?"),
+]
+
+
+@pytest.mark.parametrize("piece", REPEATED, ids=[f"{n}" for n in range(len(REPEATED))])
+def test_a_long_response_is_read_in_time(piece: str) -> None:
+    long = piece * (MAX_RESPONSE // 8 // len(piece))
+    for place, asked in product(PLACES, KINDS):
+        began = time.process_time()
+        read(place.format(long), asked)
+        seconds = time.process_time() - began
+        assert seconds < READ_LIMIT, f"{seconds:.1f} s for {piece!r} as {asked.kind}"
 
 
 def mutated(chance: random.Random) -> str:

@@ -96,6 +96,18 @@ LOWEST = item("Is Dark Violet the lowest?", "no", "yes", "no")
         (item("What is d?", "1.2", kind="float"), "The spring is compressed by 1.23 cm.", ""),
         (item("What is d?", "0.5", kind="float"), r"\boxed{\frac{1}{2}}", "boxed"),
         (item("Which list?", "[1, 2]", kind="list"), "The answer is [1,2].", "list"),
+        (item("Which list?", "[1, 2]", kind="list"), "1 and 2", "list"),
+        (SHAPE, "A. square ✗\nB. circle ✓\nC. triangle ✗", "letter"),
+        (SHAPE, "It is not the square, so B.", "letter"),
+        (LOWEST, "不是。", "text"),
+        (item("Which one?", "Q", "P", "Q"), "The string of kite Q is longer than P's.", "text"),
+        (item("How long?", "5 cm", "5 m", "5 cm", "50 cm"), "It is 50 mm long.", "value"),
+        (item("How cold?", "-4"), "minus four degrees", ""),
+        (item("How cold?", "-4"), "It is 4 degrees below zero.", ""),
+        (item("How many?", "12"), "1. Small ones: 8.\n2. Large ones: 4.\n3. Add: 8 + 4 = 12.", ""),
+        (item("How many?", "12"), "There are 8 and 4 of them, so 12.", "conclusion"),
+        (item("How many?", "12"), "十二个", ""),
+        (item("What is d?", "0.7", kind="float"), "two thirds", ""),
     ],
 )  # fmt: skip
 def test_what_a_response_says_is_read(asked: Item, response: str, rule: str) -> None:
@@ -115,6 +127,10 @@ def test_what_a_response_says_is_read(asked: Item, response: str, rule: str) -> 
         (SHAPE, "The picture shows a cat.", "unparsed"),
         (SHAPE, "(A) square\n(B) circle\n(C) triangle", "unparsed"),  # the question again
         (SHAPE, "It is either the square or the circle.", "undecided"),
+        (SHAPE, "A) circle", "undecided"),  # the letter of one option, the text of another
+        (SHAPE, "The answer is A. circle", "undecided"),
+        (SHAPE, "B is incorrect.", "unparsed"),
+        (SHAPE, "I am not sure whether it is B.", "unparsed"),
         (SHAPE, r"\boxed{hexagon}", "ok"),  # an answer, and none of the options
         (SHAPE, "The square is larger.", "ok"),
         (ANGLE, "The angle is 60 degrees.", "ok"),
@@ -127,7 +143,10 @@ def test_what_a_response_says_is_read(asked: Item, response: str, rule: str) -> 
         (item("How many?", "14"), "14.9", "ok"),  # no truncation
         (item("What is d?", "1.2", kind="float"), "1.3", "ok"),
         (item("Which list?", "[1, 2]", kind="list"), "[2, 1]", "ok"),
-        (SHAPE, "A) circle", "undecided"),  # the letter of one option before the text of another
+        (item("How many?", "12"), "12 is not correct.", "unparsed"),
+        (item("How many?", "3"), "There are between 2 and 3 of them.", "unparsed"),
+        (item("How many?", "12"), "12 squared", "unparsed"),
+        (item("How many?", "2"), "It is a 2D figure.", "unparsed"),
     ],
 )
 def test_what_is_wrong_or_no_answer_is_told_apart(asked: Item, response: str, status: str) -> None:
