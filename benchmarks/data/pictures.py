@@ -104,11 +104,11 @@ def broken(items: Sequence[Item]) -> dict[str, str]:
     return found
 
 
-def refuse_broken(items: Sequence[Item], hint: str = "") -> None:
+def refuse_broken(items: Sequence[Item]) -> None:
     """Raises :class:`DataError` naming the rows whose pictures cannot be shown to a model: one of
-    them would stop the work midway. ``hint`` says what else can be done."""
+    them would stop the work midway."""
     if found := broken(items):
-        raise DataError(f"{told(found)}{hint}.")
+        raise DataError(f"{told(found)}.")
 
 
 def told(found: dict[str, str]) -> str:
