@@ -10,6 +10,8 @@ UV := $(shell command -v uv 2>/dev/null || echo .uv/bin/uv)
 READY := $(VENV)/.ready
 TESTABLE := $(VENV)/.testable
 EXPERIMENT ?= experiments/ablation.yaml
+# A worker takes whole files: what a file makes for its tests is made once. Each may train beside the others.
+PYTEST := pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 export MLFLOW_DISABLE_TELEMETRY ?= true
 # Trials and tests start many processes; without kept bytecode each compiles torch's sources anew.
@@ -30,7 +32,7 @@ plan: $(READY)  ## show what `make run` would do, without doing it
 	$(BIN)/harness plan $(EXPERIMENT)
 
 test: $(TESTABLE) lint types  ## lint, type-check and test
-	$(BIN)/pytest -m "not slow and not gpu"
+	$(BIN)/$(PYTEST) -m "not slow and not gpu"
 
 test-slow: $(TESTABLE)  ## the tests that train for minutes
 	$(BIN)/pytest -m "slow and not gpu"
@@ -38,8 +40,8 @@ test-slow: $(TESTABLE)  ## the tests that train for minutes
 test-floors: $(READY)  ## the fast tests with the lowest versions that pyproject.toml allows
 	$(UV) venv --quiet --allow-existing --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" .venv-floors
 	$(UV) pip install --quiet --python .venv-floors/bin/python --resolution lowest-direct \
-	  --editable '.[openai,lora,xlsx]' 'pytest>=8' 'pytest-timeout>=2.3' 'hypothesis>=6.100' 'import-linter>=2.6'
-	.venv-floors/bin/pytest -m "not slow and not gpu"
+	  --editable '.[openai,lora,xlsx]' 'pytest>=8' 'pytest-timeout>=2.3' 'pytest-xdist>=3.7' 'hypothesis>=6.100' 'import-linter>=2.6'
+	.venv-floors/bin/$(PYTEST) -m "not slow and not gpu"
 
 answers: $(TESTABLE)  ## how far scorers and the reward agree with the labelled responses
 	$(BIN)/python -m tests.benchmarks.answers.report

@@ -26,7 +26,7 @@ from benchmarks.base import Item, Verdict
 NAME = "judge"
 #: Part of the scorers' ids: raised by hand whenever a verdict can change for another reason than
 #: the wording, whose hash is there too.
-VERSION = 1
+VERSION = 2
 #: Of a response in which no answer is read so many last characters are shown.
 MAX_SHOWN = 2000
 #: A verdict is one word: room for it, and for the end of the turn.

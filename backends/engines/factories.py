@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class HF:
     """Samples with the Hugging Face model in this process: always there."""
 
-    version = "1"
+    version = "2"
     samples_locally = True
 
     def missing(self) -> str | None:
@@ -38,7 +38,7 @@ class HF:
 class VLLM:
     """vLLM inside this process, on a GPU or a processor."""
 
-    version = "1"
+    version = "2"
     samples_locally = True
 
     def missing(self) -> str | None:
@@ -72,7 +72,7 @@ class VLLM:
 class OpenAI:
     """A server that speaks OpenAI's protocol."""
 
-    version = "1"
+    version = "2"
     samples_locally = False
 
     def missing(self) -> str | None:

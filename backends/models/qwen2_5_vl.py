@@ -20,7 +20,7 @@ class Qwen2_5VL(ModelFamily):
     """Qwen2.5-VL: pictures as patches of any number, positions of time, height and width."""
 
     model_type = "qwen2_5_vl"
-    version = "1"
+    version = "2"
     axes = 3
     reads_pictures = True
     never_sampled = (

@@ -32,7 +32,7 @@ class Accuracy(Reward):
     """
 
     name = "accuracy"
-    version = 2
+    version = 3
     needs_answer = True
 
     def __call__(self, group: Rollout) -> GroupReward:

@@ -76,7 +76,7 @@ class Majority(Reward):
     """
 
     name = "majority"
-    version = 2
+    version = 3
     order_matters = True
 
     def __call__(self, group: Rollout) -> GroupReward:

@@ -87,9 +87,10 @@ def split_options(question: str) -> tuple[str, dict[str, str]]:
 
 
 def unasked(text: str, asked: Asked) -> str:
-    """A response with line ends in place of what it repeats of the question word for word: its
-    sentences, and a list of all options."""
-    for sentence in _SENTENCE_OF.split(full_width(asked.question[:MAX_QUESTION])):
+    """A response with line ends in place of what it repeats of the question word for word: all of
+    it, its longer sentences, and a list of all options."""
+    question = full_width(asked.question[:MAX_QUESTION]).strip()
+    for sentence in (question, *_SENTENCE_OF.split(question)):
         if len(sentence) < MIN_REPEATED:
             continue
         text = text.replace(sentence, "\n" * len(sentence))

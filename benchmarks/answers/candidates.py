@@ -55,7 +55,13 @@ _THOUGHT = re.compile(
     re.I,
 )
 _END_MARK = re.compile(
-    r"</s>|<\|(?!begin_of_box|end_of_box)[a-z_]{1,20}\|>|<(?:end_of_turn|eos|pad)>|<br\s{0,9}/?>",
+    r"<\|im_start\|>\s?assistant\b|<\|start_header_id\|>\s?assistant\s?<\|end_header_id\|>"
+    r"|<start_of_turn>\s?model\b|</s>|<\|(?!begin_of_box|end_of_box)[a-z_]{1,20}\|>|<(?:end_of_turn|eos|pad)>|<br\s{0,9}/?>",
+    re.I,
+)
+#: Where a model that does not stop goes on to ask itself something.
+_NEXT_TURN = re.compile(
+    r"(?<=\S)\s{0,9}(?:<\|im_start\|>|<\|start_header_id\|>|<start_of_turn>)\s?(?:user|system|human)\b",
     re.I,
 )
 #: The steps that We-Math's prompt asks for: ``<Thought process>: <<...>>``.
@@ -76,8 +82,11 @@ def answered(response: str) -> tuple[str, bool]:
 
     A thought stands between its marks, in the forms of Qwen, DeepSeek, Kimi, Mistral and others.
     Before a closing mark without an opening one everything is thought: the template had opened it.
-    Behind an opening one that never closes, too: there is no answer yet.
+    Behind an opening one that never closes, too: there is no answer yet. What stands behind the
+    mark of a user's next turn is not the response.
     """
+    if turn := _NEXT_TURN.search(response):
+        response = response[: turn.start()]
     opened: int | None = None
     thoughts: list[tuple[int, int]] = []
     for mark in _THOUGHT.finditer(response):
@@ -111,11 +120,14 @@ _TAG = re.compile(
     r"|<\|(?:begin|(?P<end>end))_of_box\|>",
     re.I,
 )
-_BOX = re.compile(r"\\\\|\\[{}]|\\f?box(?:ed)?\s{0,5}\{|[{}]")
+#: With its backslash doubled, as text that was escaped twice has it, it is a box too.
+_BOX = re.compile(r"\\{1,2}f?box(?:ed)?\s{0,5}\{|\\\\|\\[{}]|[{}]")
 _OPEN_BOX = re.compile(r"\\f?box(?:ed)?\s{0,5}\{")
+_SPACE = r"(?:[\s$~]|\\[\[\]() ,;:!]|\\q?quad(?![a-z])){0,9}"
 _CONNECTED = re.compile(
-    r"[\s$]{0,6}(?:(?P<comma>[,，、])[\s$]{0,6})?(?:(?:\\text\s?\{)?\s?(?P<word>and|or|和|或|与)\s?\}?)?"
-    r"[\s$]{0,6}",
+    rf"{_SPACE}(?:(?P<comma>[,，、;]){_SPACE})?"
+    r"(?:(?:\\(?:text|mathrm|mbox)\s?\{[^{}]{0,40}?)?\s?(?P<word>\b(?:and|or)\b|和|或|与)\s?\}?)?"
+    rf"{_SPACE}(?:[A-Za-z](?:_\{{?\w{{1,3}}\}}?)?\s{{0,3}}=\s{{0,3}})?",
     re.I,
 )
 
@@ -199,6 +211,11 @@ _LINK = (
     rf"(?:{_MODAL}\b(?:is|are|was|be|equals)\b{_SURELY}|[:=：→⇒]|->|=>|[=-]{{1,2}}>|[-–—](?=\s))"
 )
 _DISPLAY = r"(?:(?:\$\$|\\\[)\s{0,9})?"
+#: A formula that an answer is followed by without a word or sign between: "Answer $9$".
+_THEN = (
+    r"(?=\s(?:\$[^$\n]{1,100}\$|\$\$[^$\n]{1,100}\$\$|\\\([^\n]{1,100}?\\\)|\\\[[^\n]{1,100}?\\\])"
+    r"[.*\s]{0,4}$)\s"
+)
 _ANSWER = (
     r"\b(?:answers?|ans|final_answer|(?:correct|final)(?=\s?:)"
     r"|(?:correct|right|best)\s(?:option|choice|one|letter|result|value))\b"
@@ -216,6 +233,7 @@ _CHINESE = (
 _STATEMENT = re.compile(
     rf"(?:{_HEADING}{_DISPLAY}"
     rf"|{_ANSWER}[\s*_>)\]\"'`]{{0,6}}{_LINK}[\s*_:：<\"'`“”]{{0,12}}{_DISPLAY}"
+    rf"|^[#*_ \t]{{0,12}}(?:the\s)?(?:final\s|correct\s)?answer[*_]{{0,3}}{_THEN}{_DISPLAY}"
     rf"|^\s{{0,3}}####\s{{1,3}}|{_CHOOSE}|{_CHINESE})(?=\S)",
     re.I | re.M,
 )
@@ -233,6 +251,12 @@ _PRAISED = re.compile(
     r"|答[:：]|∴)[,:]?\s{0,3}(?P<last>[B-H])(?=\s?(?:[.,。!]|$|fits|works|is|gives|matches))"
     r"|,\s?not\s[A-H]\s?[:;,]\s?(?:so\s)?(?P<left>[A-H])\.?$",
     re.M,
+)
+#: A formula that is called the answer: "$x \leq 2$ is our answer".
+_CALLED = re.compile(
+    r"(?:\$(?P<dollar>[^$\n]{1,100})\$|\\\((?P<inline>[^\n]{1,100}?)\\\))\s{1,3}(?:is|are)\s"
+    r"(?:therefore\s|thus\s|indeed\s)?(?:our|the|my)\s(?:(?:final|correct|desired|required)\s)?"
+    r"(?:answer|solution|result)s?\b"
 )
 _DISPRAISED = re.compile(
     r"(?!\bif I (?:had|have) to\b)\b(?:whether|if)\b[^.\n]{0,25}$"
@@ -297,6 +321,16 @@ def stated(text: str) -> Iterator[Candidate]:
             yield one
 
 
+_FINAL = re.compile(r"\bfinal(?:\s|_)answer\b.{0,30}\Z", re.I | re.S)
+
+
+def finally_stated(text: str, start: int) -> Iterator[Candidate]:
+    """What is stated behind a place as the *final* answer: it overrules a box before it."""
+    for one in stated(text):
+        if one.start > start and _FINAL.search(text[max(start, one.start - 60) : one.start]):
+            yield one
+
+
 def _behind_letter(rest: str, point: re.Match[str]) -> int:
     """Where a statement ends that begins with a letter and a point: behind the option's text."""
     further = _STATEMENT_END.search(rest, point.end())
@@ -322,6 +356,13 @@ def praised(text: str) -> Iterator[Candidate]:
             yield Candidate(match[which], match.start(which), match.end(which), "statement")
 
 
+def called(text: str) -> Iterator[Candidate]:
+    """The formulas that are called the answer, the last first."""
+    for match in reversed(list(_CALLED.finditer(text))[-MAX_PLACES:]):
+        which = match.lastgroup or "dollar"
+        yield Candidate(match[which], match.start(which), match.end(which), "statement")
+
+
 _NOT = re.compile(
     r"[,;]?\s{1,9}(?:and\s|but\s)?(?:(?:is\s)?not|rather than|instead of|as opposed to|unlike)\s"
     r"|[,，]\s{0,3}而?(?:不是|并非|不选)",
@@ -331,6 +372,8 @@ _NOT = re.compile(
 _LEAD = re.compile(
     r"(?:[?？□]|\\(?:square|Box)|_{2,9})\s{0,3}=\s{0,3}(?=\S)"
     r"|(?i:it|this|that)(?:'s|\s(?:is|was))\s(?:(?:on|at)\s)?(?=[^a-z])"
+    r"|(?i:the\s)(?:[a-z]{1,20}\s){1,4}(?:\$[^$]{1,30}\$\s)?(?:is|equals)\s(?:equal\sto\s)?"
+    r"(?=[-\d$\\√π])"
     r"|(?i:on|at|in)\s(?=[A-Z\d])|(?i:(?:the\s)?(?:letter|point)\s)(?:is\s)?(?=[A-Z](?![A-Za-z]))"
     r"|[^=≠<>?？]{0,40}(?<![不非])[为是占填得即]\s?(?=[-\d(\[\\$√π|])(?![^\n]{0,40}吗)"
 )
@@ -364,7 +407,7 @@ def without_lead(one: Candidate) -> Candidate:
 
 #: Behind it stand a reason or a courtesy, and the answer before it.
 _EXPLAINS = re.compile(
-    r"\n[\s*#_]{0,9}(?:(?:reason(?:ing)?|explanation|justification|理由|解析|解释)[\s*_]{0,4}[:：]"
+    r"\n[ \t*#_]{0,9}(?:(?:reason(?:ing)?|explanation|justification|理由|解析|解释)[\s*_]{0,4}[:：]"
     r"|(?:I\s)?hope (?:this|that) helps|let me know if|feel free to)",
     re.I,
 )

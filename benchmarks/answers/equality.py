@@ -29,6 +29,8 @@ _IDLE_SPACE = re.compile(r"(?<![\w}),]) | (?!\w)|(?<=[})]) (?![^\W\d_])")
 #: A comma that groups no digits.
 _COMMA = re.compile(r", |, ?(?!\d{3}(?!\d))")
 _ZEROS = re.compile(r"(?<![\w.:])0+(?=\d)")
+#: The name of a point before its coordinates.
+_POINT = re.compile(r"^[A-Z]\s?:?\s?(?=\([^()]{1,80},[^()]{1,80}\)$)")
 #: Letters that stand alone. Where ``R`` and ``r`` do in one formula, ``R`` becomes ``r_0``.
 _SMALL = re.compile(r"(?<![A-Za-z\\])[a-z](?![A-Za-z])")
 _CAPITAL = re.compile(r"(?<![A-Za-z\\])[A-Z](?![A-Za-z_])")
@@ -66,6 +68,7 @@ def _form(text: str) -> str:
     """The normal form of a cleaned text."""
     if choice := _CHOICE.fullmatch(text):
         return choice[1].lower()
+    text = _POINT.sub("", text, count=1)
     label, core = split_label(text)
     variable = single(_tight(label)) if label else ""
     if (quantity := read(text)) is not None:
@@ -216,6 +219,10 @@ def _equal(x: str, y: str) -> bool:
         if valued and _equal(_form(core), _form(other)):
             return True
         return a != b and _equations(x, y)
+    for one, other in ((x, y), (y, x)):
+        if "=" not in other and (equation := structure.sides(one)):  # it states what holds anyway
+            before, behind = map(_form, equation)
+            return _equal(behind, other) and _equal(before, behind)
     left, right = shape(x), shape(y)
     if left.kind == right.kind == "atom":
         return _formulas(x, y)

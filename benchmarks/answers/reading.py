@@ -61,7 +61,7 @@ _EITHER = re.compile(r"\beither\b|\bor\s\$", re.I)
 _DOUBT = re.compile(r"\bnot sure\b|\bunsure\b|\b(?:don't|do not) know\b|\bno idea\b", re.I)
 _RANGE = re.compile(r"\d\s?(?:[-–—~:]|to\b|and\b)\s?\d")
 _SYMBOLS = re.compile(
-    r"[\\^√π]|[(\[]\s?-?[\d.]+\s?,|\d\s?:\s?\d|\)\s?/|[a-z]\s?/\s?[\da-z]|\bto \d|=.*="
+    r"[\\^√π≤≥≠<>]|!=|[(\[]\s?-?[\d.]+\s?,|\d\s?:\s?\d|\)\s?/|[a-z]\s?/\s?[\da-z]|\bto \d|=.*="
 )
 
 
@@ -133,7 +133,8 @@ class _Reader:
                 if found := self.settle(part):
                     return found
         rest = candidates.untagged(self.text)
-        for one in candidates.boxed(rest):
+        boxes = candidates.boxed(rest)
+        for one in (*candidates.finally_stated(rest, boxes[0].end), *boxes) if boxes else ():
             if found := self.settle(one):
                 return found
         rest = candidates.unboxed(rest)
@@ -144,10 +145,10 @@ class _Reader:
             if (found := self.settle(one)) and (off is None or found.rule.endswith("letter")):
                 after = candidates.retracted(rest, one)
                 return found if after is None else _Reader(after, self.asked).read()
-        if self.asked.kind == "choice":
-            for one in candidates.praised(rest):
-                if found := self.settle(one):
-                    return found
+        called = candidates.praised if self.asked.kind == "choice" else candidates.called
+        for one in called(rest):
+            if found := self.settle(one):
+                return found
         bare = candidates.bare(rest) if whole else None
         if bare and self.asked.kind != "choice" and (found := self.settle(bare)):
             return found
@@ -270,7 +271,9 @@ class _Reader:
             one = candidates.without_lead(one)
         if one.rule == "boxed":
             return (one,)
-        if not any(" not " in text for text in self.asked.options.values()):
+        if not any(" not " in text for text in self.asked.options.values()) and not (
+            REFUSAL.search(one.text) and is_prose(one.text)
+        ):
             one = candidates.without_denial(one)
         short = candidates.without_reason(one)
         return (one,) if short.text == one.text or not short.text else (one, short)
@@ -337,6 +340,8 @@ def _last_formula(text: str) -> str | None:
     behind its ``=`` or verb."""
     lines = sentences(text)
     for line in [line for line in reversed(lines) if CONCLUSION.match(line)] + lines[-1:]:
+        if _IS_NOT.search(line):
+            continue
         line = _unreasoned(affirmed(line)).rstrip(" .。")
         found = [one for one in _FORMULA.finditer(line) if not is_bound(line, one.start())]
         if found and _EITHER.search(line):
@@ -359,4 +364,6 @@ def _unreasoned(line: str) -> str:
     return line[: reason.start()] if reason and _DIGIT.search(line[: reason.start()]) else line
 
 
+#: Said of a formula.
+_IS_NOT = re.compile(r"(?:\$|\\[)\]])\s(?:is|are|was|were)(?:\snot|n['’]t|\swrong|\sincorrect)\b")
 _BECAUSE = re.compile(r",?\s(?:because|since|as)\s", re.I)

@@ -113,6 +113,16 @@ def split_label(text: str) -> tuple[str, str]:
     return (first, last) if last and name(first) else ("", text)
 
 
+def sides(text: str) -> tuple[str, str] | None:
+    """What stands before and behind the one ``=`` of an equation; None for any other text."""
+    signs = _top(text)
+    marks = [mark for mark in signs if mark[2] == "="]
+    if len(marks) != 1 or any(sign in _NO_NAMING for _, _, sign in signs):
+        return None
+    left, right = _cut(text, marks)
+    return (left, right) if left and right else None
+
+
 def _top(text: str) -> list[tuple[int, int, str]]:
     """The signs of a text that stand in no brackets: from, to, and which."""
     found, depth = [], 0

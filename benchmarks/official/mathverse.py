@@ -137,7 +137,7 @@ class MathVerse(OfficialBenchmark):
         base = f"mathverse/official@{REVISION}"
         return {
             "rules": FunctionScorer(f"mathverse/rules{rules.VERSION}", score_by_rules),
-            "official+extract": FunctionScorer(f"{base}+extract3", score_extracted),
+            "official+extract": FunctionScorer(f"{base}+extract4", score_extracted),
             "official": FunctionScorer(
                 base, score_official, lambda item, text: score_official(item, str(text))
             ),

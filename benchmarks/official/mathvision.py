@@ -106,7 +106,7 @@ class MathVision(OfficialBenchmark):
                 f"mathvision/rules{rules.VERSION}",
                 lambda item, text: rules.judge(item, text, asked(item)),
             ),
-            "official+extract": FunctionScorer(f"{base}+extract3", score_extracted),
+            "official+extract": FunctionScorer(f"{base}+extract4", score_extracted),
             "official": FunctionScorer(base, score_official, score_extraction),
         }
 

@@ -179,7 +179,7 @@ class MathVista(OfficialBenchmark):
                 f"mathvista/rules{rules.VERSION}",
                 lambda item, text: rules.judge(item, text, asked(item)),
             ),
-            "official+extract": FunctionScorer(f"{base}+extract3", score_extracted),
+            "official+extract": FunctionScorer(f"{base}+extract4", score_extracted),
             "official": FunctionScorer(
                 base, lambda item, text: score_rules(item, text, "official"), score_extraction
             ),

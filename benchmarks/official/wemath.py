@@ -98,7 +98,7 @@ class WeMath(OfficialBenchmark):
                 f"wemath/rules{rules.VERSION}",
                 lambda item, text: rules.judge(item, text, asked(item)),
             ),
-            "official+extract": FunctionScorer(f"{base}+extract3", score_extracted),
+            "official+extract": FunctionScorer(f"{base}+extract4", score_extracted),
             "official": FunctionScorer(base, score_official),
         }
 

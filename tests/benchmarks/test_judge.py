@@ -217,5 +217,5 @@ def test_a_judge_is_trusted_for_what_it_graded() -> None:
 
 
 def test_the_identity_names_prompt_and_model() -> None:
-    assert judge.scorer_id("wemath", "m@1") == f"wemath/judge1@{judge.HASH}:m@1"
+    assert judge.scorer_id("wemath", "m@1") == f"wemath/judge2@{judge.HASH}:m@1"
     assert re.fullmatch("[0-9a-f]{12}", judge.HASH)

@@ -22,6 +22,7 @@ def run(script: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_a_step_beside_trl() -> None:
     pytest.importorskip("trl")
     arguments = "--shapes smallest --blocks 1 --steps 1 --threads 2 --peak-tflops 0.1"

@@ -3,7 +3,8 @@ r"""Whole benchmarks put into one phrasing: every gold, said as a model would sa
 
 ``RIGHT`` phrasings answer, and what they answer is the gold: all but a few golds must be credited.
 ``UNANSWERED`` ones repeat the question, refuse, hedge or are cut: next to none may be credited, and
-they count as ``unparsed`` or ``undecided``, not as wrong answers. ``WRONG`` ones give another
+they count as ``unparsed`` or ``undecided``, not as wrong answers; but where anything may be asked
+for, "3 or 4" and "more than 3" are a set and an inequality, and wrong ones. ``WRONG`` ones give another
 answer.
 
 ``python -m tests.benchmarks.answers.phrasings`` prints the table: a phrasing a row, the share
@@ -90,6 +91,8 @@ class Phrasing:
     name: str
     choice: Make | None = None
     free: Make | None = None
+    #: Where anything may be asked for, it is an answer of its own: a set, a ratio, an inequality.
+    several: bool = False
 
     def of(self, gold: Gold) -> str | None:
         make = self.choice if gold.options else self.free
@@ -103,14 +106,14 @@ def _named(gold: Gold) -> bool:
     return len(own) > 1 and texts.count(own) == 1 and sum(own in text for text in texts) == 1
 
 
-def _same(name: str, make: Callable[[Gold, str], str]) -> Phrasing:
+def _same(name: str, make: Callable[[Gold, str], str], several: bool = False) -> Phrasing:
     """A phrasing that takes a letter as it takes a value."""
-    return Phrasing(name, lambda g: make(g, g.gold), lambda g: make(g, g.said))
+    return Phrasing(name, lambda g: make(g, g.gold), lambda g: make(g, g.said), several)
 
 
-def _bare(name: str, make: Make) -> Phrasing:
+def _bare(name: str, make: Make, several: bool = False) -> Phrasing:
     """A phrasing that takes a letter, or the formula without its dollars."""
-    return Phrasing(name, make, make)
+    return Phrasing(name, make, make, several)
 
 
 def _refusable(gold: Gold) -> bool:
@@ -180,19 +183,19 @@ UNANSWERED: tuple[Phrasing, ...] = (
         for said in ("I don't know.", "nan", "null", "N/A", "unknown", "I'm sorry, but I can't assist with that.", "I cannot determine the answer from the image.", "The image is not provided, so I cannot answer the question.", "无法确定。", r"\boxed{}", r"\boxed{\text{unknown}}", "<answer></answer>", "<answer>I am not sure</answer>", "The answer cannot be determined.")
     ),
     _bare("refusal that repeats the question", lambda g: None if not _refusable(g) else f"I'm sorry, I cannot answer the question \"{g.question}\" without the image."),
-    _same("hedge: X or Y", lambda g, a: f"The answer is {a} or {g.other}."),
-    _same("hedge: Y or X", lambda g, a: f"Either {g.other} or {a}."),
-    _bare("hedge in a box", lambda g: rf"\boxed{{{g.gold} \text{{ or }} {g.other}}}"),
-    _same("hedge in a tag", lambda g, a: f"<answer>{g.other} or {a}</answer>"),
+    _same("hedge: X or Y", lambda g, a: f"The answer is {a} or {g.other}.", several=True),
+    _same("hedge: Y or X", lambda g, a: f"Either {g.other} or {a}.", several=True),
+    _bare("hedge in a box", lambda g: rf"\boxed{{{g.gold} \text{{ or }} {g.other}}}", several=True),
+    _same("hedge in a tag", lambda g, a: f"<answer>{g.other} or {a}</answer>", several=True),
     _bare("cut before the answer", lambda g: "Looking at the figure, we find that the answer is"),
     Phrasing("list of the options", lambda g: "\n".join(f"{letter}. {text}" for letter, text in g.options.items())),
     Phrasing("list of the options in a line", lambda g: "The options are " + ", ".join(f"({letter}) {text}" for letter, text in g.options.items()) + "."),
     Phrasing("letters of the options", lambda g: ", ".join(g.options)),
     _same("denial", lambda g, a: f"The answer is not {a}."),
-    Phrasing("range", free=lambda g: f"It is between {_less(g)} and {g.gold}." if g.plain else None),
-    Phrasing("range in a box", free=lambda g: f"\\boxed{{{_less(g)} \\text{{ to }} {g.gold}}}" if g.plain else None),
-    Phrasing("bound", free=lambda g: f"The answer is more than {g.gold}." if g.plain else None),
-    Phrasing("bound in a box", free=lambda g: f"\\boxed{{> {g.gold}}}" if g.plain else None),
+    Phrasing("range", free=lambda g: f"It is between {_less(g)} and {g.gold}." if g.plain else None, several=True),
+    Phrasing("range in a box", free=lambda g: f"\\boxed{{{_less(g)} \\text{{ to }} {g.gold}}}" if g.plain else None, several=True),
+    Phrasing("bound", free=lambda g: f"The answer is more than {g.gold}." if g.plain else None, several=True),
+    Phrasing("bound in a box", free=lambda g: f"\\boxed{{> {g.gold}}}" if g.plain else None, several=True),
 )
 
 WRONG: tuple[Phrasing, ...] = (

@@ -215,10 +215,12 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize("piece", REPEATED, ids=[f"{n}" for n in range(len(REPEATED))])
-def test_a_long_response_is_read_in_time(piece: str) -> None:
+@pytest.mark.parametrize("number", range(len(REPEATED)))
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_long_response_is_read_in_time(number: int, every: int) -> None:
+    piece = REPEATED[number]
     long = piece * (MAX_RESPONSE // 8 // len(piece))
-    for place, asked in product(PLACES, KINDS):
+    for place, asked in [*product(PLACES, KINDS)][number % every :: every]:
         began = time.process_time()
         read(place.format(long), asked)
         seconds = time.process_time() - began
@@ -264,9 +266,11 @@ def judge(name: str, scorer: Scorer, item: Item, response: str) -> float:
     return seconds
 
 
-@pytest.mark.parametrize("response", HOSTILE, ids=[f"{n}" for n in range(len(HOSTILE))])
-def test_hostile_responses(response: str) -> None:
-    seconds = sum(judge(*asked, response) for asked in ASKED)
+@pytest.mark.parametrize("number", range(len(HOSTILE)))
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+def test_hostile_responses(number: int, every: int) -> None:
+    """Each by a quarter of the scorers in turn, or by all."""
+    seconds = sum(judge(*asked, HOSTILE[number]) for asked in ASKED[number % every :: every])
     assert seconds < 2 * LIMIT
 
 

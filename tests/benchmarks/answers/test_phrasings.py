@@ -63,9 +63,11 @@ def test_the_gold_is_credited(
 def test_no_answer_is_none(
     phrasing: Phrasing, name: str, choices: bool, scorer: str, every: int
 ) -> None:
-    """It is not credited."""
+    """It is not credited, and counts as none."""
     found = share(phrasing, name, scorer, every, choices)
     assert found.credited <= few(found.n), shown(found, ("credited",))
+    if choices or name == "mathvista" or not phrasing.several:
+        assert found.answered <= few(found.n), shown(found, ("ok", "credited"))
 
 
 @published

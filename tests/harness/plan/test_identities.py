@@ -71,10 +71,10 @@ def key(plan: Plan) -> str:
 def test_every_step_that_computes_carries_who_does(folder: Path) -> None:
     made = steps(plan(folder, "[{name: accuracy}, {name: overlong, parameters: {buffer: 8}}]"))
     train, generate = made["train"].spec, made["generate"].spec
-    assert train["reward_ids"] == ["accuracy@2", 'overlong@1{"buffer": 8, "max_length": null}']
-    assert (train["backend_id"], train["engine_id"]) == ("deepspeed@1", "hf@1")
-    assert generate["engine_id"] == "hf@1"
-    assert train["family_id"] == generate["family_id"] == "qwen2_5_vl@1"
+    assert train["reward_ids"] == ["accuracy@3", 'overlong@1{"buffer": 8, "max_length": null}']
+    assert (train["backend_id"], train["engine_id"]) == ("deepspeed@1", "hf@2")
+    assert generate["engine_id"] == "hf@2"
+    assert train["family_id"] == generate["family_id"] == "qwen2_5_vl@2"
 
 
 def test_a_raised_version_is_a_new_key(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,8 +82,8 @@ def test_a_raised_version_is_a_new_key(folder: Path, monkeypatch: pytest.MonkeyP
     for patch in (
         lambda: monkeypatch.setattr(Majority, "version", Majority.version + 1),
         lambda: monkeypatch.setattr(DeepSpeedBackend, "version", 2),
-        lambda: monkeypatch.setattr(factories.HF, "version", "2"),
-        lambda: monkeypatch.setattr(Qwen2_5VL, "version", "2"),
+        lambda: monkeypatch.setattr(factories.HF, "version", "next"),
+        lambda: monkeypatch.setattr(Qwen2_5VL, "version", "next"),
     ):
         patch()
         keys.append(key(plan(folder, "[{name: majority}]")))

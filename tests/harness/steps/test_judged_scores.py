@@ -233,7 +233,7 @@ def test_a_step_whose_judge_goes_away_goes_on_where_it_was(
 def test_a_judge_that_is_not_the_planned_one_is_refused(step: tuple[Score, Context]) -> None:
     spec, context = step
     other = spec.model_copy(update={"scorer_id": spec.scorer_id.replace("rule", "ruler")})
-    with pytest.raises(StepError, match=r"was planned as mathvista/judge1@.*:ruler; run again"):
+    with pytest.raises(StepError, match=r"was planned as mathvista/judge2@.*:ruler; run again"):
         score.run(other, context)
 
 
@@ -301,7 +301,7 @@ def test_eval_and_rescore_with_one_judge(server: JudgeServer, tmp_path: Path) ->
         *("--max-tokens", "24", "--device", "cpu", "--scorer", "judge", "--root", root, *by),
     )
     done = harness(*evaluated)
-    assert "Scorer mathvista/judge1@" in done.stdout
+    assert "Scorer mathvista/judge2@" in done.stdout
     assert ":rule" in done.stdout
 
     asked = len(server.prompts)

@@ -353,7 +353,7 @@ def keys(made: Plan) -> list[str]:
 
 def test_the_judge_is_part_of_the_scores_identity_and_its_address_is_not(tmp_path: Path) -> None:
     made = plan(tmp_path, revision="r1")
-    assert made.benchmarks[0].scorer_id == f"mathvista/judge1@{prompts.HASH}:m@r1"
+    assert made.benchmarks[0].scorer_id == f"mathvista/judge2@{prompts.HASH}:m@r1"
     generate, score = keys(made)
     for changes in (
         {"base_url": "http://other:2/v1"},
@@ -372,7 +372,7 @@ def test_a_local_judge_is_known_by_its_content(tmp_path: Path) -> None:
     local = {"base_url": None, "engine": "hf"}
     first = plan(tmp_path, model=str(one), **local)
     assert re.fullmatch(
-        r"mathvista/judge1@\w{12}:judge@[0-9a-f]{16}\+float32", first.benchmarks[0].scorer_id
+        r"mathvista/judge2@\w{12}:judge@[0-9a-f]{16}\+float32", first.benchmarks[0].scorer_id
     )
     assert keys(first)[1] != keys(plan(tmp_path, model=str(two), **local))[1]
     assert first.services.judge is not None
