@@ -108,8 +108,12 @@ class Learner:
         )
 
     def load(self, folder: Path, tag: str) -> None:
-        """Go back to what :meth:`save` wrote; every rank calls it."""
-        path, _ = self.engine.load_checkpoint(str(folder), tag=tag, load_module_strict=self._whole)
+        """Go back to what :meth:`save` wrote; every rank calls it. No code that a file names is
+        run."""
+        with tensors_only():
+            path, _ = self.engine.load_checkpoint(
+                str(folder), tag=tag, load_module_strict=self._whole
+            )
         if path is None:
             raise FileNotFoundError(f"{folder / tag} is not a checkpoint of this training")
 
@@ -198,18 +202,38 @@ def _import_deepspeed() -> ModuleType:
 
 
 @contextmanager
+def tensors_only() -> Iterator[None]:
+    """Whatever torch loads meanwhile holds tensors, plain values and DeepSpeed's own settings: a
+    pickle that names anything else is refused. DeepSpeed itself would load it."""
+    from deepspeed.runtime.fp16.loss_scaler import DynamicLossScaler, LossScaler
+    from deepspeed.runtime.zero.config import ZeroStageEnum
+    from deepspeed.utils.tensor_fragment import fragment_address
+
+    allowed = [DynamicLossScaler, LossScaler, ZeroStageEnum, fragment_address]
+    with _switched_on("TORCH_FORCE_WEIGHTS_ONLY_LOAD"), torch.serialization.safe_globals(allowed):
+        yield
+
+
+@contextmanager
 def _uncompiled() -> Iterator[None]:
     """Setting up, DeepSpeed imports its Muon optimizer, whose decorators load torch's compiler:
     seconds of start-up for something this trainer does not use."""
-    before = os.environ.get("TORCHDYNAMO_DISABLE")
-    os.environ["TORCHDYNAMO_DISABLE"] = "1"
+    with _switched_on("TORCHDYNAMO_DISABLE"):
+        yield
+
+
+@contextmanager
+def _switched_on(name: str) -> Iterator[None]:
+    """Meanwhile this variable of the environment is 1."""
+    before = os.environ.get(name)
+    os.environ[name] = "1"
     try:
         yield
     finally:
         if before is None:
-            del os.environ["TORCHDYNAMO_DISABLE"]
+            del os.environ[name]
         else:
-            os.environ["TORCHDYNAMO_DISABLE"] = before
+            os.environ[name] = before
 
 
 @contextmanager

@@ -243,14 +243,13 @@ class Training:
         )
 
     def _restore(self) -> int:
-        state = self.resume.find()
+        state = self.resume.load(self._learners)
         self.ranks.wait()
         if state is None:
             if self.ranks.first:
                 self.resume.clear()
                 self.metrics.unlink(missing_ok=True)
             return 0
-        self.resume.load(self._learners, state)
         self.guard = Guard(state.skipped_in_a_row, state.apart_in_a_row)
         if self.sampler is not None:
             self.sampler.restarted = state.restarted

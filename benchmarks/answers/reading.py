@@ -59,6 +59,8 @@ _DIGIT = re.compile(r"\d")
 _EITHER_OR = re.compile(r"\beither\b[^.\n]{1,200}?\bor\b[^\n]{0,200}", re.I)
 _EITHER = re.compile(r"\beither\b|\bor\s\$", re.I)
 _DOUBT = re.compile(r"\bnot sure\b|\bunsure\b|\b(?:don't|do not) know\b|\bno idea\b", re.I)
+#: An answer that is announced and not given: its reasons follow.
+_NOT_GIVEN = re.compile(r"\banswer\W{0,9}(?=\n\W{0,9}(?:reason|explanation|justification))", re.I)
 _RANGE = re.compile(r"\d\s?(?:[-–—~:]|to\b|and\b)\s?\d")
 _SYMBOLS = re.compile(
     r"[\\^√π≤≥≠<>]|!=|[(\[]\s?-?[\d.]+\s?,|\d\s?:\s?\d|\)\s?/|[a-z]\s?/\s?[\da-z]|\bto \d|=.*="
@@ -99,7 +101,9 @@ def read(response: str, asked: Asked | None = None) -> Reading:
     found = _Reader(candidates.unexplained(part), asked).read()
     for longer in (part, text):
         if found.status == "unparsed" and longer != candidates.unexplained(longer):
-            found = _Reader(longer, asked).read()
+            again = _Reader(longer, asked).read()
+            if not (_NOT_GIVEN.search(part) and again.rule.startswith("prose")):
+                found = again
     if found.span and skipped:
         return replace(found, span=(found.span[0] + skipped, found.span[1] + skipped))
     return found

@@ -216,17 +216,15 @@ def show(folder: Path, console: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
+    from harness.results import reading
     from harness.results import statistics as stats
     from harness.store.files import read_json
 
-    for trial in sorted((folder / "trials").glob(f"{_ARM}-s*")):
-        result = read_json(trial / "result.json")
-        if not isinstance(result, dict):
-            continue
-        for name, score in result["scores"].items():
-            step = folder.parent / score["path"]
-            summary = read_json(step / "summary.json")
-            errors = _errors(step / "values.parquet")
+    for trial in reading.load(folder).trials:
+        for name, found in trial.scores.items():
+            score = found.info
+            summary = read_json(found.path / "summary.json")
+            errors = _errors(found.path / "values.parquet")
             n, of = score["n"], score["of"]
             items = f"SUBSET of {n} of {of} items" if n < of else f"{n} items"
             table = Table(

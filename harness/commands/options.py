@@ -64,3 +64,12 @@ def with_fields(function: Callable[[Any], None]) -> Callable[..., None]:
     command.__annotations__ = hints
     command.__doc__ = function.__doc__
     return command
+
+
+TrackingUri = Annotated[
+    str | None,
+    typer.Option(
+        help="Address of the tracker, instead of the file's. MLflow's is MLFLOW_TRACKING_URI where "
+        "neither says one, else <root>/mlflow.db."
+    ),
+]

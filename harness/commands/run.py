@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.commands.options import ROOT, ExperimentFile, Root
+from harness.commands.options import ROOT, ExperimentFile, Root, TrackingUri
 from harness.console import console
 
 if TYPE_CHECKING:
-    from harness.experiment.spec import Experiment
+    from harness.experiment.spec import Experiment, Extension
+    from harness.results.trackers.base import Tracker
     from harness.run.runner import Outcome
 
 
@@ -27,6 +28,7 @@ def command(
     tracking: Annotated[
         bool, typer.Option(help="Mirror the run to the file's tracker, MLflow unless it says so.")
     ] = True,
+    tracking_uri: TrackingUri = None,
 ) -> None:
     """Train and score every arm of an experiment, then print its table.
 
@@ -44,19 +46,24 @@ def command(
         for mistake in extensions.mistakes(extensions.EXECUTORS, choice):
             raise HarnessError(f"--executor: {mistake}")
         spec = spec.model_copy(update={"executor": choice})
-    outcome = execute(spec, text, root, workers, tracking)
+    outcome = execute(spec, text, root, workers, tracking, tracking_uri)
     folder = root / spec.name
     print_report(folder)
     print_outcome(outcome, folder)
 
 
 def execute(
-    spec: Experiment, text: str, root: Path, workers: int | None, tracking: bool
+    spec: Experiment,
+    text: str,
+    root: Path,
+    workers: int | None,
+    tracking: bool,
+    tracking_uri: str | None = None,
 ) -> Outcome:
     """Run a checked experiment whose file reads ``text``. Exits with code 130 where interrupted."""
     from functools import partial
 
-    from harness.experiment.extensions import EXECUTORS, TRACKERS
+    from harness.experiment.extensions import EXECUTORS
     from harness.plan import published_data
     from harness.plan.planner import make
     from harness.run import display
@@ -69,12 +76,12 @@ def execute(
     root.mkdir(parents=True, exist_ok=True)
     hashes.save()
     store = Store(root)
+    store.refuse_two_disks()
     for line in filter(None, (store.outdated(), *published_data.unlike(made, store))):
         console(stderr=True).print(f"Note: {line}", markup=False, soft_wrap=True)
     tracker = None
     if tracking:
-        mirror = TRACKERS.load(spec.tracker.name)
-        tracker = mirror(root / made.name, root, **spec.tracker.parameters)
+        tracker = tracker_of(spec.tracker, root / made.name, root, tracking_uri)
     start = partial(
         EXECUTORS.load(spec.executor.name),
         made.resources,
@@ -90,6 +97,19 @@ def execute(
             markup=False,
         )
         raise typer.Exit(130) from None
+
+
+def tracker_of(choice: Extension, folder: Path, root: Path, uri: str | None) -> Tracker:
+    """The tracker of a run's folder, at ``uri`` where one is given instead of its own."""
+    from harness.errors import HarnessError
+    from harness.experiment import extensions
+
+    if uri is not None:
+        choice = choice.model_copy(update={"parameters": choice.parameters | {"uri": uri}})
+        for mistake in extensions.mistakes(extensions.TRACKERS, choice):
+            raise HarnessError(f"--tracking-uri: {mistake}")
+    made: Tracker = extensions.TRACKERS.load(choice.name)(folder, root, **choice.parameters)
+    return made
 
 
 def print_outcome(outcome: Outcome, folder: Path) -> None:

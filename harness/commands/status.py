@@ -24,6 +24,7 @@ def show(run_folder: Path, console: Console) -> None:
     from rich.table import Table
 
     from harness.errors import HarnessError
+    from harness.results.reading import load_trial
     from harness.run import status
     from harness.run.display import figures
     from harness.store.files import read_json
@@ -40,6 +41,10 @@ def show(run_folder: Path, console: Console) -> None:
     counts: Counter[str] = Counter()
     for trial in plan["trials"]:
         state = status.read(run_folder / "trials" / trial["id"])
+        if state["state"] == "ok":
+            found = load_trial(run_folder, store.root, trial)
+            if found.state != "ok":
+                state |= {"state": found.state, "reason": found.reason}
         counts[state["state"]] += 1
         progress = state.get("progress")
         key = next((s["key"] for s in trial["steps"] if s["name"] == state.get("step")), None)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from harness.commands.options import RunFolder
+from harness.commands.options import RunFolder, TrackingUri
 from harness.commands.report import refuse_no_run
+from harness.commands.run import tracker_of
 from harness.console import console
 
 
-def command(run_folder: RunFolder) -> None:
+def command(run_folder: RunFolder, tracking_uri: TrackingUri = None) -> None:
     """Rebuild a run's mirror, in MLflow unless its experiment says so, from its files."""
-    from harness.experiment.extensions import TRACKERS
     from harness.experiment.spec import Extension
     from harness.results.reading import read_object
 
@@ -17,6 +17,6 @@ def command(run_folder: RunFolder) -> None:
     written = read_object(run_folder / "spec.json").get("tracker", {"name": "mlflow"})
     choice = Extension.model_validate(written)
     folder = run_folder.resolve()
-    TRACKERS.load(choice.name)(folder, folder.parent, **choice.parameters).sync()
+    tracker_of(choice, folder, folder.parent, tracking_uri).sync()
     shown = "; `harness ui` shows it" if choice.name == "mlflow" else f" to {choice.name}"
     console().print(f"Mirrored {run_folder}{shown}", markup=False)

@@ -13,8 +13,9 @@ from benchmarks.registry import BENCHMARKS, benchmark
 from benchmarks.saved.answer import Answer
 from benchmarks.saved.published import benchmark_of, read
 from harness.errors import HarnessError
+from harness.results.reading import is_of
 from harness.steps.context import subset
-from harness.store.files import read_json
+from harness.store.files import read_json, read_object
 from harness.store.keys import digest
 from harness.store.results import Store
 from harness.store.sources import benchmark_data
@@ -217,14 +218,19 @@ def _lm_eval(
 
 
 def _trial_score(folder: Path, name: str | None) -> tuple[Path, Mapping[str, Any]]:
-    scores = read_json(folder / "result.json").get("scores", {})
+    spec, result = read_object(folder / "spec.json"), read_object(folder / "result.json")
+    if not is_of(result, [step["key"] for step in spec["trial"]["steps"]]):
+        raise HarnessError(
+            f"{folder}: its result is of other settings; `harness run` makes it anew"
+        )
+    scores = result.get("scores", {})
     if name is None and len(scores) != 1:
         raise HarnessError(f"{folder} has scores of {', '.join(scores)}; add --benchmark")
     name = name or next(iter(scores))
     if name not in scores:
         raise HarnessError(f"{folder} has no scores of {name}, only of {', '.join(scores)}")
     root = folder.resolve().parents[2]
-    return root / scores[name]["path"], read_json(folder / "spec.json")["sources"]
+    return root / scores[name]["path"], spec["sources"]
 
 
 def _generated(folder: Path) -> Path:

@@ -7,7 +7,7 @@ a trial without a usable ``result.json`` is a hole with a reason, never an error
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -207,6 +207,11 @@ def load_trial(folder: Path, root: Path, planned: dict[str, Any]) -> TrialResult
     """One trial of the plan with what its folder says of it."""
     place = folder / "trials" / planned["id"]
     status, result = read_object(place / "status.json"), read_object(place / "result.json")
+    keys = tuple(step["key"] for step in planned.get("steps", ()))
+    if result and not is_of(result, keys):
+        result = {}
+        if status.get("state") == "ok":
+            status = {"reason": "what is there is of other settings; `harness run` makes it anew"}
     state, reason = _state(status, result)
     scores = {}
     for benchmark, info in result.get("scores", {}).items():
@@ -224,7 +229,7 @@ def load_trial(folder: Path, root: Path, planned: dict[str, Any]) -> TrialResult
         state=state,
         reason=reason,
         settings=planned.get("settings") or {},
-        keys=tuple(step["key"] for step in planned.get("steps", ())),
+        keys=keys,
         differences=tuple(planned.get("differences", ())),
         metrics=result.get("metrics", {}),
         scores=scores,
@@ -233,6 +238,13 @@ def load_trial(folder: Path, root: Path, planned: dict[str, Any]) -> TrialResult
         seconds=result.get("seconds"),
         status=status,
     )
+
+
+def is_of(result: Any, keys: Sequence[str]) -> bool:
+    """Whether a trial's ``result.json`` is of exactly the steps with these keys: of any others it
+    is another trial's, whatever folder it lies in."""
+    steps = result.get("steps") if isinstance(result, dict) else None
+    return isinstance(steps, list) and [s.get("key") for s in steps] == list(keys)
 
 
 def _training(root: Path, planned: dict[str, Any], result: dict[str, Any]) -> tuple[Path, ...]:

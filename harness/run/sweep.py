@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.plan.planner import Plan, Trial
+from harness.results.reading import is_of
 from harness.store.files import read_json, write_json
 from harness.store.keys import canonical, digest
 
@@ -79,7 +80,9 @@ class SweepStudy:
                 found[point] = None
                 continue
             results = [read_json(folder / "result.json") for folder in folders]
-            if all(_is_of(r, t) for r, t in zip(results, trials, strict=True)):
+            if all(
+                is_of(r, [s.key for s in t.steps]) for r, t in zip(results, trials, strict=True)
+            ):
                 found[point] = sum(r["metrics"][self._headline] for r in results) / len(results)
         return found
 
@@ -131,13 +134,6 @@ class SweepStudy:
         for _ in enqueued:
             trial = self._study.ask(distributions)
             self._asked[trial.user_attrs["point"]] = trial.number
-
-
-def _is_of(result: Any, trial: Trial) -> bool:
-    """Whether a result is of exactly this trial's steps."""
-    return isinstance(result, dict) and [s["key"] for s in result["steps"]] == [
-        step.key for step in trial.steps
-    ]
 
 
 def _choice(value: Any) -> Any:

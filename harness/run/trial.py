@@ -27,6 +27,7 @@ from harness.errors import HarnessError
 from harness.plan.planner import BenchmarkPlan, Plan, Step, Trial
 from harness.plan.services import Services
 from harness.plan.specs import KINDS
+from harness.results.reading import is_of
 from harness.run.status import Status
 from harness.steps.asking import EngineHolder
 from harness.store.files import read_json, write_json
@@ -247,9 +248,7 @@ def finish(
 def finished(spec: TrialSpec, folder: Path) -> bool:
     """Whether ``result.json`` is of exactly these steps, all of them still in the store."""
     result = read_json(folder / "result.json")
-    if not isinstance(result, dict) or result.get("status") != "ok":
-        return False
-    if [s["key"] for s in result["steps"]] != [s.key for s in spec.trial.steps]:
+    if not is_of(result, [s.key for s in spec.trial.steps]) or result.get("status") != "ok":
         return False
     store = Store(root_of(folder))
     return all(store.find(s.kind, s.key) for s in spec.trial.steps)

@@ -24,6 +24,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from benchmarks.atomic import to_disk, write_text
+from harness.errors import HarnessError
 from harness.store.files import read_json, sha256, write_json
 from harness.store.keys import SCHEMA
 
@@ -79,6 +80,18 @@ class Store:
             "their keys were made otherwise, so every step is run again. CHANGELOG says what "
             f"changed under 'Store format {SCHEMA}'."
         )
+
+    def refuse_two_disks(self) -> None:
+        """Raise :class:`HarnessError` where finished work could not be moved into the store."""
+        kinds = (self.root / "store").glob("*/")
+        for place in (self.root / "work", self.root / "store", *kinds):
+            disk = place.stat().st_dev if place.exists() else None
+            if disk not in (None, self.root.stat().st_dev):
+                raise HarnessError(
+                    f"{place} is on another disk than {self.root}: results are made in one folder "
+                    f"and moved into the other, which two disks cannot do in one instant. Put all "
+                    f"of {self.root} on that disk (--root, or a link in its place)."
+                )
 
     @property
     def _format(self) -> Path:

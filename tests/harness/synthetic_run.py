@@ -80,6 +80,8 @@ def make(
                     "steps": [],
                     "differences": [] if method == "none" else [f"method: none -> {method}"],
                 }
+                if method != "none":
+                    trial["steps"] = [{"kind": "train", "name": "train", "key": trial["id"]}]
                 planned.append(trial)
                 state = {FAILED: "failed", RUNNING: "running"}.get(trial["id"]) if holes else None
                 _trial(root, folder, trial, truth, sd, state or "ok", steps)

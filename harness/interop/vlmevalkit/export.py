@@ -23,7 +23,7 @@ from benchmarks.base import Generation, Item
 from benchmarks.plugins import unknown
 from harness.errors import HarnessError
 from harness.rescoring.saved import Saved, load
-from harness.store.files import read_json
+from harness.results import reading
 
 #: What pandas, with which VLMEvalKit reads its files, takes for an empty cell. Its We-Math scorer
 #: stops at an empty prediction.
@@ -98,11 +98,11 @@ def export_all(
         return
     if model is not None:
         raise HarnessError("--model names one model; the trials of a run have names of their own")
-    trials = sorted(path.parent for path in given.glob("trials/*/result.json"))
-    if not trials:
+    done = [trial for trial in reading.load(given).trials if trial.state == "ok"]
+    if not done:
         raise HarnessError(f"{given}: no trial has a result; `harness status {given}` shows why")
-    for trial in trials:
-        known = list(read_json(trial / "result.json").get("scores", {}))
+    for one in sorted(done, key=lambda trial: trial.id):
+        trial, known = given / "trials" / one.id, list(one.scores)
         if name is not None and name not in known:
             raise HarnessError(unknown(f"benchmark of {given}", name, known))
         for each in [name] if name else [one for one in known if one in KNOWN] or known:

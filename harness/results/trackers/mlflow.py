@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import time
 from collections.abc import Callable
@@ -20,7 +21,12 @@ from typing import Any
 from harness.results import reading
 from harness.results.reading import TrialResult
 from harness.results.trackers.base import TrackingError
-from harness.results.trackers.mlflow_client import Client, compare_path
+from harness.results.trackers.mlflow_client import (
+    URI_VARIABLE,
+    Client,
+    compare_path,
+    without_secret,
+)
 from harness.results.trackers.mlflow_memory import Memory, TrialRun, digest
 
 _log = logging.getLogger(__name__)
@@ -28,11 +34,13 @@ _STATUS = {"ok": "FINISHED", "failed": "FAILED", "missing": "RUNNING"}
 
 
 class MlflowTracker:
-    """Mirrors a run to MLflow. ``uri`` defaults to the SQLite file ``<root>/mlflow.db``."""
+    """Mirrors a run to MLflow. ``uri`` defaults to ``MLFLOW_TRACKING_URI``, and where that is not
+    set to the SQLite file ``<root>/mlflow.db``."""
 
     def __init__(self, run_folder: Path, root: Path, uri: str | None = None) -> None:
         self.folder, self.root = Path(run_folder).resolve(), Path(root).resolve()
-        self.uri = uri or f"sqlite:///{self.root / 'mlflow.db'}"
+        given = uri or os.environ.get(URI_VARIABLE)
+        self.uri = given or f"sqlite:///{self.root / 'mlflow.db'}"
         self._client: Client | None = None
         self._lost = self._worked = False
 
@@ -60,7 +68,7 @@ class MlflowTracker:
     @cached_property
     def _memory(self) -> Memory:
         """What is mirrored of this experiment, read when the run has written its ``spec.json``."""
-        return Memory.read(self.folder, self.uri)
+        return Memory.read(self.folder, without_secret(self.uri))
 
     def _plan(self) -> dict[str, Any]:
         return reading.read_object(self.folder / "plan.json")
@@ -99,7 +107,7 @@ class MlflowTracker:
             memory.write(self.folder)
         except Exception as error:
             raise TrackingError(
-                f"MLflow cannot be used at {self.uri}: {_first_line(error)}\n"
+                f"MLflow cannot be used at {without_secret(self.uri)}: {_first_line(error)}\n"
                 "Check the address (a server's http://host:port, or sqlite:////absolute/path.db), "
                 "or run without tracking."
             ) from error
@@ -151,7 +159,7 @@ class MlflowTracker:
             if not self._lost:
                 _log.warning(
                     "MLflow at %s is lost (%s); the run goes on, `harness sync` mirrors the rest",
-                    self.uri,
+                    without_secret(self.uri),
                     _first_line(error),
                 )
             self._lost = True
@@ -349,4 +357,5 @@ def _identity(trial: TrialResult) -> str:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+    line = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    return without_secret(line)[:300]

@@ -7,11 +7,21 @@ import logging
 import math
 import os
 import re
+import sqlite3
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
+from benchmarks.atomic import remove_unfinished, whole_file
+
+_log = logging.getLogger(__name__)
+_SQLITE = "sqlite:///"
+URI_VARIABLE = "MLFLOW_TRACKING_URI"
 _BATCH = 900  # a batch may hold 1000 metrics and 100 params
 
 
@@ -83,12 +93,55 @@ def connect(uri: str) -> Any:
         logging.getLogger(noisy).setLevel(logging.WARNING)
     import mlflow
 
-    if uri.startswith("sqlite:///"):
-        Path(uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    if uri.startswith(_SQLITE):
+        make_database(Path(uri.removeprefix(_SQLITE)))
+    theirs = os.environ.get(URI_VARIABLE)
     mlflow.set_tracking_uri(uri)
+    # MLflow notes it in the environment too, where the next run would take it for the user's.
+    os.environ.pop(URI_VARIABLE, None)
+    if theirs is not None:
+        os.environ[URI_VARIABLE] = theirs
     client = mlflow.MlflowClient(tracking_uri=uri)
     client.search_experiments(max_results=1)
     return client
+
+
+def make_database(path: Path) -> None:
+    """Make MLflow's database where there is none.
+
+    MLflow makes its tables one by one, and a database with some of them can never be used: it is
+    made under a lock in a file beside its place, and moved there whole. One that another version
+    left unfinished is put aside.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(f".{path.name}.lock")):
+        if path.exists() and not _finished(path):
+            aside = path.with_name(f"{path.name}-unfinished-{time.time_ns()}")
+            _log.warning("%s was left unfinished: it is %s now, and made anew", path, aside.name)
+            path.rename(aside)
+        if path.exists():
+            return
+        remove_unfinished(path.parent, path.name)
+        for journal in path.parent.glob(f".{path.name}.*.new-*"):
+            journal.unlink(missing_ok=True)
+        with whole_file(path, sync=True) as fresh:
+            from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+            made = SqlAlchemyStore(
+                f"{_SQLITE}{fresh}", (path.absolute().parent / "mlartifacts").as_uri()
+            )
+            made.engine.dispose()
+
+
+def _finished(path: Path) -> bool:
+    """Whether a database's tables were made to the last: MLflow notes their version at the end."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as database:
+            return bool(database.execute("SELECT version_num FROM alembic_version").fetchone())
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            return False
+        raise
 
 
 def ui_command(root: Path, port: int = 5000) -> list[str]:
@@ -100,6 +153,11 @@ def ui_command(root: Path, port: int = 5000) -> list[str]:
         *("--default-artifact-root", (root / "mlartifacts").as_uri()),
         *("--host", "127.0.0.1", "--port", str(port), "--workers", "1"),
     ]
+
+
+def without_secret(uri: str) -> str:
+    """An address without the name and password in it, for files and messages."""
+    return re.sub(r"(?<=://)[^/@]*@", "***@", uri)
 
 
 def compare_path(runs: list[str], experiment: str) -> str:

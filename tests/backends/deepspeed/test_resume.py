@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import subprocess
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import torch
 
 from backends.base.backend import Inputs, TrainingError
 from backends.base.resources import Resources
@@ -17,7 +20,7 @@ from backends.registry import backend
 from .. import stopping
 from ..stopping import kill_at
 from .conftest import SMALL, Train, read, same
-from .stopping import goes_on_bit_for_bit
+from .stopping import goes_on_bit_for_bit, killed_at_update
 
 STAGE: dict[str, Any] = SMALL | {"steps": 7, "kl": {"beta": 0.1}, "warmup_steps": 6}
 #: Two engines, each with its optimizer: twice the steps.
@@ -60,6 +63,77 @@ def test_a_stopped_training_goes_on_bit_for_bit(
     resources = {"zero_stage": zero_stage, "save_every": 2}
     stopped = goes_on_bit_for_bit(train, at, resources=resources, **STAGE | fields)
     assert not (stopped.workdir / "resume").exists()
+
+
+class Runs:
+    """A pickle that makes a file when it is loaded."""
+
+    def __init__(self, made: Path) -> None:
+        self.made = made
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.made,)
+
+
+def test_a_state_that_names_code_is_not_loaded(train: Train, tmp_path: Path) -> None:
+    """Whoever can write the file can write its sum too."""
+    given: dict[str, Any] = {"resources": {"save_every": 2}, **STAGE}
+    whole = train("whole", **given)
+    with killed_at_update(4):
+        train("stopped", **given)
+    (folder,) = (whole.workdir.parent / "stopped" / "resume").iterdir()
+    state = next(folder.rglob("*.pt"))
+    torch.save({"module": Runs(tmp_path / "made")}, state)
+    record = json.loads((folder / "state.json").read_text())
+    record["files"][state.relative_to(folder).as_posix()] = hashlib.sha256(
+        state.read_bytes()
+    ).hexdigest()
+    (folder / "state.json").write_text(json.dumps(record))
+    assert same(train("stopped", **given).weights, whole.weights)
+    assert not (tmp_path / "made").exists()
+
+
+def damage(folder: Path, how: str) -> None:
+    """What a failing disk, a power cut or a careless hand does to a saved state."""
+    state = next(p for p in sorted(folder.rglob("*.pt")) if p.stat().st_size)
+    if how == "truncated":
+        state.write_bytes(state.read_bytes()[:-100])
+    elif how == "empty":
+        state.write_bytes(b"")
+    elif how == "gone":
+        state.unlink()
+    elif how == "a bit":
+        content = bytearray(state.read_bytes())
+        content[len(content) // 2] ^= 1
+        state.write_bytes(content)
+    elif how == "record":
+        (folder / "state.json").write_bytes(b"\xff\x00")
+    elif how == "metrics":
+        (folder.parents[1] / "metrics.jsonl").write_text("")
+
+
+@pytest.mark.parametrize(
+    ("how", "states"),
+    [*((how, 1) for how in ("truncated", "empty", "gone", "record", "metrics")), ("a bit", 2)],
+)
+def test_a_damaged_state_falls_back_to_the_one_before_or_to_the_start(
+    train: Train, caplog: pytest.LogCaptureFixture, how: str, states: int
+) -> None:
+    """To the same weights, and it is said once."""
+    given: dict[str, Any] = {"resources": {"save_every": 2}, **STAGE}
+    whole = train("whole", **given)
+    with killed_at_update(6):
+        train("stopped", **given)
+    saved = sorted((whole.workdir.parent / "stopped" / "resume").iterdir())
+    assert [folder.name for folder in saved] == ["step2", "step4"]
+    for folder in saved[-states:]:
+        damage(folder, how)
+    stopped = train("stopped", **given)
+    assert same(stopped.weights, whole.weights)
+    assert stopped.figures() == whole.figures()
+    told = [r.getMessage() for r in caplog.records if "checkpoint" in r.name]
+    assert len(told) == (2 if how == "metrics" else states)
+    assert all("step" in line for line in told)
 
 
 def test_a_finished_training_is_not_trained_again(train: Train) -> None:

@@ -71,7 +71,7 @@ def test_an_engine_that_nobody_has_is_refused_with_the_nearest_name() -> None:
 
 def test_what_decides_an_engines_texts_has_a_version() -> None:
     assert {name: ENGINES.identity(name) for name in ("hf", "vllm", "openai")} == {
-        "hf": "hf@1",
-        "vllm": "vllm@1",
-        "openai": "openai@1",
+        "hf": "hf@2",
+        "vllm": "vllm@2",
+        "openai": "openai@2",
     }

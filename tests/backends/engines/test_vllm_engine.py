@@ -49,10 +49,21 @@ def hf() -> HFEngine:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[VLLMEngine]:
-    made = VLLMEngine.from_path(tiny.checkpoint(), device=DEVICE, max_tokens=32)
+def opened() -> Iterator[list[VLLMEngine]]:
+    made: list[VLLMEngine] = []
     yield made
-    made.close()
+    for engine in made:
+        engine.close()
+
+
+@pytest.fixture
+def engine(opened: list[VLLMEngine]) -> VLLMEngine:
+    """One for all tests, opened anew behind one that closed or broke it."""
+    if not opened or opened[-1]._llm is None or opened[-1].starts > 1:
+        while opened:
+            opened.pop().close()
+        opened.append(VLLMEngine.from_path(tiny.checkpoint(), device=DEVICE, max_tokens=32))
+    return opened[-1]
 
 
 def tokens(engine: Any, requests: Sequence[Request], sampling: Sampling) -> dict[str, Any]:

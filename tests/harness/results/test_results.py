@@ -101,6 +101,23 @@ def test_a_training_under_way_is_found_in_its_work_folder(run: Path) -> None:
     assert trial.curve() == [{"step": 1, "reward": 0.5}]
 
 
+def test_a_result_of_other_settings_is_none(run: Path) -> None:
+    """A plan that changed, and a run that ended before the trial began: what lies there is of the
+    plan before."""
+    before = {t.id: t for t in results.load(run).trials}
+    plan = json.loads((run / "plan.json").read_text())
+    for trial in plan["trials"]:
+        if trial["id"] == "mm_upt-s0":
+            trial["steps"][0]["key"] = "of another learning rate"
+    (run / "plan.json").write_text(json.dumps(plan))
+    after = {t.id: t for t in results.load(run).trials}
+    stale = after.pop("mm_upt-s0")
+    assert before.pop("mm_upt-s0").state == "ok"
+    assert (stale.state, stale.metrics, stale.scores) == ("missing", {}, {})
+    assert "other settings" in stale.reason
+    assert {i: t.metrics for i, t in after.items()} == {i: t.metrics for i, t in before.items()}
+
+
 def test_a_folder_without_a_plan_is_refused(tmp_path: Path) -> None:
     with pytest.raises(results.ResultsError, match=r"plan\.json"):
         results.load(tmp_path)

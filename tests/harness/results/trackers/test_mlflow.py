@@ -6,8 +6,10 @@ import json
 import logging
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,63 @@ def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("mlflow")
     mlflow_client.connect(f"sqlite:///{root / 'mlflow.db'}")
     return root / "mlflow.db"
+
+
+CONNECT = (
+    "import sys; from harness.results.trackers.mlflow_client import connect; connect(sys.argv[1])"
+)
+
+
+def usable(uri: str) -> bool:
+    return bool(mlflow_client.connect(uri).search_experiments())
+
+
+def test_a_kill_while_the_database_is_made_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    process = subprocess.Popen([sys.executable, "-c", CONNECT, uri])
+    while not any(made.stat().st_size for made in tmp_path.glob(".mlflow.db.*.new")):
+        assert process.poll() is None
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "mlflow.db").exists()
+    assert usable(uri)
+    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", ".mlflow.db.lock"}
+
+
+def test_a_database_that_another_version_left_unfinished_is_put_aside(
+    tmp_path: Path, database: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "mlflow.db"
+    shutil.copy(database, path)
+    with closing(sqlite3.connect(path)) as unfinished:
+        unfinished.execute("DROP TABLE alembic_version")
+        unfinished.commit()
+    assert usable(f"sqlite:///{path}")
+    (aside,) = tmp_path.glob("mlflow.db-unfinished-*")
+    assert aside.name in caplog.text
+
+
+@pytest.mark.slow
+def test_two_that_begin_together_make_one_database(tmp_path: Path) -> None:
+    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    both = [subprocess.Popen([sys.executable, "-c", CONNECT, uri]) for _ in range(2)]
+    assert [process.wait() for process in both] == [0, 0]
+
+
+def test_the_address_is_the_files_else_the_environments_else_a_file_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert MlflowTracker(tmp_path, tmp_path).uri == f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://nowhere:5000")
+    assert MlflowTracker(tmp_path, tmp_path).uri == "http://nowhere:5000"
+    assert MlflowTracker(tmp_path, tmp_path, "http://here:5000").uri == "http://here:5000"
+
+
+def test_a_password_in_the_address_is_in_no_message(run: Path) -> None:
+    with pytest.raises(TrackingError) as told:
+        MlflowTracker(run, run.parent, "nosuchscheme://me:secret@x").sync()
+    assert "secret" not in str(told.value)
+    assert "nosuchscheme://***@x" in str(told.value)
 
 
 class TestContract(TrackerContract):
@@ -189,7 +248,8 @@ def test_a_failed_trial_that_is_repaired_goes_on_in_its_run(run: Path) -> None:
     status = run / "trials/sft-s2/status.json"
     status.write_text(json.dumps(json.loads(status.read_text()) | {"state": "ok"}))
     good = json.loads((run / "trials/sft-s1/result.json").read_text())
-    (run / "trials/sft-s2/result.json").write_text(json.dumps(good | {"seed": 2}))
+    good |= {"seed": 2, "steps": [good["steps"][0] | {"key": "sft-s2"}]}
+    (run / "trials/sft-s2/result.json").write_text(json.dumps(good))
     mirror(run)
     after = runs(run)["sft-s2"]
     assert after.info.run_id == before
