@@ -1,5 +1,6 @@
 """Run by the interpreter of an environment that holds latex2sympy2: for each line, a text as JSON,
-the value that MathVision's owners give it, rounded; null where that is an error.
+the value that MathVision's owners give it, rounded; null where that is an error, ``long`` where it
+has thousands of digits.
 
 It evaluates text that the test made, as the owners do. What takes too long, or too much memory,
 ends the process: no other limit stops a power of Python's whole numbers.
@@ -21,13 +22,13 @@ NAMES = {name: getattr(math, name) for name in dir(math) if not name.startswith(
 VAR, VARIANCES = dict(latex2sympy2.var), dict(latex2sympy2.variances)
 
 
-def value(text: str) -> int | float | None:
+def value(text: str) -> int | float | str | None:
     latex2sympy2.var, latex2sympy2.variances = dict(VAR), dict(VARIANCES)  # as in a new process
     try:
         found: int | float = round(eval(str(latex2sympy2.latex2sympy(text)), dict(NAMES)), 2)
     except (Exception, RecursionError, MemoryError):
         return None
-    return found
+    return "long" if isinstance(found, int) and found.bit_length() > 10_000 else found
 
 
 warnings.simplefilter("ignore")
