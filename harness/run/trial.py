@@ -101,7 +101,9 @@ def run(spec: TrialSpec, folder: Path, status: Status) -> None:
         if found is None:
             found, cached = maker.make(step)
         maker.done[step.key] = found
-        steps.append(_entry(step, found, store, cached, time.time() - started))
+        if step.kind == "score":  # its figures are what the trial tells
+            maker.whole(step.key)
+        steps.append(_entry(step, maker.done[step.key], store, cached, time.time() - started))
     finish(spec, folder, store, steps, time.time() - began)
 
 
@@ -111,7 +113,7 @@ def stored(spec: TrialSpec, folder: Path) -> bool:
     steps = []
     for step in spec.trial.steps:
         found = store.find(step.kind, step.key)
-        if found is None:
+        if found is None or (step.kind == "score" and store.verify(found)):
             return False
         steps.append(_entry(step, found, store, True, 0.0))
     finish(spec, folder, store, steps, 0.0)
@@ -140,7 +142,26 @@ class _Maker:
     store: Store
     status: Status
     done: dict[str, Result] = field(default_factory=dict)
+    verified: set[str] = field(default_factory=set)
     engines: EngineHolder = field(default_factory=EngineHolder)
+
+    def whole(self, key: str) -> Result:
+        """The result with this key, its bytes compared with its manifest's sums once: they are read
+        before anything is made of them. A damaged one is put aside and made again."""
+        found = self.done[key]
+        if key in self.verified:
+            return found
+        step = next(step for step in self.spec.trial.steps if step.key == key)
+        if self.store.verify(found):
+            damaged = self.store.put_aside(step.kind, key)
+            print(
+                f"{found.path} is damaged ({', '.join(damaged)}): put aside in "
+                f"{self.store.root / 'work'}, and made again",
+                flush=True,
+            )
+            self.done[key], _ = self.make(step)
+        self.verified.add(key)
+        return self.done[key]
 
     def make(self, step: Step) -> tuple[Result, bool]:
         """The step's result, and whether another process made it while this one waited."""
@@ -175,7 +196,7 @@ class _Maker:
         context = Context(
             store=self.store,
             scratch=work,
-            parents={role: self.done[key].path for role, key in step.parents.items()},
+            parents={role: self.whole(key).path for role, key in step.parents.items()},
             located=self.spec.sources,
             reward_files=self.spec.reward_files,
             resources=self.spec.resources,
@@ -246,12 +267,24 @@ def finish(
 
 
 def finished(spec: TrialSpec, folder: Path) -> bool:
-    """Whether ``result.json`` is of exactly these steps, all of them still in the store."""
+    """Whether ``result.json`` is of exactly these steps, all of them still in the store, and the
+    scores that it and the report tell as they were written."""
     result = read_json(folder / "result.json")
     if not is_of(result, [s.key for s in spec.trial.steps]) or result.get("status") != "ok":
         return False
     store = Store(root_of(folder))
-    return all(store.find(s.kind, s.key) for s in spec.trial.steps)
+    found = [store.find(s.kind, s.key) for s in spec.trial.steps]
+    return all(
+        one is not None and not (one.manifest["kind"] == "score" and store.verify(one))
+        for one in found
+    )
+
+
+_DISK_FULL = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "PytorchStreamWriter failed writing",
+)
 
 
 def reason(error: BaseException, step: str | None) -> str:
@@ -260,8 +293,10 @@ def reason(error: BaseException, step: str | None) -> str:
     cause: BaseException | None = error
     while cause is not None:
         full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
-        # Weight writers wrap the system's error in one of their own and keep only its text.
-        if full or "No space left on device" in str(cause):
+        # Weight writers wrap the system's error in one of their own and keep its text, or torch's
+        # does not even that: its writer fails where a file takes no more.
+        said = str(cause)
+        if full or any(sign in said for sign in _DISK_FULL):
             return f"{at}the disk is full; make room and run again, it goes on from here"
         cause = cause.__cause__ or cause.__context__
     if isinstance(error, (KeyboardInterrupt, SystemExit)):

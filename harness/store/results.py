@@ -161,14 +161,28 @@ class Store:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
             if self.find(kind, key) is None:
-                # What lies there is damaged: put it aside, never silently delete it.
-                final.rename(work.with_name(f"{work.name}-damaged-{time.time_ns()}"))
+                self._put_aside(final, key)
                 out.rename(final)
         to_disk(final.parent)
         shutil.rmtree(work, ignore_errors=True)
         result = self.find(kind, key)
         assert result is not None
         return result
+
+    def put_aside(self, kind: str, key: str) -> list[str]:
+        """Put a result whose bytes are not those that were written out of the store, under its
+        claim. The files that are damaged; none where it is whole, or another process was first."""
+        with self.claim(key):
+            found = self.find(kind, key)
+            damaged = self.verify(found) if found else []
+            if found and damaged:
+                self._put_aside(found.path, key)
+            return damaged
+
+    def _put_aside(self, folder: Path, key: str) -> None:
+        """Damaged results lie beside the work folders: never silently deleted."""
+        folder.rename(self.root / "work" / f"{key[:16]}-damaged-{time.time_ns()}")
+        self._seen.pop(key, None)
 
     def verify(self, result: Result) -> list[str]:
         """The files of a result that are missing or whose sha256 differs from the manifest's."""

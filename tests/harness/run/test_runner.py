@@ -21,7 +21,7 @@ from rich.console import Console
 
 from backends.base.resources import Resources
 from harness.commands.status import show
-from harness.run import status
+from harness.run import status, trial
 from harness.run.display import Lines, LiveTable
 from harness.run.executors.local import LocalExecutor, alive
 from harness.run.job import Job
@@ -272,3 +272,20 @@ def test_a_changed_setting_runs_only_what_it_changes(place: Place) -> None:
     assert code == 0
     assert len(place.lines("end")) == 4
     assert place.weights("vote-s0") != place.weights("same-s0")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        RuntimeError(
+            "[enforce fail at inline_container.cc:672] . PytorchStreamWriter failed writing file"
+        ),
+        RuntimeError("SafetensorError: I/O error: No space left on device (os error 28)"),
+    ],
+)
+def test_a_full_disk_is_called_one_whoever_met_it(error: Exception) -> None:
+    wrapped = RuntimeError("the checkpoint could not be written")
+    wrapped.__cause__ = error
+    assert trial.reason(wrapped, "train").startswith("train: the disk is full")
