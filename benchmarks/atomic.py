@@ -19,7 +19,8 @@ from pathlib import Path
 @contextmanager
 def whole_file(path: Path, sync: bool = False) -> Iterator[Path]:
     """Where to write a file that takes its place at ``path`` when the block ends. Where the block
-    raises, what is at ``path`` stays. With ``sync`` its content is on the disk before it appears.
+    raises, what is at ``path`` stays. With ``sync`` its content is on the disk before it appears,
+    and its name when the block has ended.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = _beside(path, "new")
@@ -28,6 +29,8 @@ def whole_file(path: Path, sync: bool = False) -> Iterator[Path]:
         if sync:
             to_disk(fresh)
         fresh.replace(path)
+        if sync:
+            to_disk(path.parent)
     finally:
         with suppress(OSError):
             fresh.unlink()
@@ -35,7 +38,8 @@ def whole_file(path: Path, sync: bool = False) -> Iterator[Path]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Where to make a folder that takes the place of any at ``path`` when the block ends.
+    """Where to make a folder that takes the place of any at ``path`` when the block ends. What is
+    in it is on the disk before it appears: a folder that is there is whole, also after a power cut.
 
     One process makes a folder at a time: what a killed one left of it is removed.
     """
@@ -43,9 +47,12 @@ def whole_folder(path: Path) -> Iterator[Path]:
     fresh, stale = _beside(path, "new"), _beside(path, "old")
     remove_unfinished(path.parent, path.name)
     yield fresh
+    for written in (*fresh.rglob("*"), fresh):
+        to_disk(written)
     if path.exists():
         path.rename(stale)
     fresh.rename(path)
+    to_disk(path.parent)
     shutil.rmtree(stale, ignore_errors=True)
 
 
@@ -72,7 +79,7 @@ def _beside(path: Path, end: str) -> Path:
 
 
 def to_disk(path: Path) -> None:
-    """Force what is written to a file to the disk."""
+    """Force what is written to a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

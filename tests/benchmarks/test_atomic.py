@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -58,3 +59,21 @@ def test_what_killed_writers_left_is_removed_where_one_process_writes(tmp_path: 
     assert names(tmp_path) == {"model", ".other.1.new"}
     remove_unfinished(tmp_path)
     assert names(tmp_path) == {"model"}
+
+
+def test_what_a_folder_holds_is_on_the_disk_before_it_appears(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And its name behind that: after a power cut it is whole or not there."""
+    place = tmp_path / "made"
+    synced: list[tuple[int, bool]] = []
+    monkeypatch.setattr(
+        os, "fsync", lambda file: synced.append((os.fstat(file).st_ino, place.exists()))
+    )
+    with whole_folder(place) as fresh:
+        (fresh / "sub").mkdir()
+        (fresh / "sub" / "weights").write_bytes(b"1")
+    before = {inode for inode, there in synced if not there}
+    content = (place, place / "sub", place / "sub" / "weights")
+    assert {path.stat().st_ino for path in content} <= before
+    assert synced[-1] == (tmp_path.stat().st_ino, True)

@@ -8,11 +8,13 @@ import random
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
 import pytest
 
+from harness.errors import HarnessError
 from harness.store.files import read_json, write_json
 from harness.store.keys import SCHEMA
 from harness.store.results import MANIFEST, Result, Store
@@ -108,6 +110,20 @@ def test_data_that_is_written_for_its_readers_says_nothing_of_the_results(tmp_pa
     benchmark_data.locate("wemath", "tiny/wemath", "", Hashes(tmp_path)).path(store)
     assert store.outdated() == ""
     assert not (tmp_path / "store" / "FORMAT").exists()
+
+
+def test_a_store_on_another_disk_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    """Else every step would be computed whole, and could then not be moved into it."""
+    memory = Path("/dev/shm")
+    if not memory.is_dir() or memory.stat().st_dev == tmp_path.stat().st_dev:
+        pytest.skip("no second file system here")
+    store = Store(tmp_path / "root")
+    store.root.mkdir()
+    store.refuse_two_disks()
+    with tempfile.TemporaryDirectory(dir=memory) as elsewhere:
+        (store.root / "store").symlink_to(elsewhere)
+        with pytest.raises(HarnessError, match=r"store is on another disk than .*--root"):
+            store.refuse_two_disks()
 
 
 def test_an_error_leaves_no_result_and_keeps_the_work(tmp_path: Path) -> None:
