@@ -71,7 +71,7 @@ def test_what_a_folder_holds_is_on_the_disk_before_it_appears(
         os, "fsync", lambda file: synced.append((os.fstat(file).st_ino, place.exists()))
     )
     with whole_folder(place) as fresh:
-        (fresh / "sub").mkdir()
+        (fresh / "sub").mkdir(parents=True)
         (fresh / "sub" / "weights").write_bytes(b"1")
     before = {inode for inode, there in synced if not there}
     content = (place, place / "sub", place / "sub" / "weights")
