@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 
 class Config(BaseModel):
-    """A frozen piece of configuration: an unknown key is an error."""
+    """A frozen piece of configuration: an unknown key is an error, and so is an infinite number."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def _no_truth(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("expected a number")
+    return value
+
+
+#: Of a number: Python takes true for 1, and nobody who writes ``lr: true`` means that.
+NUMBER = BeforeValidator(_no_truth)
 
 
 class SettingError(ValueError):

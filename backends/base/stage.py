@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
-from backends.base.config import Config, SettingError
+from backends.base.config import NUMBER, Config, SettingError
 from backends.base.engine import EngineName
 from backends.base.template import TemplateChoice
 
@@ -32,13 +32,16 @@ OfRollouts = Annotated[Value, OnlyFor("rollouts")]
 OfResponses = Annotated[Value, OnlyFor("responses")]
 OfPairs = Annotated[Value, OnlyFor("pairs")]
 
-Count = Annotated[int, Field(ge=1)]
-Amount = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(gt=0, le=1)]
-AboveOne = Annotated[float, Field(gt=1)]
-AtLeastTwo = Annotated[int, Field(ge=2)]
+#: No training has more of anything, and what is larger is a slip of the hand.
+MOST = 10**12
+Count = Annotated[int, NUMBER, Field(ge=1, le=MOST)]
+Amount = Annotated[int, NUMBER, Field(ge=0, le=MOST)]
+Decay = Annotated[float, NUMBER, Field(ge=0, lt=1)]
+Positive = Annotated[float, NUMBER, Field(gt=0)]
+NotNegative = Annotated[float, NUMBER, Field(ge=0)]
+Share = Annotated[float, NUMBER, Field(gt=0, le=1)]
+AboveOne = Annotated[float, NUMBER, Field(gt=1)]
+AtLeastTwo = Annotated[int, NUMBER, Field(ge=2)]
 
 ObjectiveName = Literal["grpo", "sft", "dpo"]
 Advantage = Literal["group_norm", "group_mean", "batch_norm", "rloo", "reinforce_baseline", "gae"]
@@ -217,7 +220,7 @@ class Stage(Config):
     warmup_steps: Amount = Field(default=0, description="over which lr rises from 0")
     lr_schedule: Schedule = "constant"
     weight_decay: NotNegative = 0.0
-    betas: tuple[float, float] = Field(default=(0.9, 0.999), description="of AdamW")
+    betas: tuple[Decay, Decay] = Field(default=(0.9, 0.999), description="of AdamW")
     max_grad_norm: Positive = 1.0
     freeze_vision: bool = Field(default=False, description="leave the vision tower as it is")
     lora: LoRA | None = Field(

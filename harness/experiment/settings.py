@@ -23,6 +23,7 @@ from backends.base.stage import (
     Count,
     Critic,
     Curation,
+    Decay,
     External,
     LoRA,
     NotNegative,
@@ -70,7 +71,7 @@ class SharedSettings(Config):
     warmup_steps: Amount | None = None
     lr_schedule: Schedule | None = None
     weight_decay: NotNegative | None = None
-    betas: tuple[float, float] | None = None
+    betas: tuple[Decay, Decay] | None = None
     max_grad_norm: Positive | None = None
     freeze_vision: bool | None = None
     lora: LoRA | None = None
@@ -120,7 +121,7 @@ class Axes(Config):
     warmup_steps: Axis[Amount] = None
     lr_schedule: Axis[Schedule] = None
     weight_decay: Axis[NotNegative] = None
-    betas: Axis[tuple[float, float]] = None
+    betas: Axis[tuple[Decay, Decay]] = None
     max_grad_norm: Axis[Positive] = None
     freeze_vision: Axis[bool] = None
     lora: Axis[LoRA | None] = None

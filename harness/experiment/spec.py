@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from backends.base.config import Config
 from backends.base.engine import Address, Answering, EngineName, Server
@@ -29,6 +29,14 @@ METHOD_FIELDS = frozenset(StageSettings.model_fields) - frozenset(SharedSettings
 
 Ratio = Annotated[float, Field(ge=0, le=1)]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+#: What lies beside the runs below a root.
+_TAKEN = frozenset(("store", "work", "mlflow.db", "mlartifacts"))
+
+
+def _free(name: str) -> str:
+    if name in _TAKEN:
+        raise ValueError("expected another name: below a root it is no run's")
+    return name
 
 
 class Arm(StageSettings):
@@ -173,7 +181,7 @@ class Judge(Answering):
 class Experiment(Config):
     """One experiment file."""
 
-    name: Name
+    name: Annotated[Name, AfterValidator(_free)]
     model: str = Field(
         description="`tiny`, a folder, or owner/name@<commit>; left out where a server is asked"
     )
