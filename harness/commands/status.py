@@ -24,15 +24,15 @@ def show(run_folder: Path, console: Console) -> None:
     from rich.table import Table
 
     from harness.errors import HarnessError
-    from harness.results.reading import load_trial
+    from harness.results.reading import ResultsError, load_trial, read_plan
     from harness.run import status
     from harness.run.display import figures
-    from harness.store.files import read_json
     from harness.store.results import Store
 
-    plan = read_json(run_folder / "plan.json")
-    if not isinstance(plan, dict):
-        raise HarnessError(f"{run_folder}: no run here; expected a plan.json, as in runs/<name>")
+    try:
+        plan = read_plan(run_folder)
+    except ResultsError as error:
+        raise HarnessError(str(error)) from None
     store = Store(run_folder.resolve().parent)
     table = Table(box=None, header_style="bold")
     for column in ("trial", "state", "step", "progress", "now", "note"):
@@ -47,7 +47,9 @@ def show(run_folder: Path, console: Console) -> None:
                 state |= {"state": found.state, "reason": found.reason}
         counts[state["state"]] += 1
         progress = state.get("progress")
-        key = next((s["key"] for s in trial["steps"] if s["name"] == state.get("step")), None)
+        key = next(
+            (s["key"] for s in trial.get("steps", ()) if s.get("name") == state.get("step")), None
+        )
         running = state["state"] == "running"
         table.add_row(
             escape(trial["id"]),

@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from harness.results import files
 from harness.store.files import read_object
 
 #: ``missing`` covers what is not there yet and what will never be: the reason says which.
@@ -170,7 +171,7 @@ def read_jsonl(path: Path) -> list[dict[str, Any]]:
 
 def _rows(path: Path) -> Iterator[dict[str, Any]]:
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return
     for line in lines:
@@ -185,9 +186,7 @@ def _rows(path: Path) -> Iterator[dict[str, Any]]:
 def load(run_folder: Path) -> Results:
     """Read a run folder. Raises :class:`ResultsError` where there is no plan in it."""
     folder = Path(run_folder).resolve()
-    plan = read_object(folder / "plan.json")
-    if not plan.get("trials"):
-        raise ResultsError(f"{folder}: no run here; expected a plan.json that lists trials")
+    plan = read_plan(folder)
     root = folder.parent
     return Results(
         folder=folder,
@@ -203,10 +202,23 @@ def load(run_folder: Path) -> Results:
     )
 
 
+def read_plan(folder: Path) -> dict[str, Any]:
+    """The plan of a run folder. Raises :class:`ResultsError` where there is none to read."""
+    plan = files.read(folder / "plan.json", files.PlanFile)
+    if not plan.get("trials"):
+        why = files.mistake(folder / "plan.json", files.PlanFile) or "it lists no trials"
+        raise ResultsError(
+            f"{folder}: no run here; expected a plan.json that lists trials, as in runs/<name> "
+            f"({why})"
+        )
+    return plan
+
+
 def load_trial(folder: Path, root: Path, planned: dict[str, Any]) -> TrialResult:
     """One trial of the plan with what its folder says of it."""
     place = folder / "trials" / planned["id"]
-    status, result = read_object(place / "status.json"), read_object(place / "result.json")
+    status = files.read(place / "status.json", files.StatusFile)
+    result = files.read(place / "result.json", files.ResultFile)
     keys = tuple(step["key"] for step in planned.get("steps", ()))
     if result and not is_of(result, keys):
         result = {}

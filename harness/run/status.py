@@ -15,8 +15,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from harness.results import files
 from harness.run import job
-from harness.store.files import read_json, write_json
+from harness.store.files import write_json
 
 FILE = "status.json"
 
@@ -105,8 +106,8 @@ def read(folder: Path) -> dict[str, Any]:
     has it and it has not begun. A running trial whose job is gone reads as ``interrupted``; where
     that cannot be told from here, one that has been silent for five minutes.
     """
-    state = read_json(folder / FILE)
-    if not isinstance(state, dict):
+    state = files.read(folder / FILE, files.StatusFile)
+    if not state:
         state = {"state": "pending", "reason": "", "step": None, "progress": None}
     if state["state"] not in ("pending", "running"):
         return state
@@ -117,7 +118,7 @@ def read(folder: Path) -> dict[str, Any]:
             state |= {"state": "queued", "reason": f"job {given.id} of {given.executor}"}
         return state
     if alive is None:
-        silence = time.time() - state["updated"]
+        silence = time.time() - (state.get("updated") or 0.0)
         gone = silence > _SILENCE_SECONDS
         where = state.get("host", "another node")
         heard = f"on {where}, nothing heard for {silence / 60:.0f} minutes"

@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 
 from benchmarks.atomic import to_disk, write_text
 from harness.errors import HarnessError
-from harness.store.files import read_json, sha256, write_json
+from harness.store.files import read_object, sha256, write_json
 from harness.store.keys import SCHEMA
 
 MANIFEST = "manifest.json"
@@ -194,8 +194,13 @@ class Store:
 
 
 def _manifest(folder: Path) -> dict[str, Any] | None:
-    manifest = read_json(folder / MANIFEST)
-    return manifest if isinstance(manifest, dict) and "files" in manifest else None
+    """What a manifest says, where it is one: whatever else lies there is no result."""
+    manifest = read_object(folder / MANIFEST)
+    files = manifest.get("files")
+    whole = isinstance(files, dict) and all(
+        isinstance(seal, dict) and {"size", "sha256"} <= seal.keys() for seal in files.values()
+    )
+    return manifest if whole else None
 
 
 def _damage(folder: Path, manifest: Mapping[str, Any]) -> bool:

@@ -132,8 +132,8 @@ def _trial(
     status = {
         "state": state,
         "reason": "",
-        "step": "",
-        "progress": "",
+        "step": None,
+        "progress": None,
         "started": 1763800000.0,
         "updated": 1763800060.0,
         "ended": 1763800060.0,
