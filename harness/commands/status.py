@@ -23,16 +23,12 @@ def show(run_folder: Path, console: Console) -> None:
     from rich.markup import escape
     from rich.table import Table
 
-    from harness.errors import HarnessError
-    from harness.results.reading import ResultsError, load_trial, read_plan
+    from harness.results.reading import load_trial, read_plan
     from harness.run import status
     from harness.run.display import figures
     from harness.store.results import Store
 
-    try:
-        plan = read_plan(run_folder)
-    except ResultsError as error:
-        raise HarnessError(str(error)) from None
+    plan = read_plan(run_folder)
     store = Store(run_folder.resolve().parent)
     table = Table(box=None, header_style="bold")
     for column in ("trial", "state", "step", "progress", "now", "note"):

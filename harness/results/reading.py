@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from harness.errors import HarnessError
 from harness.results import files
 from harness.store.files import read_object
 
@@ -22,7 +23,7 @@ from harness.store.files import read_object
 State = Literal["ok", "failed", "missing"]
 
 
-class ResultsError(ValueError):
+class ResultsError(HarnessError):
     """The folder holds no run. The message says which file was looked for."""
 
 

@@ -166,7 +166,10 @@ def test_models_whose_folders_have_one_name_are_evaluated_in_two(tmp_path: Path)
 def test_figures_that_are_undefined_are_shown_as_such(tmp_path: Path) -> None:
     score = {"path": "store/score/one", "n": 3, "limit": None, "scorer": "s", "prompt": "p"}
     scores = {"wemath": score | {"data": "hub:a/b[test]", "of": 3, "differences": []}}
-    write_json(tmp_path / "eval-m" / "trials" / "model-s0" / "result.json", {"scores": scores})
+    result = {"status": "ok", "steps": [], "metrics": {}, "scores": scores}
+    write_json(tmp_path / "eval-m" / "trials" / "model-s0" / "result.json", result)
+    trials = [{"id": "model-s0", "arm": "model", "seed": 0}]
+    write_json(tmp_path / "eval-m" / "plan.json", {"trials": trials})
     summary = {"metrics": {}, "ns": {}, "undefined": ["wemath/RM_strict"], "counts": {"n": 3}}
     step = tmp_path / "store" / "score" / "one"
     write_json(step / "summary.json", summary)

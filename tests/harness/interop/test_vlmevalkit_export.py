@@ -201,11 +201,14 @@ def run_folder(root: Path) -> Path:
         (generated / "manifest.json").write_text(json.dumps(manifest))
         folder = root / "run" / "trials" / trial
         folder.mkdir(parents=True)
-        result = {"scores": {"wemath": {"path": f"store/generate/{trial}"}}}
+        (generated / "values.parquet").touch()
+        scores = {"wemath": {"path": f"store/generate/{trial}"}}
+        result = {"status": "ok", "steps": [], "metrics": {}, "scores": scores}
         (folder / "result.json").write_text(json.dumps(result))
         sources = {"sha256:d": {"id": "sha256:d", "source": str(root / "data")}}
-        (folder / "spec.json").write_text(json.dumps({"sources": sources}))
-    (root / "run" / "plan.json").write_text("{}")
+        (folder / "spec.json").write_text(json.dumps({"sources": sources, "trial": {"steps": []}}))
+    trials = [{"id": f"{arm}-s0", "arm": arm, "seed": 0} for arm in ("base", "grpo")]
+    (root / "run" / "plan.json").write_text(json.dumps({"trials": trials}))
     return root / "run"
 
 
