@@ -246,7 +246,8 @@ def test_reasons_with_brackets_are_shown_as_they_are(tmp_path: Path) -> None:
     """gloo's errors begin with a path in brackets, which rich would take for a tag."""
     reason = "[/third_party/gloo/pair.cc:534] peer closed; see hub:a/b[test]"
     trials = tmp_path / "runs" / "test" / "trials"
-    write_json(trials.parent / "plan.json", {"trials": [{"id": "vote-s0", "steps": []}]})
+    plan = {"trials": [{"id": "vote-s0", "arm": "vote", "seed": 0}]}
+    write_json(trials.parent / "plan.json", plan)
     write_json(trials / "vote-s0" / status.FILE, {"state": "failed", "reason": reason})
     console = Console(width=200, record=True, file=io.StringIO())
     show(trials.parent, console)
