@@ -9,7 +9,7 @@ what is one answer and what is not.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextvars import ContextVar
 from fractions import Fraction
 from functools import lru_cache
@@ -21,8 +21,6 @@ from benchmarks.answers.quantities import alike, compute, is_order, name, read
 from benchmarks.answers.structure import Shape, shape, single, split_label
 
 _CHOICE = re.compile(r"[(\[]?\s*([A-Za-z])\s*[)\].:]?")
-_OPTION_WORD = re.compile(r"(?:option|choice|answer)\s*:?\s*(?=\(?[A-Za-z]\b)", re.I)
-_WRAPPER = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox|boxed)\s?\{([^{}]*)\}")
 _SPACE = re.compile(r"\s+")
 #: Spaces that tell nothing: but for those between letters and digits, and before a word.
 _IDLE_SPACE = re.compile(r"(?<![\w}),]) | (?!\w)|(?<=[})]) (?![^\W\d_])")
@@ -117,34 +115,6 @@ def rational(answer: str) -> Fraction | None:
     """The rational number that an answer states, unit and separators aside; None for any other."""
     found = compute(answer)
     return found if isinstance(found, Fraction) else None
-
-
-_LETTERED = re.compile(r"\(?\s*([A-Za-z])\s*(?:[):、]|[.．](?!\d)|\n).*", re.S)
-
-
-def choice(answer: str, options: Mapping[str, str]) -> str | None:
-    """The letter of ``options`` (letter -> text) that an answer names, by letter or by text.
-
-    A letter alone (``B``, ``(b)``, ``\\text{B}``), a letter and what follows it (``B. 12 cm``), or
-    the text of exactly one option. None where it names none, or several.
-    """
-    if len(answer) > MAX_ANSWER:
-        return None
-    plain = answer.replace("$", "").strip(" *\n\t")
-    while (unwrapped := _WRAPPER.sub(r"\1", plain)) != plain:
-        plain = unwrapped
-    plain = _OPTION_WORD.sub("", plain.strip(), count=1)
-    for pattern in (_CHOICE, _LETTERED):
-        if (match := pattern.fullmatch(plain)) and match[1].upper() in options:
-            return match[1].upper()
-    form, head = normalise(answer), normalise(answer.partition(",")[0])
-    texts = {letter: normalise(text) for letter, text in options.items()}
-    named = [letter for letter, text in texts.items() if text and text == form]
-    if not named and head.isalpha():  # "no, there are fewer"
-        named = [letter for letter, text in texts.items() if text == head]
-    if not named:
-        named = [letter for letter, text in options.items() if equivalent(text, answer)]
-    return named[0] if len(named) == 1 else None
 
 
 # ------------------------------------------------------------------------------------ equivalence

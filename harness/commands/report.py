@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -20,18 +19,9 @@ def command(
 
     from harness.results import report
 
-    refuse_no_run(run_folder)
     if as_json:
         typer.echo(json.dumps(report.as_json(run_folder), indent=1))
         return
     folder = report.write(run_folder)
     report.print_table(run_folder)
     console().print(f"Report: {folder / 'report.md'}", markup=False)
-
-
-def refuse_no_run(folder: Path) -> None:
-    """Raises :class:`HarnessError` where a folder is not a run's."""
-    from harness.errors import HarnessError
-
-    if not (folder / "plan.json").is_file():
-        raise HarnessError(f"{folder}: no run here; expected a plan.json, as in runs/<name>")

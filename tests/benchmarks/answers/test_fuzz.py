@@ -192,7 +192,7 @@ PIECES = [
 
 #: Seconds of this process to read a response an eighth as long as is read at most: many times what
 #: most take, and a fraction of what a pattern takes that goes over the text for each of its signs.
-READ_LIMIT = 1.0
+READ_LIMIT = 4.0
 #: Where an answer stands.
 PLACES = ["{}", "The answer is {}", "\\boxed{{{}}}", "<answer>{}</answer>"]
 #: Told over and over: no pattern may go over a text more than a few times.
